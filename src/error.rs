@@ -1,0 +1,229 @@
+//! The crate's one error type.
+
+/// Everything that can go wrong, each with what to do about it.
+///
+/// A call that returns an error has changed nothing: not the model, the optimizer, nor the ledger.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is outside its domain (NaN, negative, infinite, or out of range).
+    #[error("{name} is {value}, but must be {requirement}")]
+    InvalidSetting {
+        /// The setting, as the user names it.
+        name: &'static str,
+        /// The value that was given, formatted.
+        value: String,
+        /// What the value must satisfy.
+        requirement: &'static str,
+    },
+
+    /// A setting that has no default was not given.
+    #[error("{name} is missing: set it before building")]
+    MissingSetting {
+        /// The setting, as the user names it.
+        name: &'static str,
+    },
+
+    /// Two settings that exclude each other were both given.
+    #[error("{first} and {second} exclude each other: set exactly one of them")]
+    ConflictingSettings {
+        /// One of the two.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+
+    /// An accountant has no proven bound for an event.
+    #[error(
+        "the {accountant} accountant has no proven bound for this event: {event}; record an event \
+         that it supports, or use another accountant"
+    )]
+    UnsupportedEvent {
+        /// The accountant's name.
+        accountant: &'static str,
+        /// The event, in words.
+        event: String,
+    },
+
+    /// No noise multiplier reaches the privacy target.
+    #[error(
+        "no noise multiplier up to {largest} reaches epsilon <= {epsilon} at delta = {delta}: \
+         raise epsilon or delta, or lower the sampling rate or the number of steps"
+    )]
+    UnreachableTarget {
+        /// The target ε.
+        epsilon: f64,
+        /// The target δ.
+        delta: f64,
+        /// The largest noise multiplier that was tried.
+        largest: f64,
+    },
+
+    /// The traced engine has no batching rule for an operation of the model.
+    #[error(
+        "the traced engine has no batching rule for `{operation}`: use the batch-of-one engine \
+         (`Loop`) for this model, or express the operation with burn's tensor operations"
+    )]
+    UnsupportedOperation {
+        /// The operation, as burn's intermediate representation names it.
+        operation: String,
+    },
+
+    /// The traced graph reads a tensor that nothing in it computes.
+    #[error(
+        "the trace reads tensor {tensor}, which no traced operation computes: keep every tensor \
+         that the loss uses inside the model or the batch"
+    )]
+    BrokenTrace {
+        /// The tensor's number in the trace.
+        tensor: u64,
+    },
+
+    /// The loss closure read a tensor's value while it was traced.
+    #[error(
+        "the loss reads a tensor's value while it is traced ({reason}): a traced loss may not \
+         depend on values through control flow; keep the computation in tensors, or use the \
+         batch-of-one engine (`Loop`)"
+    )]
+    ValueRead {
+        /// What burn said.
+        reason: String,
+    },
+
+    /// The loss closure failed while it was traced.
+    #[error(
+        "the loss could not be traced ({reason}): make every tensor on the device of the batch or \
+         of the model, keep constants inside the model, or use the batch-of-one engine (`Loop`)"
+    )]
+    TraceFailed {
+        /// What burn said.
+        reason: String,
+    },
+
+    /// A module computes statistics over the batch, which mixes examples.
+    #[error(
+        "`{module}` is a {kind} in training mode: it mixes the examples of a batch, so no \
+         per-example gradient exists; freeze it (`freeze_group`), or use GroupNorm or LayerNorm"
+    )]
+    BatchStatistics {
+        /// The module's path.
+        module: String,
+        /// The module's type.
+        kind: String,
+    },
+
+    /// The loss of one example is not one number.
+    #[error(
+        "the loss of one example has shape {shape:?}, but must be one number: reduce it with \
+         `mean()` or `sum()`"
+    )]
+    LossNotScalar {
+        /// The shape for a batch of one.
+        shape: Vec<usize>,
+    },
+
+    /// Nothing in the model is trainable.
+    #[error(
+        "no parameter of the model is trainable: put the model on an autodiff device (`model.train()` \
+         after moving it to `device.autodiff()`) and leave some parameter unfrozen"
+    )]
+    NoTrainableParameter,
+
+    /// The loss depends on no trainable parameter.
+    #[error("the loss depends on no trainable parameter: check what is frozen or detached")]
+    LossWithoutParameters,
+
+    /// The batch holds no tensor, or a tensor without an axis for the examples.
+    #[error(
+        "a batch needs at least one tensor, each with the examples on axis 0; shapes: {shapes}"
+    )]
+    BatchWithoutExamples {
+        /// The shapes of the batch's tensors.
+        shapes: String,
+    },
+
+    /// The tensors of a batch have different lengths.
+    #[error("the tensors of a batch have different numbers of examples on axis 0: {lengths:?}")]
+    BatchLengthsDiffer {
+        /// The length of axis 0 of every tensor.
+        lengths: Vec<usize>,
+    },
+
+    /// Examples of different shapes cannot form one batch.
+    #[error(
+        "examples of different shapes cannot form one batch ({first} and {other}): pad them to one \
+         shape, or put examples of one shape into a physical batch"
+    )]
+    ExampleShapesDiffer {
+        /// Shapes of the first.
+        first: String,
+        /// Shapes of the one that differs.
+        other: String,
+    },
+
+    /// No trainable parameter has the given id.
+    #[error("no trainable parameter has the id {parameter}: ask for one that `parameters()` lists")]
+    UnknownParameter {
+        /// The id.
+        parameter: String,
+    },
+
+    /// A gradient was asked for with a wrong rank.
+    #[error("the per-example gradient of `{path}` has rank {expected}, not {given}")]
+    WrongRank {
+        /// The parameter's path.
+        path: String,
+        /// Its rank plus one.
+        expected: usize,
+        /// The rank asked for.
+        given: usize,
+    },
+
+    /// The traced engine and the batch-of-one engine give different gradients.
+    #[error(
+        "the traced gradient of `{parameter}` differs from the batch-of-one gradient by {relative:e} \
+         (relative): switch off random operations such as dropout to compare; if they are off, use \
+         the batch-of-one engine (`Loop`) and report the model"
+    )]
+    EnginesDisagree {
+        /// The parameter's path.
+        parameter: String,
+        /// The relative difference.
+        relative: f64,
+    },
+
+    /// The device failed.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// What the backend said.
+        reason: String,
+    },
+
+    /// The model's parameters live on several devices.
+    #[error("the model's parameters live on several devices: move the model to one device first")]
+    SeveralDevices,
+
+    /// The operating system gave no randomness.
+    #[error(
+        "the operating system gave no randomness ({reason}): private noise needs it; make the system's \
+         random generator reachable, or use `Seed::reproducible` for an experiment without privacy"
+    )]
+    RandomnessUnavailable {
+        /// What the operating system said.
+        reason: String,
+    },
+}
+
+/// `Result` with the crate's [`Error`].
+pub type Result<T> = core::result::Result<T, Error>;
+
+impl Error {
+    /// An [`Error::InvalidSetting`].
+    pub(crate) fn setting(
+        name: &'static str,
+        value: impl core::fmt::Display,
+        requirement: &'static str,
+    ) -> Self {
+        Self::InvalidSetting { name, value: value.to_string(), requirement }
+    }
+}

@@ -1,0 +1,242 @@
+//! Per-example losses and gradients of one batch, and what can be asked of them.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Bool, DType, Device, Shape, Tensor};
+use burn_backend::ops::{BoolTensorOps, FloatTensorOps};
+use burn_backend::tensor::FloatTensor;
+use burn_backend::{Scalar, TensorMetadata};
+use burn_dispatch::{Dispatch, DispatchTensor};
+
+use super::contraction::{Contraction, SquaredNorms};
+use crate::error::{Error, Result};
+
+/// Losses and gradients of every example of a batch.
+///
+/// These are exact and therefore **private**: releasing any of them, or printing one in a log,
+/// voids a privacy guarantee. There is deliberately no `Debug`.
+pub struct PerExample {
+    pub(crate) examples: usize,
+    pub(crate) device: Device,
+    pub(crate) losses: DispatchTensor,
+    pub(crate) gradients: Vec<ParameterGradient>,
+}
+
+/// One parameter's gradient for every example.
+pub(crate) struct ParameterGradient {
+    pub(crate) id: ParamId,
+    pub(crate) path: String,
+    pub(crate) shape: Shape,
+    pub(crate) form: Form,
+}
+
+/// How a gradient is held.
+pub(crate) enum Form {
+    /// The loss does not depend on the parameter.
+    Zero,
+    /// `[examples, ...parameter]`.
+    Materialised(FloatTensor<Dispatch>),
+    /// The two factors of a contraction.
+    Factored(Contraction<Dispatch>),
+}
+
+impl PerExample {
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.examples
+    }
+
+    /// Whether the batch was empty.
+    pub fn is_empty(&self) -> bool {
+        self.examples == 0
+    }
+
+    /// The loss of every example, `[examples]`.
+    pub fn losses(&self) -> Tensor<1> {
+        Tensor::from_dispatch(self.losses.clone())
+    }
+
+    /// The trainable parameters, in the model's order: identity and dotted path.
+    pub fn parameters(&self) -> impl Iterator<Item = (ParamId, &str)> {
+        self.gradients.iter().map(|gradient| (gradient.id, gradient.path.as_str()))
+    }
+
+    /// The squared L2 norm of every example's gradient over all trainable parameters, `[examples]`.
+    pub fn squared_norms(&self) -> Tensor<1> {
+        let zeros = Tensor::zeros([self.examples], (&self.device, DType::F32));
+        self.gradients.iter().fold(zeros, |total, gradient| {
+            total + Tensor::<1>::from_dispatch(gradient.norms(self).value).cast(DType::F32)
+        })
+    }
+
+    /// The squared L2 norm of every example's gradient of one parameter, `[examples]`.
+    ///
+    /// # Errors
+    /// When no trainable parameter has this id.
+    pub fn squared_norms_of(&self, id: ParamId) -> Result<Tensor<1>> {
+        Ok(Tensor::from_dispatch(self.find(id)?.norms(self).value))
+    }
+
+    /// The gradient of one parameter for every example, `[examples, ...parameter]`: `D` is the
+    /// parameter's rank plus one. It is materialised on request, which takes `examples` times the
+    /// parameter's memory.
+    ///
+    /// # Errors
+    /// When no trainable parameter has this id, or `D` is not its rank plus one.
+    pub fn gradient<const D: usize>(&self, id: ParamId) -> Result<Tensor<D>> {
+        let gradient = self.find(id)?;
+        if gradient.shape.num_dims() + 1 != D {
+            return Err(Error::WrongRank {
+                path: gradient.path.clone(),
+                expected: gradient.shape.num_dims() + 1,
+                given: D,
+            });
+        }
+        Ok(Tensor::from_dispatch(gradient.materialise(self)))
+    }
+
+    /// `Σ_i weights[i] · gradient_i`, for weights of shape `[examples]`.
+    ///
+    /// # Errors
+    /// When there is not one weight an example.
+    pub fn weighted_sum(&self, weights: Tensor<1>) -> Result<GradientSum> {
+        if weights.dims() != [self.examples] {
+            return Err(Error::setting(
+                "number of weights",
+                weights.dims()[0],
+                "the number of examples of the batch",
+            ));
+        }
+        let weights =
+            weights.without_autodiff().to_device(&self.device).cast(DType::F32).into_dispatch();
+        let sums = self.gradients.iter().map(|g| (g.id, g.weighted_sum(&weights, self))).collect();
+        Ok(GradientSum { sums })
+    }
+
+    /// All entries of one parameter's per-example gradients, read to the host.
+    pub(crate) fn flat(&self, id: ParamId) -> Result<Vec<f64>> {
+        let full = self.find(id)?.materialise(self);
+        let count = full.shape().num_elements();
+        let flat = Dispatch::float_reshape(full, Shape::from(vec![count]));
+        read(Tensor::from_dispatch(flat))
+    }
+
+    /// Zeros in place of the gradients of the examples where `bad` (`[examples]`) is true.
+    pub(crate) fn without(mut self, bad: Tensor<1, Bool>) -> Self {
+        let bad = bad.into_dispatch();
+        for gradient in &mut self.gradients {
+            let form = std::mem::replace(&mut gradient.form, Form::Zero);
+            gradient.form = match form {
+                Form::Zero => Form::Zero,
+                Form::Factored(contraction) => Form::Factored(contraction.without(&bad)),
+                Form::Materialised(x) => {
+                    let mut dims = vec![1; x.shape().num_dims()];
+                    dims[0] = self.examples;
+                    let mask = Dispatch::bool_reshape(bad.clone(), Shape::from(dims));
+                    let mask = Dispatch::bool_expand(mask, x.shape());
+                    Form::Materialised(Dispatch::float_mask_fill(x, mask, Scalar::Float(0.0)))
+                }
+            };
+        }
+        self
+    }
+
+    fn find(&self, id: ParamId) -> Result<&ParameterGradient> {
+        self.gradients
+            .iter()
+            .find(|gradient| gradient.id == id)
+            .ok_or_else(|| Error::UnknownParameter { parameter: id.to_string() })
+    }
+}
+
+impl ParameterGradient {
+    /// Squared norms, `[examples]`.
+    pub(crate) fn norms(&self, of: &PerExample) -> SquaredNorms<Dispatch> {
+        match &self.form {
+            Form::Zero => SquaredNorms { value: zeros(&[of.examples], of), slack: None },
+            Form::Factored(contraction) => contraction.squared_norms(),
+            Form::Materialised(x) => {
+                let x = rows(x.clone(), of.examples);
+                let squares = Dispatch::float_sum_dim(Dispatch::float_mul(x.clone(), x), 1);
+                let value = Dispatch::float_reshape(squares, Shape::from(vec![of.examples]));
+                SquaredNorms { value, slack: None }
+            }
+        }
+    }
+
+    /// The weighted sum in the parameter's shape.
+    pub(crate) fn weighted_sum(
+        &self,
+        weights: &FloatTensor<Dispatch>,
+        of: &PerExample,
+    ) -> DispatchTensor {
+        let sum = match &self.form {
+            Form::Zero => zeros(self.shape.as_slice(), of),
+            Form::Factored(contraction) => contraction.weighted_sum(weights),
+            Form::Materialised(x) => {
+                let row = Shape::from(vec![1, of.examples]);
+                let weights = Dispatch::float_reshape(weights.clone(), row);
+                Dispatch::float_matmul(weights, rows(x.clone(), of.examples))
+            }
+        };
+        Dispatch::float_reshape(sum, self.shape.clone())
+    }
+
+    fn materialise(&self, of: &PerExample) -> DispatchTensor {
+        let dims: Vec<usize> =
+            [of.examples].into_iter().chain(self.shape.iter().copied()).collect();
+        let full = match &self.form {
+            Form::Zero => zeros(&dims, of),
+            Form::Factored(contraction) => contraction.materialise(),
+            Form::Materialised(x) => x.clone(),
+        };
+        Dispatch::float_reshape(full, Shape::from(dims))
+    }
+}
+
+/// A vector on the host.
+pub(crate) fn read(tensor: Tensor<1>) -> Result<Vec<f64>> {
+    let data = tensor.try_into_data().map_err(|e| Error::Device { reason: e.to_string() })?;
+    Ok(data.iter::<f64>().collect())
+}
+
+/// `[examples, everything else]`.
+fn rows(x: FloatTensor<Dispatch>, examples: usize) -> FloatTensor<Dispatch> {
+    let rest = x.shape().num_elements().checked_div(examples).unwrap_or(0);
+    Dispatch::float_reshape(x, Shape::from(vec![examples, rest]))
+}
+
+fn zeros(dims: &[usize], of: &PerExample) -> FloatTensor<Dispatch> {
+    let shape = Shape::from(dims.to_vec());
+    Dispatch::float_zeros(shape, of.device.as_dispatch(), DType::F32.into())
+}
+
+/// A gradient summed over examples, for every trainable parameter.
+pub struct GradientSum {
+    pub(crate) sums: HashMap<ParamId, DispatchTensor>,
+}
+
+impl GradientSum {
+    /// The gradients as burn's optimizers take them, each in its parameter's type.
+    pub fn into_gradients<M: Module>(self, model: &M) -> GradientsParams {
+        let mut collector = ToGradients { sums: self.sums, gradients: GradientsParams::new() };
+        model.visit(&mut collector);
+        collector.gradients
+    }
+}
+
+struct ToGradients {
+    sums: HashMap<ParamId, DispatchTensor>,
+    gradients: GradientsParams,
+}
+
+impl ModuleVisitor for ToGradients {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(sum) = self.sums.remove(&param.id) {
+            let gradient = Tensor::<D>::from_dispatch(sum).cast(param.base().dtype());
+            self.gradients.register(param.id, gradient);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A trace made ready for replay: only what the wanted results need, each value known to be shared
+//! or batched, and each buffer freed at its last use.
+
+use std::collections::{HashMap, HashSet};
+
+use burn_ir::{FloatOperationIr, NumericOperationIr, OperationIr, TensorId};
+
+/// A list of operations, with what static analysis says about their values.
+pub(crate) struct Graph {
+    pub(crate) operations: Vec<OperationIr>,
+    /// For each operation, the values that nothing after it reads.
+    pub(crate) dying: Vec<Vec<TensorId>>,
+    /// The values that depend on an example.
+    pub(crate) batched: HashSet<TensorId>,
+    /// Every value that some operation reads or some caller wants.
+    pub(crate) needed: HashSet<TensorId>,
+}
+
+impl Graph {
+    /// Keeps what `wanted` needs of `operations`. `inputs` are values given from outside; their
+    /// producers (the zeros of the trace) go.
+    pub(crate) fn new(
+        operations: &[OperationIr],
+        inputs: &HashSet<TensorId>,
+        batched: &HashSet<TensorId>,
+        wanted: &HashSet<TensorId>,
+    ) -> Self {
+        let mut needed = wanted.clone();
+        let mut kept = Vec::new();
+        let mut dying = Vec::new();
+        for op in operations.iter().rev() {
+            let produces = |id: &TensorId| needed.contains(id) && !inputs.contains(id);
+            if !op.outputs().any(|out| produces(&out.id)) {
+                continue;
+            }
+            // Walking backwards, the first reader met is the last to read; an output that nobody
+            // reads dies at once.
+            let mut last = Vec::new();
+            for out in op.outputs() {
+                if !needed.contains(&out.id) {
+                    last.push(out.id);
+                }
+            }
+            for input in op.inputs() {
+                if needed.insert(input.id) {
+                    last.push(input.id);
+                }
+            }
+            kept.push(op.clone());
+            dying.push(last);
+        }
+        kept.reverse();
+        dying.reverse();
+        let batched = depends_on_example(&kept, batched);
+        Self { operations: kept, dying, batched, needed }
+    }
+}
+
+/// Closure of `batched` under the operations: a result is batched when an operand is. Random draws
+/// are batched too, so that every example has its own.
+pub(crate) fn depends_on_example(
+    operations: &[OperationIr],
+    batched: &HashSet<TensorId>,
+) -> HashSet<TensorId> {
+    let mut batched = batched.clone();
+    for op in operations {
+        if is_random(op) || op.inputs().any(|input| batched.contains(&input.id)) {
+            batched.extend(op.outputs().map(|out| out.id));
+        }
+    }
+    batched
+}
+
+/// Which operation computes each value.
+pub(crate) fn producers(operations: &[OperationIr]) -> HashMap<TensorId, usize> {
+    let mut producers = HashMap::new();
+    for (index, op) in operations.iter().enumerate() {
+        for out in op.outputs() {
+            producers.insert(out.id, index);
+        }
+    }
+    producers
+}
+
+fn is_random(op: &OperationIr) -> bool {
+    matches!(
+        op,
+        OperationIr::Float(_, FloatOperationIr::Random(_))
+            | OperationIr::NumericInt(_, NumericOperationIr::IntRandom(_))
+            | OperationIr::NumericFloat(_, NumericOperationIr::IntRandom(_))
+    )
+}

@@ -1,0 +1,106 @@
+//! The batch-of-one engine: ordinary autodiff, one example at a time.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Gradients, Tensor};
+use burn_backend::Shape;
+use burn_dispatch::{Dispatch, DispatchTensor};
+
+use super::contraction::wide;
+use super::gradients::{Form, ParameterGradient, PerExample};
+use super::tensors::ModuleTensors;
+use super::value::Value;
+use super::{Engine, empty};
+use crate::batch::{self, Batch};
+use crate::error::{Error, Result};
+
+/// Per-example gradients by burn's own autodiff, one example after another.
+///
+/// It is slow and holds `[batch, ...parameter]` for every parameter, but asks nothing of the model:
+/// use it where control flow depends on values or where custom backend operations keep
+/// [`Traced`](super::Traced) out, and as the oracle in tests.
+pub struct Loop<F> {
+    loss: F,
+}
+
+impl<F> Loop<F> {
+    /// An engine for the loss of a model on a batch of one.
+    pub fn new(loss: F) -> Self {
+        Self { loss }
+    }
+}
+
+impl<M, X, F> Engine<M, X> for Loop<F>
+where
+    M: Module,
+    X: Batch,
+    F: Fn(&M, X) -> Tensor<1>,
+{
+    fn per_example(&mut self, model: &M, batch: X) -> Result<PerExample> {
+        let tensors = ModuleTensors::of(model)?;
+        let examples = batch::len(&batch)?;
+        if examples == 0 {
+            return Ok(empty(&tensors));
+        }
+        let batch = batch::to_device(batch, &tensors.device.clone().autodiff());
+        let mut losses = Vec::with_capacity(examples);
+        let mut rows: HashMap<ParamId, Vec<Option<DispatchTensor>>> = HashMap::new();
+        for example in 0..examples {
+            let one = batch::on_autodiff(batch::slice(&batch, example..example + 1)?);
+            let loss = (self.loss)(model, one);
+            if loss.dims() != [1] {
+                return Err(Error::LossNotScalar { shape: loss.dims().to_vec() });
+            }
+            losses.push(Value::from_dispatch(loss.clone().without_autodiff().into_dispatch()));
+            let mut collector = Collector { gradients: loss.backward(), found: HashMap::new() };
+            model.visit(&mut collector);
+            for tensor in tensors.trainable() {
+                let gradient = collector.found.remove(&tensor.id);
+                rows.entry(tensor.id).or_default().push(gradient);
+            }
+        }
+        let losses = Value::cat(losses, 0)?.cast(DType::F32)?.float()?;
+        let mut gradients = Vec::new();
+        for tensor in tensors.trainable() {
+            let rows = rows.remove(&tensor.id).unwrap_or_default();
+            let form = stack(rows, &tensor.shape, &tensors)?;
+            let (id, path, shape) = (tensor.id, tensor.path.clone(), tensor.shape.clone());
+            gradients.push(ParameterGradient { id, path, shape, form });
+        }
+        Ok(PerExample { examples, device: tensors.device.clone(), losses, gradients })
+    }
+}
+
+/// Stacks each example's gradient to `[examples, ...shape]`.
+fn stack(
+    rows: Vec<Option<DispatchTensor>>,
+    shape: &Shape,
+    tensors: &ModuleTensors,
+) -> Result<Form> {
+    if rows.iter().all(Option::is_none) {
+        return Ok(Form::Zero);
+    }
+    let one: Vec<usize> = [1].into_iter().chain(shape.iter().copied()).collect();
+    let device = tensors.device.as_dispatch();
+    let rows = rows.into_iter().map(|row| match row {
+        Some(row) => {
+            Value::<Dispatch>::Float(wide::<Dispatch>(row)).reshape(Shape::from(one.clone()))
+        }
+        None => Value::zeros(Shape::from(one.clone()), device, DType::F32),
+    });
+    Ok(Form::Materialised(Value::cat(rows.collect(), 0)?.float()?))
+}
+
+struct Collector {
+    gradients: Gradients,
+    found: HashMap<ParamId, DispatchTensor>,
+}
+
+impl ModuleVisitor for Collector {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.base().grad(&self.gradients) {
+            self.found.insert(param.id, gradient.into_dispatch());
+        }
+    }
+}

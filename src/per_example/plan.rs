@@ -1,0 +1,167 @@
+//! What the traced engine will do for examples of one shape: the graph to replay, and for each
+//! trainable parameter whether its gradient stays in factors or is materialised.
+
+use std::collections::{BTreeMap, HashSet};
+
+use burn_backend::{Shape, TensorData, TensorMetadata};
+use burn_dispatch::{Dispatch, DispatchTensor};
+use burn_ir::TensorId;
+
+use super::NormMethod;
+use super::contraction::{Contraction, wide};
+use super::factor::{Factored, Factorizer};
+use super::gradients::Form;
+use super::graph::{Graph, depends_on_example, producers};
+use super::replay::Replay;
+use super::tensors::ModuleTensors;
+use super::trace::Trace;
+use super::value::Value;
+use crate::error::{Error, Result};
+
+/// A plan for one shape of example.
+pub(crate) struct Plan {
+    graph: Graph,
+    module: Vec<TensorId>,
+    batch: Vec<TensorId>,
+    constants: BTreeMap<TensorId, TensorData>,
+    loss: TensorId,
+    pub(crate) gradients: Vec<Planned>,
+}
+
+/// How one trainable parameter's gradient is obtained.
+pub(crate) enum Planned {
+    /// The loss does not depend on the parameter.
+    Zero,
+    /// Computed by the replay as `[batch, ...parameter]`.
+    Materialised(TensorId),
+    /// Kept in factors.
+    Ghost(Box<Factored>),
+}
+
+impl Plan {
+    pub(crate) fn new(trace: Trace, method: NormMethod) -> Self {
+        let inputs: HashSet<TensorId> = trace
+            .module
+            .iter()
+            .chain(&trace.batch)
+            .chain(trace.constants.keys())
+            .copied()
+            .collect();
+        let examples: HashSet<TensorId> = trace.batch.iter().copied().collect();
+        let batched = depends_on_example(&trace.operations, &examples);
+        let producers = producers(&trace.operations);
+        let factorizer =
+            Factorizer { operations: &trace.operations, producers: &producers, batched: &batched };
+        let gradients: Vec<Planned> = trace
+            .gradients
+            .iter()
+            .map(|gradient| match gradient {
+                None => Planned::Zero,
+                Some(id) => match factorizer.factor(*id) {
+                    Some(factored) if method.keeps_factors(&factored) => {
+                        Planned::Ghost(Box::new(factored))
+                    }
+                    _ => Planned::Materialised(*id),
+                },
+            })
+            .collect();
+
+        let mut wanted = HashSet::from([trace.loss]);
+        for gradient in &gradients {
+            match gradient {
+                Planned::Zero => {}
+                Planned::Materialised(id) => {
+                    wanted.insert(*id);
+                }
+                Planned::Ghost(factored) => wanted.extend(factored.sources()),
+            }
+        }
+        let graph = Graph::new(&trace.operations, &inputs, &examples, &wanted);
+        let constants =
+            trace.constants.into_iter().filter(|(id, _)| graph.needed.contains(id)).collect();
+        Self {
+            graph,
+            module: trace.module,
+            batch: trace.batch,
+            constants,
+            loss: trace.loss,
+            gradients,
+        }
+    }
+
+    /// Number of operations a replay executes.
+    pub(crate) fn operations(&self) -> usize {
+        self.graph.operations.len()
+    }
+
+    /// Losses (`[examples]`) and gradients of all `examples` of a batch, whose tensors are
+    /// `batch`, in the order of [`ModuleTensors::trainable`].
+    pub(crate) fn run(
+        &self,
+        tensors: &ModuleTensors,
+        batch: Vec<DispatchTensor>,
+        examples: usize,
+    ) -> Result<(DispatchTensor, Vec<Form>)> {
+        let device = tensors.device.as_dispatch().clone();
+        let mut replay = Replay::<Dispatch>::new(device.clone(), examples, &self.graph.batched);
+        for (id, tensor) in self.module.iter().zip(&tensors.tensors) {
+            if self.graph.needed.contains(id) {
+                replay.insert(*id, Value::from_dispatch(tensor.value.clone()));
+            }
+        }
+        for (id, data) in &self.constants {
+            replay.insert(*id, Value::from_data(data.clone(), &device));
+        }
+        for (id, tensor) in self.batch.iter().zip(batch) {
+            if self.graph.needed.contains(id) {
+                // The traced example has an axis 0 of its own, of length one.
+                let shape = tensor.shape();
+                let mut dims = vec![shape[0], 1];
+                dims.extend_from_slice(&shape.as_slice()[1..]);
+                let value = Value::from_dispatch(tensor).to_device(&device);
+                replay.insert(*id, value.reshape(Shape::from(dims)));
+            }
+        }
+        for (op, dying) in self.graph.operations.iter().zip(&self.graph.dying) {
+            replay.run(op, dying)?;
+        }
+
+        let losses = self.per_example(self.loss, &[], &replay, examples)?;
+        let mut forms = Vec::with_capacity(self.gradients.len());
+        for (gradient, tensor) in self.gradients.iter().zip(tensors.trainable()) {
+            forms.push(match gradient {
+                Planned::Zero => Form::Zero,
+                Planned::Materialised(id) => {
+                    let shape = tensor.shape.as_slice();
+                    Form::Materialised(self.per_example(*id, shape, &replay, examples)?)
+                }
+                Planned::Ghost(factored) => {
+                    Form::Factored(Contraction::new(factored, &mut replay)?)
+                }
+            });
+        }
+        Ok((losses, forms))
+    }
+
+    /// A result as `[examples, ...shape]`, in at least single precision.
+    fn per_example(
+        &self,
+        id: TensorId,
+        shape: &[usize],
+        replay: &Replay<'_, Dispatch>,
+        examples: usize,
+    ) -> Result<DispatchTensor> {
+        let value = replay.get(id).ok_or(Error::BrokenTrace { tensor: id.value() })?.float()?;
+        let value = wide::<Dispatch>(value);
+        let each: Vec<usize> = [1].into_iter().chain(shape.iter().copied()).collect();
+        let full: Vec<usize> = [examples].into_iter().chain(shape.iter().copied()).collect();
+        let value = Value::<Dispatch>::Float(value);
+        // A gradient that no example touches (a penalty on the weights) is every example's.
+        let value = if self.graph.batched.contains(&id) {
+            value.reshape(Shape::from(full))
+        } else {
+            value.reshape(Shape::from(each)).expand(Shape::from(full))
+        };
+        value.float()
+    }
+}

@@ -1,0 +1,219 @@
+//! Runs a traced graph once for a whole batch.
+//!
+//! A value of the graph is *shared* when it depends on no example (weights and what is computed
+//! from weights alone) and *batched* when it does. A batched value carries one more axis than the
+//! trace gave it, physically first: `[batch, ...traced shape]`. Every operation has one batching
+//! rule (in [`rules`](super::rules)), and no rule reads one example's row to write another's, so
+//! examples cannot mix.
+
+use std::collections::{HashMap, HashSet};
+
+use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn_backend::{Backend, Shape, Slice};
+use burn_ir::{OperationIr, TensorId, TensorIr};
+
+use super::rules;
+use super::value::Value;
+use crate::error::{Error, Result};
+
+/// The state of one pass: the values computed so far, and how to read and write them in a rule.
+pub(crate) struct Replay<'g, B: Backend> {
+    device: B::Device,
+    batch: usize,
+    batched: &'g HashSet<TensorId>,
+    values: HashMap<TensorId, Value<B>>,
+    /// Values that the current operation is the last to read, so it may have their buffers.
+    dying: &'g [TensorId],
+    /// The inputs of the current operation that it reads more than once.
+    repeated: Vec<TensorId>,
+    /// Number of hidden leading axes in the current operation: 1 when it is batched, else 0.
+    lead: usize,
+}
+
+impl<'g, B: Backend> Replay<'g, B> {
+    pub(crate) fn new(device: B::Device, batch: usize, batched: &'g HashSet<TensorId>) -> Self {
+        Self {
+            device,
+            batch,
+            batched,
+            values: HashMap::new(),
+            dying: &[],
+            repeated: Vec::new(),
+            lead: 0,
+        }
+    }
+
+    /// Executes one operation; `dying` are the values nothing after it reads.
+    pub(crate) fn run(&mut self, op: &OperationIr, dying: &'g [TensorId]) -> Result<()> {
+        self.lead = usize::from(op.outputs().any(|out| self.is_batched(out)));
+        self.dying = dying;
+        let inputs: Vec<TensorId> = op.inputs().map(|input| input.id).collect();
+        self.repeated = dying
+            .iter()
+            .copied()
+            .filter(|id| inputs.iter().filter(|i| *i == id).count() > 1)
+            .collect();
+        rules::apply(op, self)?;
+        for id in dying {
+            self.values.remove(id);
+        }
+        Ok(())
+    }
+
+    /// Gives an input (parameter, constant, batch tensor) its value.
+    pub(crate) fn insert(&mut self, id: TensorId, value: Value<B>) {
+        self.values.insert(id, value);
+    }
+
+    /// Takes a result out; `None` if nothing computed it.
+    pub(crate) fn remove(&mut self, id: TensorId) -> Option<Value<B>> {
+        self.values.remove(&id)
+    }
+
+    /// A copy of the handle of a result; `None` if nothing computed it.
+    pub(crate) fn get(&self, id: TensorId) -> Option<Value<B>> {
+        self.values.get(&id).cloned()
+    }
+
+    /// A stored value with the batch in front: `[batch, ...]`, or `[1, ...]` if it is shared.
+    pub(crate) fn stored(&self, tensor: &TensorIr) -> Result<Value<B>> {
+        let value = self.shared(tensor)?;
+        if self.is_batched(tensor) {
+            return Ok(value);
+        }
+        let dims: Vec<usize> = [1].into_iter().chain(tensor.shape.iter().copied()).collect();
+        Ok(value.reshape(Shape::from(dims)))
+    }
+
+    /// A stored value, repeated for every example if it is shared: `[batch, ...]`.
+    pub(crate) fn repeated(&self, tensor: &TensorIr) -> Result<Value<B>> {
+        let value = self.stored(tensor)?;
+        if self.is_batched(tensor) {
+            return Ok(value);
+        }
+        let dims: Vec<usize> =
+            [self.batch].into_iter().chain(tensor.shape.iter().copied()).collect();
+        Ok(value.expand(Shape::from(dims)))
+    }
+
+    /// A stored value as it is.
+    pub(crate) fn shared(&self, tensor: &TensorIr) -> Result<Value<B>> {
+        self.get(tensor.id).ok_or_else(|| Error::BrokenTrace { tensor: tensor.id.value() })
+    }
+}
+
+/// What a rule uses.
+impl<B: Backend> Replay<'_, B> {
+    pub(crate) fn device(&self) -> &B::Device {
+        &self.device
+    }
+
+    pub(crate) fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Hidden leading axes of the current operation's values: add it to every axis index.
+    pub(crate) fn lead(&self) -> usize {
+        self.lead
+    }
+
+    pub(crate) fn is_batched(&self, tensor: &TensorIr) -> bool {
+        self.batched.contains(&tensor.id)
+    }
+
+    /// The shape of `tensor` in the current operation: with the batch in front where it is batched.
+    pub(crate) fn shape(&self, tensor: &TensorIr) -> Shape {
+        self.lead_with(self.batch, tensor)
+    }
+
+    /// The value as it is stored: `[batch, ...]` if batched, the traced shape if shared.
+    pub(crate) fn raw(&mut self, tensor: &TensorIr) -> Result<Value<B>> {
+        let last_use = self.dying.contains(&tensor.id) && !self.repeated.contains(&tensor.id);
+        let value = if last_use { self.values.remove(&tensor.id) } else { self.get(tensor.id) };
+        value.ok_or_else(|| Error::BrokenTrace { tensor: tensor.id.value() })
+    }
+
+    /// The operand of a broadcasting rule: in a batched operation `[batch, ...]`, or `[1, ...]` if
+    /// the value is shared.
+    pub(crate) fn arg(&mut self, tensor: &TensorIr) -> Result<Value<B>> {
+        let value = self.raw(tensor)?;
+        if self.lead == 1 && !self.is_batched(tensor) {
+            return Ok(value.reshape(self.lead_with(1, tensor)));
+        }
+        Ok(value)
+    }
+
+    /// The operand of a rule that does not broadcast: a shared value is repeated for every example.
+    pub(crate) fn full(&mut self, tensor: &TensorIr) -> Result<Value<B>> {
+        let shared = self.lead == 1 && !self.is_batched(tensor);
+        let value = self.arg(tensor)?;
+        Ok(if shared { value.expand(self.shape(tensor)) } else { value })
+    }
+
+    pub(crate) fn float(&mut self, tensor: &TensorIr) -> Result<FloatTensor<B>> {
+        self.arg(tensor)?.float()
+    }
+
+    pub(crate) fn full_int(&mut self, tensor: &TensorIr) -> Result<IntTensor<B>> {
+        self.full(tensor)?.int()
+    }
+
+    pub(crate) fn full_bool(&mut self, tensor: &TensorIr) -> Result<BoolTensor<B>> {
+        self.full(tensor)?.bool()
+    }
+
+    /// Stores a result.
+    pub(crate) fn put(&mut self, out: &TensorIr, value: Value<B>) -> Result<()> {
+        self.values.insert(out.id, value);
+        Ok(())
+    }
+
+    /// The rule of last resort, right for every operation: one example after another, each with the
+    /// unbatched operation, and the results stacked.
+    pub(crate) fn each(&mut self, op: &OperationIr) -> Result<()> {
+        let none = HashSet::new();
+        let mut inputs = Vec::new();
+        for input in op.inputs() {
+            let value = self.get(input.id);
+            let value = value.ok_or(Error::BrokenTrace { tensor: input.id.value() })?;
+            inputs.push((input, value, self.is_batched(input)));
+        }
+        let mut stacked: Vec<Vec<Value<B>>> = op.outputs().map(|_| Vec::new()).collect();
+        for example in 0..self.batch {
+            let mut one = Replay::new(self.device.clone(), 1, &none);
+            for (input, value, batched) in &inputs {
+                let value = if *batched {
+                    example_of(value.clone(), example).reshape(input.shape.clone())
+                } else {
+                    value.clone()
+                };
+                one.insert(input.id, value);
+            }
+            one.run(op, &[])?;
+            for (rows, out) in stacked.iter_mut().zip(op.outputs()) {
+                let value = one.remove(out.id);
+                let value = value.ok_or(Error::BrokenTrace { tensor: out.id.value() })?;
+                rows.push(value.reshape(self.lead_with(1, out)));
+            }
+        }
+        for (rows, out) in stacked.into_iter().zip(op.outputs()) {
+            self.put(out, Value::cat(rows, 0)?)?;
+        }
+        Ok(())
+    }
+
+    fn lead_with(&self, size: usize, tensor: &TensorIr) -> Shape {
+        let mut dims = Vec::with_capacity(tensor.shape.num_dims() + 1);
+        dims.extend(std::iter::repeat_n(size, self.lead));
+        dims.extend_from_slice(tensor.shape.as_slice());
+        Shape::from(dims)
+    }
+}
+
+/// Row `example` of a batched value, its leading axis kept as one.
+fn example_of<B: Backend>(value: Value<B>, example: usize) -> Value<B> {
+    let dims = value.shape().num_dims();
+    let mut ranges = vec![Slice::full(); dims];
+    ranges[0] = Slice::from(example..example + 1);
+    value.slice(&ranges)
+}

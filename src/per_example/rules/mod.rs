@@ -1,0 +1,42 @@
+//! One batching rule per operation of burn's intermediate representation.
+//!
+//! The matches are exhaustive on purpose: a new burn operation is a compile error here, never a
+//! silent fallback. An operation that cannot be batched is refused by name.
+
+mod activation;
+mod base;
+mod index;
+mod matmul;
+mod module;
+mod numeric;
+mod scalar_math;
+
+use burn_backend::Backend;
+use burn_ir::OperationIr;
+
+use super::replay::Replay;
+use crate::error::{Error, Result};
+
+/// Executes `op` for every example of the replay.
+pub(super) fn apply<B: Backend>(op: &OperationIr, r: &mut Replay<'_, B>) -> Result<()> {
+    match op {
+        OperationIr::BaseFloat(o) | OperationIr::BaseInt(o) | OperationIr::BaseBool(o) => {
+            base::apply(o, r)
+        }
+        OperationIr::NumericFloat(_, o) | OperationIr::NumericInt(_, o) => numeric::apply(o, r),
+        OperationIr::Float(_, o) => scalar_math::float(o, op, r),
+        OperationIr::Int(o) => scalar_math::int(o, r),
+        OperationIr::Bool(o) => scalar_math::bool(o, r),
+        OperationIr::Module(o) => module::apply(o, op, r),
+        OperationIr::Activation(o) => activation::apply(o, r),
+        // Values of initialised tensors are given to the replay before it starts; buffers are freed
+        // by the graph's own liveness.
+        OperationIr::Init(_) | OperationIr::Drop(_) => Ok(()),
+        OperationIr::Custom(o) => Err(refused(&format!("custom operation {}", o.id))),
+        OperationIr::Distributed(_) => Err(refused("distributed operation")),
+    }
+}
+
+fn refused(operation: &str) -> Error {
+    Error::UnsupportedOperation { operation: operation.to_owned() }
+}

@@ -1,0 +1,208 @@
+//! Operations of neural-network modules.
+//!
+//! Most of them treat the rows of their input (axis 0) one by one, with weights that all rows
+//! share. Such an operation runs once: the hidden batch axis is folded into the rows,
+//! `[batch, rows, ..] -> [batch * rows, ..]`, and unfolded from the result. Where a weight itself
+//! depends on the example there is nothing to share, and the examples run one after another.
+
+mod conv;
+mod dense;
+mod pool;
+mod sequence;
+mod weight_grad;
+
+#[cfg(test)]
+pub(super) mod tests;
+
+use burn_backend::tensor::FloatTensor;
+use burn_backend::{Backend, Shape};
+use burn_ir::{ModuleOperationIr, OperationIr, TensorIr};
+
+use self::conv::{Layer, XGrad};
+use self::weight_grad::{Window, bias_grad, conv_weight_grad, transposed_weight_grad};
+use crate::error::Result;
+use crate::per_example::replay::Replay;
+use crate::per_example::value::Value;
+
+pub(super) fn apply<B: Backend>(
+    o: &ModuleOperationIr,
+    op: &OperationIr,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    use ModuleOperationIr as M;
+
+    /// `y = convolution(x, weight, bias)`.
+    macro_rules! convolution {
+        ($o:ident, $run:ident) => {{
+            let layer =
+                Layer { x: &$o.x, weight: &$o.weight, bias: $o.bias.as_ref(), out: &$o.out };
+            layer.run(op, r, |x, w, b| B::$run(x, w, b, $o.options.clone().into()))
+        }};
+    }
+    /// The gradient of a convolution's input.
+    macro_rules! x_grad {
+        ($o:ident, $run:ident) => {{
+            let grad = XGrad { x: &$o.x, weight: &$o.weight, grad: &$o.output_grad, out: &$o.out };
+            grad.run(op, r, |x, w, g| B::$run(x, w, g, $o.options.clone().into()))
+        }};
+    }
+    /// The gradient of a (transposed) convolution's weight; unbatched, the backend's own.
+    macro_rules! weight_grad {
+        ($o:ident, $rule:ident, $run:ident) => {{
+            if r.lead() == 1 {
+                return $rule(&$o.x, &$o.output_grad, &$o.out, &Window::from(&$o.options), r);
+            }
+            let x = plain(&$o.x, r)?;
+            let weight = plain(&$o.weight, r)?;
+            let grad = plain(&$o.output_grad, r)?;
+            unfold(&$o.out, B::$run(x, weight, grad, $o.options.clone().into()), r)
+        }};
+    }
+
+    match o {
+        M::Conv1d(o) => convolution!(o, conv1d),
+        M::Conv2d(o) => convolution!(o, conv2d),
+        M::Conv3d(o) => convolution!(o, conv3d),
+        M::ConvTranspose1d(o) => convolution!(o, conv_transpose1d),
+        M::ConvTranspose2d(o) => convolution!(o, conv_transpose2d),
+        M::ConvTranspose3d(o) => convolution!(o, conv_transpose3d),
+        M::DeformableConv2d(o) => conv::deformable(o, op, r),
+        M::DeformableConv2dBackward(o) => conv::deformable_backward(o, op, r),
+
+        M::Conv1dXBackward(o) => x_grad!(o, conv1d_x_backward),
+        M::Conv2dXBackward(o) => x_grad!(o, conv2d_x_backward),
+        M::Conv3dXBackward(o) => x_grad!(o, conv3d_x_backward),
+
+        M::Conv1dWeightBackward(o) => weight_grad!(o, conv_weight_grad, conv1d_weight_backward),
+        M::Conv2dWeightBackward(o) => weight_grad!(o, conv_weight_grad, conv2d_weight_backward),
+        M::Conv3dWeightBackward(o) => weight_grad!(o, conv_weight_grad, conv3d_weight_backward),
+        M::ConvTranspose1dWeightBackward(o) => {
+            weight_grad!(o, transposed_weight_grad, conv_transpose1d_weight_backward)
+        }
+        M::ConvTranspose2dWeightBackward(o) => {
+            weight_grad!(o, transposed_weight_grad, conv_transpose2d_weight_backward)
+        }
+        M::ConvTranspose3dWeightBackward(o) => {
+            weight_grad!(o, transposed_weight_grad, conv_transpose3d_weight_backward)
+        }
+
+        M::Conv1dBiasBackward(o) => bias_grad(&o.output_grad, &o.out, r),
+        M::Conv2dBiasBackward(o) => bias_grad(&o.output_grad, &o.out, r),
+        M::Conv3dBiasBackward(o) => bias_grad(&o.output_grad, &o.out, r),
+        M::ConvTranspose1dBiasBackward(o) => bias_grad(&o.output_grad, &o.out, r),
+        M::ConvTranspose2dBiasBackward(o) => bias_grad(&o.output_grad, &o.out, r),
+        M::ConvTranspose3dBiasBackward(o) => bias_grad(&o.output_grad, &o.out, r),
+
+        M::Linear(o) => dense::linear(o, op, r),
+        M::LinearXBackward(o) => dense::linear_x_grad(o, op, r),
+        M::LinearWeightBackward(o) => dense::linear_weight_grad(o, r),
+        M::LinearBiasBackward(o) => dense::linear_bias_grad(o, r),
+        M::LayerNorm(o) => dense::layer_norm(o, op, r),
+        M::BatchNorm(o) => dense::batch_norm(o, op, r),
+
+        M::Embedding(o) => sequence::embedding(o, op, r),
+        M::EmbeddingBackward(o) => sequence::embedding_grad(o, op, r),
+        M::Attention(o) => sequence::attention(o, r),
+        M::CtcLoss(o) => sequence::ctc_loss(o, op, r),
+        M::CtcLossBackward(o) => sequence::ctc_loss_grad(o, op, r),
+
+        M::AvgPool1d(o) => pool::avg_pool1d(o, r),
+        M::AvgPool2d(o) => pool::avg_pool2d(o, r),
+        M::AvgPool1dBackward(o) => pool::avg_pool1d_grad(o, r),
+        M::AvgPool2dBackward(o) => pool::avg_pool2d_grad(o, r),
+        M::MaxPool1d(o) => pool::max_pool1d(o, r),
+        M::MaxPool2d(o) => pool::max_pool2d(o, r),
+        M::MaxPool1dWithIndices(o) => pool::max_pool1d_with_indices(o, r),
+        M::MaxPool2dWithIndices(o) => pool::max_pool2d_with_indices(o, r),
+        M::MaxPool1dWithIndicesBackward(o) => pool::max_pool1d_grad(o, r),
+        M::MaxPool2dWithIndicesBackward(o) => pool::max_pool2d_grad(o, r),
+
+        M::AdaptiveAvgPool1d(o) => {
+            rowwise(&o.x, &o.out, r, |x| B::adaptive_avg_pool1d(x, o.output_size))
+        }
+        M::AdaptiveAvgPool2d(o) => {
+            rowwise(&o.x, &o.out, r, |x| B::adaptive_avg_pool2d(x, o.output_size))
+        }
+        M::AdaptiveAvgPool3d(o) => {
+            rowwise(&o.x, &o.out, r, |x| B::adaptive_avg_pool3d(x, o.output_size))
+        }
+        M::AdaptiveAvgPool1dBackward(o) => {
+            rowwise_pair(&o.x, &o.grad, &o.out, r, B::adaptive_avg_pool1d_backward)
+        }
+        M::AdaptiveAvgPool2dBackward(o) => {
+            rowwise_pair(&o.x, &o.grad, &o.out, r, B::adaptive_avg_pool2d_backward)
+        }
+        M::AdaptiveAvgPool3dBackward(o) => {
+            rowwise_pair(&o.x, &o.grad, &o.out, r, B::adaptive_avg_pool3d_backward)
+        }
+        M::Interpolate(o) => {
+            rowwise(&o.x, &o.out, r, |x| B::interpolate(x, o.output_size, o.options.clone().into()))
+        }
+        M::InterpolateBackward(o) => rowwise_pair(&o.x, &o.grad, &o.out, r, |x, grad| {
+            B::interpolate_backward(x, grad, o.output_size, o.options.clone().into())
+        }),
+        M::Unfold4d(o) => pool::unfold4d(o, r),
+    }
+}
+
+/// `[batch, rows, ..]` as `[batch * rows, ..]`; the value as it is in an unbatched operation.
+fn fold<B: Backend>(tensor: &TensorIr, r: &mut Replay<'_, B>) -> Result<Value<B>> {
+    let value = r.full(tensor)?;
+    Ok(if r.lead() == 1 { value.reshape(folded(tensor, r)) } else { value })
+}
+
+fn folded<B: Backend>(tensor: &TensorIr, r: &Replay<'_, B>) -> Shape {
+    let mut dims = tensor.shape.to_vec();
+    if let Some(rows) = dims.first_mut() {
+        *rows *= r.batch();
+    }
+    Shape::from(dims)
+}
+
+/// Stores `[batch * rows, ..]` as `[batch, rows, ..]`.
+fn unfold<B: Backend>(out: &TensorIr, value: FloatTensor<B>, r: &mut Replay<'_, B>) -> Result<()> {
+    let shape = r.shape(out);
+    r.put(out, Value::Float(value).reshape(shape))
+}
+
+/// An operation of rows without weights.
+fn rowwise<B: Backend>(
+    x: &TensorIr,
+    out: &TensorIr,
+    r: &mut Replay<'_, B>,
+    run: impl FnOnce(FloatTensor<B>) -> FloatTensor<B>,
+) -> Result<()> {
+    let x = fold(x, r)?.float()?;
+    unfold(out, run(x), r)
+}
+
+/// An operation of pairs of rows without weights: a backward one, of the input and the gradient.
+fn rowwise_pair<B: Backend>(
+    x: &TensorIr,
+    grad: &TensorIr,
+    out: &TensorIr,
+    r: &mut Replay<'_, B>,
+    run: impl FnOnce(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
+) -> Result<()> {
+    let x = fold(x, r)?.float()?;
+    let grad = fold(grad, r)?.float()?;
+    unfold(out, run(x, grad), r)
+}
+
+/// Whether one of an operation's weights depends on the example.
+fn varies<B: Backend, const N: usize>(r: &Replay<'_, B>, weights: [Option<&TensorIr>; N]) -> bool {
+    weights.into_iter().flatten().any(|weight| r.is_batched(weight))
+}
+
+/// A value without a batch axis: a weight that all examples share, or any input of an unbatched
+/// operation.
+fn plain<B: Backend>(tensor: &TensorIr, r: &mut Replay<'_, B>) -> Result<FloatTensor<B>> {
+    r.raw(tensor)?.float()
+}
+
+fn optional_plain<B: Backend>(
+    tensor: Option<&TensorIr>,
+    r: &mut Replay<'_, B>,
+) -> Result<Option<FloatTensor<B>>> {
+    tensor.map(|tensor| plain(tensor, r)).transpose()
+}

@@ -1,0 +1,99 @@
+//! Layers of the last axis, which need no folding (a batch axis in front changes nothing), and
+//! normalisation by given statistics.
+
+use burn_backend::Backend;
+use burn_ir::{
+    BatchNormOpIr, LayerNormOpIr, LinearBiasBackwardOpIr, LinearOpIr, LinearWeightBackwardOpIr,
+    LinearXBackwardOpIr, OperationIr, TensorIr,
+};
+
+use super::{fold, optional_plain, plain, unfold, varies};
+use crate::error::Result;
+use crate::per_example::replay::Replay;
+use crate::per_example::value::Value;
+
+pub(super) fn linear<B: Backend>(
+    o: &LinearOpIr,
+    op: &OperationIr,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    if varies(r, [Some(&o.weight), o.bias.as_ref()]) {
+        return r.each(op);
+    }
+    let x = r.float(&o.x)?;
+    let weight = plain(&o.weight, r)?;
+    let bias = optional_plain(o.bias.as_ref(), r)?;
+    r.put(&o.out, Value::Float(B::linear(x, weight, bias)))
+}
+
+pub(super) fn linear_x_grad<B: Backend>(
+    o: &LinearXBackwardOpIr,
+    op: &OperationIr,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    if varies(r, [Some(&o.weight)]) {
+        return r.each(op);
+    }
+    let weight = plain(&o.weight, r)?;
+    let grad = r.float(&o.output_grad)?;
+    r.put(&o.out, Value::Float(B::linear_x_backward(weight, grad)))
+}
+
+/// `xᵀ g` of every example by itself: the rows of one example are summed, the examples are not.
+pub(super) fn linear_weight_grad<B: Backend>(
+    o: &LinearWeightBackwardOpIr,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    let lead = r.lead();
+    let x = rows(&o.x, r)?.swap_dims(lead, lead + 1).float()?;
+    let grad = rows(&o.output_grad, r)?.float()?;
+    r.put(&o.out, Value::Float(B::float_matmul(x, grad)))
+}
+
+pub(super) fn linear_bias_grad<B: Backend>(
+    o: &LinearBiasBackwardOpIr,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    let grad = rows(&o.output_grad, r)?.sum_dim(r.lead())?.float()?;
+    unfold(&o.out, grad, r)
+}
+
+/// `[(batch,) .., features]` as `[(batch,) rows, features]`.
+fn rows<B: Backend>(tensor: &TensorIr, r: &mut Replay<'_, B>) -> Result<Value<B>> {
+    let shape = r.shape(tensor);
+    let (front, all) = shape.as_slice().split_at(r.lead());
+    let (rows, features) = all.split_at(all.len().saturating_sub(1));
+    let dims = [front, &[rows.iter().product()], features].concat();
+    Ok(r.full(tensor)?.reshape(dims.into()))
+}
+
+pub(super) fn layer_norm<B: Backend>(
+    o: &LayerNormOpIr,
+    op: &OperationIr,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    if varies(r, [Some(&o.gamma), o.beta.as_ref()]) {
+        return r.each(op);
+    }
+    let input = r.float(&o.input)?;
+    let gamma = plain(&o.gamma, r)?;
+    let beta = optional_plain(o.beta.as_ref(), r)?;
+    r.put(&o.out, Value::Float(B::layer_norm(input, gamma, beta, o.epsilon.elem())))
+}
+
+/// With statistics that no example enters; where one does, its own statistics are used for it.
+pub(super) fn batch_norm<B: Backend>(
+    o: &BatchNormOpIr,
+    op: &OperationIr,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    if varies(r, [&o.gamma, &o.beta, &o.mean, &o.variance].map(Some)) {
+        return r.each(op);
+    }
+    let x = fold(&o.x, r)?.float()?;
+    let gamma = plain(&o.gamma, r)?;
+    let beta = plain(&o.beta, r)?;
+    let mean = plain(&o.mean, r)?;
+    let variance = plain(&o.variance, r)?;
+    unfold(&o.out, B::batch_norm(x, gamma, beta, mean, variance, o.epsilon.elem()), r)
+}

@@ -1,0 +1,167 @@
+//! The weight and bias gradients of convolutions, of every example by itself.
+//!
+//! A convolution multiplies, for every tap `k` of its window, the output position `p` with the
+//! input position `p * stride + k * dilation - padding`. Its weight gradient is therefore
+//!
+//! ```text
+//! dW[o, i, k] = sum over rows and p of  grad[o, p] * x[i, p * stride + k * dilation - padding]
+//! ```
+//!
+//! one matrix product per example (and group) of the gradient with the windows of the input. A
+//! transposed convolution is the same with input and output in each other's place.
+
+use burn_backend::ops::PadMode;
+use burn_backend::{Backend, Shape, Slice};
+use burn_ir::{
+    Conv1dOptionsIr, Conv2dOptionsIr, Conv3dOptionsIr, ConvTranspose1dOptionsIr,
+    ConvTranspose2dOptionsIr, ConvTranspose3dOptionsIr, TensorIr,
+};
+
+use crate::error::Result;
+use crate::per_example::replay::Replay;
+use crate::per_example::value::Value;
+
+/// How a window moves, one entry per spatial axis.
+pub(super) struct Window {
+    stride: Vec<usize>,
+    padding: Vec<(usize, usize)>,
+    dilation: Vec<usize>,
+    groups: usize,
+}
+
+macro_rules! window {
+    ($($options:ty, $pair:expr;)*) => {$(
+        impl From<&$options> for Window {
+            fn from(o: &$options) -> Self {
+                Self {
+                    stride: o.stride.to_vec(),
+                    padding: o.padding.map($pair).to_vec(),
+                    dilation: o.dilation.to_vec(),
+                    groups: o.groups,
+                }
+            }
+        }
+    )*};
+}
+
+window! {
+    Conv1dOptionsIr, |sides| sides;
+    Conv2dOptionsIr, |sides| sides;
+    Conv3dOptionsIr, |side| (side, side);
+    ConvTranspose1dOptionsIr, |side| (side, side);
+    ConvTranspose2dOptionsIr, |side| (side, side);
+    ConvTranspose3dOptionsIr, |side| (side, side);
+}
+
+pub(super) fn conv_weight_grad<B: Backend>(
+    x: &TensorIr,
+    grad: &TensorIr,
+    out: &TensorIr,
+    window: &Window,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    correlate(grad, x, out, window, r)
+}
+
+pub(super) fn transposed_weight_grad<B: Backend>(
+    x: &TensorIr,
+    grad: &TensorIr,
+    out: &TensorIr,
+    window: &Window,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    correlate(x, grad, out, window, r)
+}
+
+/// The product of `coarse` (one position per window) with the windows of `fine`.
+fn correlate<B: Backend>(
+    coarse: &TensorIr,
+    fine: &TensorIr,
+    out: &TensorIr,
+    window: &Window,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    let kernel = &out.shape.as_slice()[2..];
+    let positions = &coarse.shape.as_slice()[2..];
+    let coarse = grouped(r.full(coarse)?, window.groups);
+    let coarse = matrix(coarse);
+    let fine = grouped(pad(r.full(fine)?, &window.padding)?, window.groups);
+    let taps = taps(kernel).into_iter().map(|tap| {
+        let windows = matrix(fine.clone().slice(&window.ranges(&tap, positions)));
+        let [groups, channels, places] = windows.shape().dims();
+        windows.reshape(Shape::new([groups, channels, 1, places]))
+    });
+    let windows = Value::cat(taps.collect(), 2)?;
+    let [groups, channels, taps, places] = windows.shape().dims();
+    let windows = windows.reshape(Shape::new([groups, channels * taps, places])).swap_dims(1, 2);
+    let product = B::float_matmul(coarse.float()?, windows.float()?);
+    let shape = r.shape(out);
+    r.put(out, Value::Float(product).reshape(shape))
+}
+
+impl Window {
+    /// Where in a padded `[_, channels, rows, ..]` every window has its tap `tap`.
+    fn ranges(&self, tap: &[usize], positions: &[usize]) -> Vec<Slice> {
+        let mut ranges = vec![Slice::full(); 3];
+        for (axis, (&tap, &count)) in tap.iter().zip(positions).enumerate() {
+            let (start, step) = (tap * self.dilation[axis], self.stride[axis]);
+            let end = start + (count - 1) * step + 1;
+            ranges.push(Slice::new(start as isize, Some(end as isize), step as isize));
+        }
+        ranges
+    }
+}
+
+/// All taps of a window, the last axis fastest, as the weight has them in memory.
+fn taps(kernel: &[usize]) -> Vec<Vec<usize>> {
+    kernel.iter().fold(vec![Vec::new()], |taps, &size| {
+        taps.iter().flat_map(|tap| (0..size).map(|k| [tap.as_slice(), &[k]].concat())).collect()
+    })
+}
+
+/// Zeros around the spatial axes of `[batch, rows, channels, ..]`.
+fn pad<B: Backend>(value: Value<B>, padding: &[(usize, usize)]) -> Result<Value<B>> {
+    if padding.iter().all(|sides| *sides == (0, 0)) {
+        return Ok(value);
+    }
+    value.pad(&[&[(0, 0); 3], padding].concat(), PadMode::Constant(0.0))
+}
+
+/// `[batch, rows, groups * channels, ..]` as `[batch * groups, channels, rows, ..]`.
+fn grouped<B: Backend>(value: Value<B>, groups: usize) -> Value<B> {
+    let shape = value.shape();
+    let (&[batch, rows, all, ..], space) = (shape.as_slice(), &shape.as_slice()[3..]) else {
+        return value;
+    };
+    let channels = all / groups;
+    let places = space.iter().product();
+    let mut value = value.reshape(Shape::new([batch, rows, groups, channels, places]));
+    // With one row the order in memory is right already.
+    if rows > 1 {
+        value = value.permute(&[0, 2, 3, 1, 4]);
+    }
+    value.reshape(Shape::from([&[batch * groups, channels, rows], space].concat()))
+}
+
+/// `[_, channels, rows, ..]` as `[_, channels, rows * positions]`.
+fn matrix<B: Backend>(value: Value<B>) -> Value<B> {
+    let shape = value.shape();
+    let (front, places) = shape.as_slice().split_at(2);
+    let dims = [front, &[places.iter().product()]].concat();
+    value.reshape(Shape::from(dims))
+}
+
+/// The sum over everything but the channels: `[(batch,) rows, channels, ..] -> [(batch,) channels]`.
+pub(super) fn bias_grad<B: Backend>(
+    grad: &TensorIr,
+    out: &TensorIr,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    let lead = r.lead();
+    let shape = r.shape(grad);
+    let (front, places) = shape.as_slice().split_at(lead + 2);
+    let dims = [front, &[places.iter().product()]].concat();
+    let sum = r.full(grad)?.reshape(Shape::from(dims)).sum_dim(lead + 2)?.sum_dim(lead)?;
+    let shape = r.shape(out);
+    r.put(out, sum.reshape(shape))
+}

@@ -1,0 +1,135 @@
+//! The tensors of a module in visiting order: what a trace refers to and a replay is fed.
+
+use std::collections::HashSet;
+
+use burn::module::{Flag, Module, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
+use burn_dispatch::DispatchTensor;
+
+use crate::error::{Error, Result};
+
+/// One tensor of a module: a parameter, trainable or not, or a running statistic.
+pub(crate) struct ModuleTensor {
+    pub(crate) id: ParamId,
+    /// Dotted path of field names, as burn's `ParamGroup` has it.
+    pub(crate) path: String,
+    pub(crate) shape: Shape,
+    pub(crate) dtype: DType,
+    pub(crate) trainable: bool,
+    /// The value, without autodiff.
+    pub(crate) value: DispatchTensor,
+}
+
+/// All tensors of a module, and what else decides how it computes.
+pub(crate) struct ModuleTensors {
+    /// In visiting order; a parameter that several fields share stands once, where it came first.
+    pub(crate) tensors: Vec<ModuleTensor>,
+    /// The module's flags (such as batch norm's training mode), in visiting order.
+    pub(crate) flags: Vec<bool>,
+    /// The device of the parameters, without autodiff.
+    pub(crate) device: Device,
+}
+
+impl ModuleTensors {
+    /// # Errors
+    /// Batch statistics in training mode, no trainable parameter, parameters on several devices.
+    pub(crate) fn of<M: Module>(module: &M) -> Result<Self> {
+        let mut collector = Collector::default();
+        module.visit(&mut collector);
+        if let Some((module, kind)) = collector.batch_statistics {
+            return Err(Error::BatchStatistics { module, kind });
+        }
+        let mut devices = collector.devices.into_iter();
+        let device = devices.next().ok_or(Error::NoTrainableParameter)?;
+        if devices.next().is_some() {
+            return Err(Error::SeveralDevices);
+        }
+        if !collector.tensors.iter().any(|tensor| tensor.trainable) {
+            return Err(Error::NoTrainableParameter);
+        }
+        Ok(Self { tensors: collector.tensors, flags: collector.flags, device })
+    }
+
+    pub(crate) fn trainable(&self) -> impl Iterator<Item = &ModuleTensor> {
+        self.tensors.iter().filter(|tensor| tensor.trainable)
+    }
+}
+
+#[derive(Default)]
+struct Collector {
+    path: Vec<String>,
+    containers: Vec<String>,
+    seen: HashSet<ParamId>,
+    tensors: Vec<ModuleTensor>,
+    flags: Vec<bool>,
+    devices: Vec<Device>,
+    batch_statistics: Option<(String, String)>,
+}
+
+impl Collector {
+    fn push(
+        &mut self,
+        id: ParamId,
+        shape: Shape,
+        dtype: DType,
+        trainable: bool,
+        device: Device,
+        value: DispatchTensor,
+    ) {
+        let device = device.without_autodiff();
+        if !self.devices.contains(&device) {
+            self.devices.push(device);
+        }
+        if self.seen.insert(id) {
+            let path = self.path.join(".");
+            self.tensors.push(ModuleTensor { id, path, shape, dtype, trainable, value });
+        }
+    }
+}
+
+impl ModuleVisitor for Collector {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push(name.to_owned());
+        self.containers.push(container_type.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+        self.containers.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.base();
+        let trainable = param.is_require_grad();
+        let (shape, dtype, device) = (tensor.shape(), tensor.dtype(), tensor.device());
+        let value = tensor.without_autodiff().into_dispatch();
+        self.push(param.id, shape, dtype, trainable, device, value);
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        let tensor = param.base();
+        let (shape, dtype, device) = (tensor.shape(), tensor.dtype(), tensor.device());
+        let value = tensor.without_autodiff().into_dispatch();
+        self.push(param.id, shape, dtype, false, device, value);
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        let tensor = param.base();
+        let (shape, dtype, device) = (tensor.shape(), tensor.dtype(), tensor.device());
+        let value = tensor.without_autodiff().into_dispatch();
+        self.push(param.id, shape, dtype, false, device, value);
+    }
+
+    fn visit_flag(&mut self, flag: &Param<Flag>) {
+        let enabled = flag.is_enabled();
+        self.flags.push(enabled);
+        // burn's modules have flags for one purpose so far: batch statistics in training.
+        if enabled
+            && let Some(kind) = self.containers.iter().rev().find(|c| c.contains("BatchNorm"))
+        {
+            let depth = self.containers.iter().rposition(|c| c == kind).map_or(0, |i| i + 1);
+            let module = self.path[..depth].join(".");
+            self.batch_statistics.get_or_insert((module, kind.clone()));
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Records the loss of one example and its gradient as a graph of operations.
+//!
+//! The user's closure runs once, on burn's capture backend under burn's own autodiff, with tensors
+//! that have shapes but no values. Because autodiff records the backward pass into the same graph,
+//! detached tensors, custom backward operations and straight-through estimators are right by
+//! construction. No weight is copied and nothing is computed.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::backend::{Autodiff, Capture};
+use burn::module::{Flag, Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{Bool, Device, DeviceConfig, DeviceSettings, Int, Tensor, TensorData};
+use burn_backend::tensor::FloatTensor;
+use burn_dispatch::DispatchTensor;
+use burn_ir::{OperationIr, TensorId};
+
+use super::tensors::ModuleTensors;
+use crate::batch::{Batch, BatchMapper};
+use crate::error::{Error, Result};
+
+/// The forward and backward pass of one example.
+pub(crate) struct Trace {
+    pub(crate) operations: Vec<OperationIr>,
+    /// Tensors of the module that are no parameters, and literals of the closure.
+    pub(crate) constants: BTreeMap<TensorId, TensorData>,
+    /// The stand-in of each module tensor, in the order of [`ModuleTensors`].
+    pub(crate) module: Vec<TensorId>,
+    /// The stand-in of each batch tensor, in mapping order.
+    pub(crate) batch: Vec<TensorId>,
+    pub(crate) loss: TensorId,
+    /// The gradient of each trainable tensor, in order; `None` where the loss does not depend on it.
+    pub(crate) gradients: Vec<Option<TensorId>>,
+}
+
+/// Traces `loss` for a batch of one with the shapes of `batch`.
+pub(crate) fn trace<M, X, F>(
+    model: &M,
+    tensors: &ModuleTensors,
+    batch: &X,
+    loss: &F,
+) -> Result<Trace>
+where
+    M: Module,
+    X: Batch,
+    F: Fn(&M, X) -> Tensor<1>,
+{
+    let capture = capture_device(tensors.device.settings())?;
+    let recorded = catch_unwind(AssertUnwindSafe(|| {
+        let mut outcome = None;
+        let captured = capture.capture_scope(|scope| {
+            outcome = Some(record(model, tensors, batch, loss, &capture));
+            scope.complete([], [])
+        });
+        (captured, outcome)
+    }));
+    let (captured, outcome) = recorded.map_err(panic_to_error)?;
+    let ids = outcome.ok_or_else(|| failed("the trace did not run"))??;
+    let captured = captured.map_err(|error| failed(&error.to_string()))?;
+    Ok(Trace { operations: captured.graph.operations, constants: captured.values, ..ids })
+}
+
+/// What runs inside the capture scope. The graph itself is read from the scope afterwards.
+fn record<M, X, F>(
+    model: &M,
+    tensors: &ModuleTensors,
+    batch: &X,
+    loss: &F,
+    capture: &Device,
+) -> Result<Trace>
+where
+    M: Module,
+    X: Batch,
+    F: Fn(&M, X) -> Tensor<1>,
+{
+    let autodiff = capture.clone().autodiff();
+
+    // `valid` makes copies of running statistics, which clones of a module would share with the
+    // user's model. Zeros go in before the move, so that no weight is copied; constants keep
+    // their values.
+    let model = model.valid().map(&mut Zeros { device: capture.clone() }).to_device(capture);
+    let mut stand_in = StandIn {
+        trainable: tensors.tensors.iter().map(|t| (t.id, t.trainable)).collect(),
+        flags: tensors.flags.clone().into_iter(),
+        device: autodiff.clone(),
+        made: HashMap::new(),
+        order: Vec::new(),
+        leaves: HashMap::new(),
+    };
+    let model = model.map(&mut stand_in);
+    let mut examples = OneExample { device: autodiff, ids: Vec::new() };
+    let batch = batch.clone().map(&mut examples);
+
+    let loss = loss(&model, batch);
+    let shape = loss.shape();
+    if shape.num_elements() != 1 {
+        return Err(Error::LossNotScalar { shape: shape.as_slice().to_vec() });
+    }
+    let loss =
+        loss.try_into_primitive::<Autodiff<Capture>>().map_err(|_| Error::LossWithoutParameters)?;
+    if !loss.is_tracked() {
+        return Err(Error::LossWithoutParameters);
+    }
+    let loss_id = loss.primitive().id();
+    let gradients = loss.backward();
+
+    let gradients = tensors
+        .trainable()
+        .map(|tensor| {
+            let leaf = stand_in.leaves.get(&tensor.id)?;
+            leaf.grad(&gradients).map(|gradient| gradient.id())
+        })
+        .collect();
+    Ok(Trace {
+        operations: Vec::new(),
+        constants: BTreeMap::new(),
+        module: stand_in.order,
+        batch: examples.ids,
+        loss: loss_id,
+        gradients,
+    })
+}
+
+thread_local! {
+    /// One capture device per thread and set of default types: burn has 65,536 of them a process.
+    static CAPTURE: RefCell<Vec<(DeviceSettings, Device)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A capture device whose default types are those of the device that will replay the trace.
+fn capture_device(settings: DeviceSettings) -> Result<Device> {
+    let types = |s: &DeviceSettings| (s.float_dtype, s.int_dtype, s.bool_dtype);
+    CAPTURE.with_borrow_mut(|devices| {
+        if let Some((_, device)) = devices.iter().find(|(s, _)| types(s) == types(&settings)) {
+            return Ok(device.clone());
+        }
+        let device = Device::capture();
+        let (float, int, bool) = types(&settings);
+        let mut configured = Ok(());
+        // Even its types can only be asked about inside a scope.
+        let scoped = device.capture_scope(|scope| {
+            let config = DeviceConfig::new(Some(float), Some(int), Some(bool));
+            configured = device.clone().configure(config);
+            scope.complete([], [])
+        });
+        scoped.map_err(|error| failed(&error.to_string()))?;
+        configured.map_err(|error| failed(&error.to_string()))?;
+        devices.push((settings, device.clone()));
+        Ok(device)
+    })
+}
+
+/// Replaces every parameter by zeros on the capture device.
+struct Zeros {
+    device: Device,
+}
+
+impl ModuleMapper for Zeros {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|t| Tensor::zeros(t.shape(), (&self.device, t.dtype())))
+    }
+
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        param.map(|t| Tensor::zeros(t.shape(), (&self.device, t.dtype())))
+    }
+
+    fn map_bool<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D, Bool>>,
+    ) -> Param<Tensor<D, Bool>> {
+        param.map(|t| Tensor::zeros(t.shape(), (&self.device, t.dtype())))
+    }
+}
+
+/// Makes trainable parameters leaves of the autodiff graph, and notes every tensor's id.
+struct StandIn {
+    trainable: HashMap<ParamId, bool>,
+    flags: std::vec::IntoIter<bool>,
+    device: Device,
+    /// What stands for a parameter already met: a parameter of two fields is one leaf.
+    made: HashMap<ParamId, DispatchTensor>,
+    order: Vec<TensorId>,
+    leaves: HashMap<ParamId, FloatTensor<Autodiff<Capture>>>,
+}
+
+impl ModuleMapper for StandIn {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, zeros, mapper) = param.consume();
+        if let Some(made) = self.made.get(&id) {
+            return Param::from_mapped_value(id, Tensor::from_dispatch(made.clone()), mapper);
+        }
+        let tensor = if self.trainable.get(&id).copied().unwrap_or(false) {
+            let leaf = Tensor::zeros(zeros.shape(), (&self.device, zeros.dtype())).require_grad();
+            if let Ok(primitive) = leaf.clone().try_into_primitive::<Autodiff<Capture>>() {
+                self.order.push(primitive.primitive().id());
+                self.leaves.insert(id, primitive);
+            }
+            leaf
+        } else {
+            if let Ok(primitive) = zeros.clone().try_into_primitive::<Capture>() {
+                self.order.push(primitive.id());
+            }
+            zeros
+        };
+        self.made.insert(id, tensor.clone().into_dispatch());
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        let (id, zeros, mapper) = param.consume();
+        if let Some(made) = self.made.get(&id) {
+            return Param::from_mapped_value(id, Tensor::from_dispatch(made.clone()), mapper);
+        }
+        if let Ok(primitive) = zeros.clone().try_into_primitive::<Capture>() {
+            self.order.push(primitive.id());
+        }
+        self.made.insert(id, zeros.clone().into_dispatch());
+        Param::from_mapped_value(id, zeros, mapper)
+    }
+
+    fn map_bool<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D, Bool>>,
+    ) -> Param<Tensor<D, Bool>> {
+        let (id, zeros, mapper) = param.consume();
+        if let Some(made) = self.made.get(&id) {
+            return Param::from_mapped_value(id, Tensor::from_dispatch(made.clone()), mapper);
+        }
+        if let Ok(primitive) = zeros.clone().try_into_primitive::<Capture>() {
+            self.order.push(primitive.id());
+        }
+        self.made.insert(id, zeros.clone().into_dispatch());
+        Param::from_mapped_value(id, zeros, mapper)
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        match self.flags.next() {
+            Some(enabled) => flag.with_value(enabled),
+            None => flag,
+        }
+    }
+}
+
+/// Replaces every tensor of a batch by that of one example, on the autodiff capture device.
+struct OneExample {
+    device: Device,
+    ids: Vec<TensorId>,
+}
+
+impl BatchMapper for OneExample {
+    fn map_float<const D: usize>(&mut self, tensor: Tensor<D>) -> Tensor<D> {
+        let one: Tensor<D> =
+            Tensor::zeros(one_example(tensor.dims()), (&self.device, tensor.dtype()));
+        if let Ok(primitive) = one.clone().try_into_primitive::<Autodiff<Capture>>() {
+            self.ids.push(primitive.primitive().id());
+        }
+        one
+    }
+
+    fn map_int<const D: usize>(&mut self, tensor: Tensor<D, Int>) -> Tensor<D, Int> {
+        let one: Tensor<D, Int> =
+            Tensor::zeros(one_example(tensor.dims()), (&self.device, tensor.dtype()));
+        if let Ok(primitive) = one.clone().try_into_primitive::<Autodiff<Capture>>() {
+            self.ids.push(primitive.id());
+        }
+        one
+    }
+
+    fn map_bool<const D: usize>(&mut self, tensor: Tensor<D, Bool>) -> Tensor<D, Bool> {
+        let one: Tensor<D, Bool> =
+            Tensor::zeros(one_example(tensor.dims()), (&self.device, tensor.dtype()));
+        if let Ok(primitive) = one.clone().try_into_primitive::<Autodiff<Capture>>() {
+            self.ids.push(primitive.id());
+        }
+        one
+    }
+}
+
+fn one_example<const D: usize>(mut dims: [usize; D]) -> [usize; D] {
+    if let Some(first) = dims.first_mut() {
+        *first = 1;
+    }
+    dims
+}
+
+fn panic_to_error(payload: Box<dyn Any + Send>) -> Error {
+    let reason = payload
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "burn panicked without a message".to_owned());
+    if reason.contains("no concrete value") || reason.contains("no initialized value") {
+        return Error::ValueRead { reason };
+    }
+    Error::TraceFailed { reason }
+}
+
+fn failed(reason: &str) -> Error {
+    Error::TraceFailed { reason: reason.to_owned() }
+}

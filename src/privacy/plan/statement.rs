@@ -1,0 +1,92 @@
+//! The guarantee of a run, in words.
+
+use core::fmt;
+
+use super::PrivacyPlan;
+use crate::privacy::clipping::Clipping;
+use crate::privacy::types::{Delta, Epsilon};
+
+/// What a planned run guarantees and under which assumptions; `Display` says it in full.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrivacyStatement {
+    plan: PrivacyPlan,
+    epsilon: Epsilon,
+    delta: Delta,
+}
+
+impl PrivacyStatement {
+    pub(super) fn new(plan: PrivacyPlan, delta: Delta) -> Self {
+        let epsilon = plan.epsilon(delta);
+        Self { plan, epsilon, delta }
+    }
+
+    /// ε of the whole planned run.
+    pub const fn epsilon(&self) -> Epsilon {
+        self.epsilon
+    }
+
+    /// The δ that was asked for.
+    pub const fn delta(&self) -> Delta {
+        self.delta
+    }
+}
+
+impl fmt::Display for PrivacyStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plan, epsilon, delta } = self;
+        if epsilon.is_finite() {
+            writeln!(f, "Guarantee: ({epsilon}, {delta})-differential privacy (epsilon, delta).")?;
+        } else {
+            writeln!(f, "Guarantee: none (epsilon is infinite).")?;
+        }
+        writeln!(f, "Neighbouring data sets: {}.", plan.adjacency())?;
+        writeln!(
+            f,
+            "Released: the parameters after each of {} steps. A step sums the per-record gradients, \
+             {}, adds Gaussian noise, and divides by the public constant {}.",
+            plan.steps().value(),
+            clipping_in_words(plan.clipping()),
+            plan.divisor(),
+        )?;
+        writeln!(
+            f,
+            "Noise: multiplier {} relative to one record's contribution{}.",
+            plan.gradient_noise_multiplier().value(),
+            match plan.count_noise_std() {
+                Some(std) => format!(
+                    "; a count of unclipped records is released with noise of standard deviation \
+                     {std}; together they count as multiplier {}",
+                    plan.noise_multiplier().value()
+                ),
+                None => String::new(),
+            },
+        )?;
+        writeln!(
+            f,
+            "Sampling: Poisson, each record enters each batch independently with probability {}.",
+            plan.sampling_rate().value(),
+        )?;
+        write!(
+            f,
+            "Accountant: Rényi DP, a proven upper bound, for the planned number of steps. Assumed: \
+             noise in exact real arithmetic; settings chosen without looking at the private data."
+        )
+    }
+}
+
+fn clipping_in_words(clipping: &Clipping) -> String {
+    match clipping {
+        Clipping::Flat { clipping_norm } => {
+            format!("each clipped to L2 norm {}", clipping_norm.value())
+        }
+        Clipping::Automatic(automatic) => {
+            format!("each normalised to L2 norm below {}", automatic.clipping_norm().value())
+        }
+        Clipping::PerGroup(groups) => {
+            format!("each clipped in {} groups of parameters", groups.groups().len())
+        }
+        Clipping::Adaptive(adaptive) => {
+            format!("each clipped to a norm that follows their {} quantile", adaptive.quantile())
+        }
+    }
+}

@@ -199,6 +199,69 @@ pub enum Error {
         reason: String,
     },
 
+    /// All planned steps have been taken.
+    #[error(
+        "all {steps} steps of the plan have been taken: a further step is not accounted for; make a \
+         new plan with more steps before the run"
+    )]
+    PlanExhausted {
+        /// The plan's number of steps.
+        steps: u64,
+    },
+
+    /// A batch was sampled under another plan.
+    #[error("the batch was sampled under another plan: call `sample` on this optimizer")]
+    BatchOfAnotherPlan,
+
+    /// A batch was sampled for another step.
+    #[error("the batch was sampled for step {step}, but step {due} is due: sample once a step")]
+    BatchOfAnotherStep {
+        /// The step it was sampled for.
+        step: u64,
+        /// The step that is due.
+        due: u64,
+    },
+
+    /// A checkpoint is truncated or corrupt.
+    #[error("the checkpoint cannot be used: {reason}; resume from an earlier one")]
+    Checkpoint {
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// A checkpoint's format version is not supported.
+    #[error("the checkpoint has format version {found}, this library reads version {supported}")]
+    CheckpointVersion {
+        /// The version found.
+        found: u32,
+        /// The version supported.
+        supported: u32,
+    },
+
+    /// A checkpoint was made under another plan.
+    #[error("the checkpoint was made under another privacy plan: resume with the plan of the run")]
+    CheckpointOfAnotherPlan,
+
+    /// A checkpoint was made with another model.
+    #[error("the checkpoint was made with another model: resume with the same architecture")]
+    CheckpointOfAnotherModel,
+
+    /// A checkpoint file cannot be read or written.
+    #[error("the checkpoint file {path} cannot be read or written: {reason}")]
+    CheckpointFile {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        reason: String,
+    },
+
+    /// A data set could not give a record.
+    #[error("the data set could not give a record: {reason}")]
+    Dataset {
+        /// What the data set said.
+        reason: String,
+    },
+
     /// The model's parameters live on several devices.
     #[error("the model's parameters live on several devices: move the model to one device first")]
     SeveralDevices,

@@ -40,7 +40,9 @@ mod traced;
 mod value;
 mod verify;
 
+pub(crate) use gradients::read;
 pub use gradients::{GradientSum, PerExample};
+pub(crate) use tensors::{ModuleTensor, ModuleTensors};
 pub use looped::Loop;
 pub use traced::{Explanation, ParameterPlan, PlannedMethod, Traced};
 pub use verify::{Agreement, verify};
@@ -49,7 +51,6 @@ use burn::tensor::Tensor;
 
 use self::factor::Factored;
 use self::gradients::{Form, ParameterGradient};
-use self::tensors::ModuleTensors;
 use crate::error::Result;
 
 /// Something that computes per-example losses and gradients of model `M` on batches `X`.

@@ -1,0 +1,140 @@
+//! A burn `DataLoader` of Poisson-sampled logical batches.
+
+use std::sync::Arc;
+
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::{Dataset, DatasetError};
+use burn::tensor::Device;
+
+use crate::error::{Error, Result};
+use crate::optimizer::{DpOptimizer, LogicalBatch, Sampling};
+
+/// Loads the logical batches of a run from a burn [`Dataset`] with a burn [`Batcher`].
+///
+/// Its iterator yields one item for each step that the plan has left: a [`LogicalBatch`] for
+/// [`DpOptimizer::step`], which fetches its physical batches one at a time. Unlike burn's own loader it
+/// does not shuffle: each record enters each batch independently.
+pub struct PoissonDataLoader<I, O> {
+    sampling: Sampling,
+    dataset: Arc<dyn Dataset<I>>,
+    batcher: Arc<dyn Batcher<I, O>>,
+    physical: usize,
+    device: Device,
+}
+
+impl<I, O> PoissonDataLoader<I, O> {
+    /// A loader for the steps that `optimizer` has left, in physical batches of at most `physical`
+    /// records on `device`.
+    ///
+    /// # Errors
+    /// When `physical` is 0, or the data set is larger than the sampler can count.
+    pub fn new<E>(
+        optimizer: &DpOptimizer<E>,
+        dataset: impl Dataset<I> + 'static,
+        batcher: impl Batcher<I, O> + 'static,
+        physical: usize,
+        device: Device,
+    ) -> Result<Self> {
+        if physical == 0 {
+            return Err(Error::setting("physical batch size", 0, "at least 1"));
+        }
+        let sampling = optimizer.sampling(dataset.len())?;
+        let (dataset, batcher) = (Arc::new(dataset), Arc::new(batcher));
+        Ok(Self { sampling, dataset, batcher, physical, device })
+    }
+}
+
+impl<I, O> Clone for PoissonDataLoader<I, O> {
+    fn clone(&self) -> Self {
+        Self {
+            sampling: self.sampling.clone(),
+            dataset: self.dataset.clone(),
+            batcher: self.batcher.clone(),
+            physical: self.physical,
+            device: self.device.clone(),
+        }
+    }
+}
+
+/// The physical batches of one logical batch, fetched when asked for.
+pub struct PhysicalBatches<I, O> {
+    loader: PoissonDataLoader<I, O>,
+    indices: std::vec::IntoIter<usize>,
+}
+
+impl<I, O> Iterator for PhysicalBatches<I, O> {
+    type Item = Result<O>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let chunk: Vec<usize> = self.indices.by_ref().take(self.loader.physical).collect();
+        if chunk.is_empty() {
+            return None;
+        }
+        let items = self.loader.dataset.get_many(chunk);
+        Some(
+            items
+                .map(|items| self.loader.batcher.batch(items, &self.loader.device))
+                .map_err(|error| Error::Dataset { reason: error.to_string() }),
+        )
+    }
+}
+
+/// The logical batches of the steps left.
+struct Logical<I, O> {
+    loader: PoissonDataLoader<I, O>,
+    taken: usize,
+}
+
+impl<I, O> Iterator for Logical<I, O> {
+    type Item = core::result::Result<LogicalBatch<PhysicalBatches<I, O>>, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (ticket, indices) = self.loader.sampling.sample(self.taken as u64)?;
+        self.taken += 1;
+        let batches = PhysicalBatches { loader: self.loader.clone(), indices: indices.into_iter() };
+        Some(Ok(LogicalBatch::new(ticket, batches)))
+    }
+}
+
+impl<I, O> DataLoaderIterator<LogicalBatch<PhysicalBatches<I, O>>> for Logical<I, O> {
+    fn progress(&self) -> Progress {
+        let total = self.loader.sampling.steps() as usize;
+        Progress::new(self.taken, total, Some("steps".to_owned()))
+    }
+}
+
+impl<I, O> DataLoader<LogicalBatch<PhysicalBatches<I, O>>> for PoissonDataLoader<I, O>
+where
+    I: 'static,
+    O: 'static,
+{
+    fn iter<'a>(
+        &'a self,
+    ) -> Box<dyn DataLoaderIterator<LogicalBatch<PhysicalBatches<I, O>>> + 'a> {
+        Box::new(Logical { loader: self.clone(), taken: 0 })
+    }
+
+    /// The number of logical steps.
+    fn num_items(&self) -> usize {
+        self.sampling.steps() as usize
+    }
+
+    fn to_device(
+        &self,
+        device: &Device,
+    ) -> Arc<dyn DataLoader<LogicalBatch<PhysicalBatches<I, O>>>> {
+        Arc::new(Self { device: device.clone(), ..self.clone() })
+    }
+
+    /// The steps `start..end` of those left. (Records cannot be sliced: a part of the data would be
+    /// another population.)
+    fn slice(
+        &self,
+        start: usize,
+        end: usize,
+    ) -> Arc<dyn DataLoader<LogicalBatch<PhysicalBatches<I, O>>>> {
+        let sampling = self.sampling.slice(start as u64, end as u64);
+        Arc::new(Self { sampling, ..self.clone() })
+    }
+}

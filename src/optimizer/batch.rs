@@ -1,0 +1,114 @@
+//! The batch of one logical step, which belongs to one step of one plan.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::mechanism::PoissonSampler;
+
+/// The record indices of one step's Poisson sample, ascending. Which records take part is private.
+pub struct Sample {
+    ticket: Ticket,
+    indices: Vec<usize>,
+}
+
+/// The examples of one logical step, as physical batches that are loaded one at a time.
+///
+/// Made by [`Sample::batches`] (or a private data loader), so that a step can only be taken with what
+/// was drawn for it.
+pub struct LogicalBatch<I> {
+    ticket: Ticket,
+    batches: I,
+}
+
+/// Ties a sample to a step of a plan.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) plan: u64,
+    pub(crate) step: u64,
+}
+
+/// Draws the samples of a range of steps of one run.
+#[derive(Clone)]
+pub(crate) struct Sampling {
+    sampler: Arc<PoissonSampler>,
+    plan: u64,
+    steps: Range<u64>,
+}
+
+impl Sampling {
+    pub(super) fn new(sampler: PoissonSampler, plan: u64, steps: Range<u64>) -> Self {
+        Self { sampler: Arc::new(sampler), plan, steps }
+    }
+
+    /// The sample of the step that is `number` steps into the range; `None` past its end.
+    pub(crate) fn sample(&self, number: u64) -> Option<(Ticket, Vec<usize>)> {
+        let step = self.steps.start.checked_add(number).filter(|step| *step < self.steps.end)?;
+        Some((Ticket { plan: self.plan, step }, self.sampler.sample(step)))
+    }
+
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps.end.saturating_sub(self.steps.start)
+    }
+
+    /// The steps `start..end` of this range.
+    pub(crate) fn slice(&self, start: u64, end: u64) -> Self {
+        let at = |number: u64| self.steps.start.saturating_add(number).min(self.steps.end);
+        Self { steps: at(start)..at(end), ..self.clone() }
+    }
+}
+
+impl Sample {
+    pub(crate) fn new(ticket: Ticket, indices: Vec<usize>) -> Self {
+        Self { ticket, indices }
+    }
+
+    /// The records' indices, ascending; possibly none.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    /// Splits the sample into physical batches of at most `physical` records and loads each when its
+    /// turn comes. The result does not depend on `physical`, only memory and speed do.
+    ///
+    /// # Errors
+    /// When `physical` is 0.
+    pub fn batches<X, F>(
+        self,
+        physical: usize,
+        mut load: F,
+    ) -> Result<LogicalBatch<impl Iterator<Item = Result<X>>>>
+    where
+        F: FnMut(&[usize]) -> X,
+    {
+        if physical == 0 {
+            return Err(Error::setting("physical batch size", 0, "at least 1"));
+        }
+        let Self { ticket, indices } = self;
+        let mut start = 0;
+        let batches = std::iter::from_fn(move || {
+            let end = indices.len().min(start + physical);
+            let chunk = indices.get(start..end).filter(|chunk| !chunk.is_empty())?;
+            start = end;
+            Some(Ok(load(chunk)))
+        });
+        Ok(LogicalBatch::new(ticket, batches))
+    }
+}
+
+impl<I> LogicalBatch<I> {
+    pub(crate) fn new(ticket: Ticket, batches: I) -> Self {
+        Self { ticket, batches }
+    }
+
+    /// The physical batches, if this is the batch of the step that `due` names.
+    pub(super) fn redeem(self, due: Ticket) -> Result<I> {
+        if self.ticket.plan != due.plan {
+            return Err(Error::BatchOfAnotherPlan);
+        }
+        if self.ticket.step != due.step {
+            return Err(Error::BatchOfAnotherStep { step: self.ticket.step, due: due.step });
+        }
+        Ok(self.batches)
+    }
+}

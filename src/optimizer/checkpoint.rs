@@ -1,0 +1,170 @@
+//! Saving and resuming a run.
+//!
+//! A checkpoint holds everything a run is made of: plan, ledger, step (which is the sampler's position
+//! too), adaptive state, the optimizer's records and the model's. It holds a reproducible seed's
+//! number, but never an operating-system key: a run resumed from such a checkpoint draws fresh noise,
+//! because noise used twice cancels.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::optim::OptimizerRecord;
+use burn::store::ModuleRecord;
+use burn::tensor::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{DpOptimizer, Progress};
+use crate::error::{Error, Result};
+use crate::mechanism::{Seed, SeedSource};
+use crate::per_example::ModuleTensors;
+use crate::privacy::{ClippingState, Ledger, PrivacyPlan};
+
+const MAGIC: &[u8; 8] = b"burn-dp\0";
+const VERSION: u32 = 1;
+/// Magic, version, checksum, length of the body.
+const HEADER: usize = 8 + 4 + 4 + 8;
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    plan: PrivacyPlan,
+    ledger: Ledger,
+    step: u64,
+    clipping: ClippingState,
+    seed: SeedSource,
+    /// Path and shape of every tensor of the model.
+    model: Vec<(String, Vec<usize>)>,
+    #[serde(with = "serde_bytes")]
+    optimizer: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    weights: Vec<u8>,
+}
+
+impl<E> DpOptimizer<E> {
+    /// The run and `model` as bytes. With a reproducible seed they are as secret as the data.
+    ///
+    /// # Errors
+    /// When burn cannot serialise the model's or the optimizer's records.
+    pub fn to_checkpoint<M: Module>(&self, model: &M) -> Result<Vec<u8>> {
+        let record = |error: &dyn std::fmt::Display| Error::Checkpoint {
+            reason: format!("burn could not write a record: {error}"),
+        };
+        let body = Body {
+            plan: self.plan.clone(),
+            ledger: self.progress.ledger.clone(),
+            step: self.progress.step,
+            clipping: self.progress.clipping,
+            seed: self.seed.source(),
+            model: signature(model)?,
+            optimizer: self.optimizer.into_bytes().map_err(|e| record(&e))?.to_vec(),
+            weights: model.clone().into_record().into_bytes().map_err(|e| record(&e))?.to_vec(),
+        };
+        let body = rmp_serde::to_vec_named(&body)
+            .map_err(|error| Error::Checkpoint { reason: error.to_string() })?;
+        let mut bytes = Vec::with_capacity(HEADER + body.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+        bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        Ok(bytes)
+    }
+
+    /// Continues the run of a checkpoint: this optimizer takes its progress, and the model with its
+    /// weights is returned. `model` gives the architecture; its weights are not used.
+    ///
+    /// A step that was taken after the checkpoint and whose model was released stays spent, though
+    /// the checkpoint does not know of it.
+    ///
+    /// # Errors
+    /// When the bytes are truncated or corrupt, of another version, or of another plan or model than
+    /// this optimizer and `model`. Nothing has changed then.
+    pub fn resume<M: Module>(&mut self, model: M, bytes: &[u8]) -> Result<M> {
+        let body = parse(bytes)?;
+        if body.plan != self.plan {
+            return Err(Error::CheckpointOfAnotherPlan);
+        }
+        if body.model != signature(&model)? {
+            return Err(Error::CheckpointOfAnotherModel);
+        }
+        if body.ledger.steps().value() != body.step || body.step > self.plan.steps().value() {
+            return Err(Error::Checkpoint { reason: "its ledger and its step disagree".into() });
+        }
+        let corrupt = |error: &dyn std::fmt::Display| Error::Checkpoint {
+            reason: format!("burn could not read a record: {error}"),
+        };
+        let seed = Seed::new(body.seed)?;
+        let optimizer = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(body.optimizer))
+            .map_err(|e| corrupt(&e))?;
+        let weights = ModuleRecord::from_bytes(Bytes::from_bytes_vec(body.weights))
+            .map_err(|e| corrupt(&e))?;
+        let model = model.try_load_record(weights).map_err(|e| corrupt(&e))?;
+        let Body { ledger, step, clipping, .. } = body;
+        self.optimizer = self.optimizer.clone().load_record(optimizer);
+        self.seed = seed;
+        self.progress = Progress { ledger, step, clipping };
+        Ok(model)
+    }
+
+    /// Writes [`to_checkpoint`](Self::to_checkpoint) to a file, replacing it only when the new one is
+    /// complete.
+    ///
+    /// # Errors
+    /// As `to_checkpoint`, and when the file cannot be written.
+    pub fn save<M: Module>(&self, model: &M, path: impl AsRef<Path>) -> Result<()> {
+        let bytes = self.to_checkpoint(model)?;
+        let path = path.as_ref();
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let io = |error: std::io::Error| Error::CheckpointFile {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        std::fs::write(&partial, bytes).map_err(io)?;
+        std::fs::rename(&partial, path).map_err(io)
+    }
+
+    /// [`resume`](Self::resume)s from a file.
+    ///
+    /// # Errors
+    /// As `resume`, and when the file cannot be read.
+    pub fn load<M: Module>(&mut self, model: M, path: impl AsRef<Path>) -> Result<M> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|error| Error::CheckpointFile {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        self.resume(model, &bytes)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Body> {
+    let truncated = || Error::Checkpoint { reason: "it is truncated".into() };
+    let (header, body) = bytes.split_at_checked(HEADER).ok_or_else(truncated)?;
+    let (magic, rest) = header.split_at(MAGIC.len());
+    if magic != MAGIC {
+        return Err(Error::Checkpoint { reason: "it is no checkpoint of this library".into() });
+    }
+    let word = |range: std::ops::Range<usize>| -> Option<u32> {
+        rest.get(range)?.try_into().ok().map(u32::from_le_bytes)
+    };
+    let version = word(0..4).ok_or_else(truncated)?;
+    if version != VERSION {
+        return Err(Error::CheckpointVersion { found: version, supported: VERSION });
+    }
+    let checksum = word(4..8).ok_or_else(truncated)?;
+    let length = rest.get(8..16).and_then(|l| l.try_into().ok()).map(u64::from_le_bytes);
+    if length != Some(body.len() as u64) {
+        return Err(truncated());
+    }
+    if crc32fast::hash(body) != checksum {
+        return Err(Error::Checkpoint { reason: "its checksum is wrong".into() });
+    }
+    rmp_serde::from_slice(body).map_err(|error| Error::Checkpoint { reason: error.to_string() })
+}
+
+/// What tells one architecture from another.
+fn signature<M: Module>(model: &M) -> Result<Vec<(String, Vec<usize>)>> {
+    let tensors = ModuleTensors::of(model)?;
+    let signature = |t: &crate::per_example::ModuleTensor| (t.path.clone(), t.shape.to_vec());
+    Ok(tensors.tensors.iter().map(signature).collect())
+}

@@ -1,0 +1,167 @@
+//! The sum of clipped per-example gradients of one logical step.
+
+use std::collections::HashMap;
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::{Module, ParamId};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
+use burn_backend::Shape;
+use burn_backend::ops::FloatTensorOps;
+use burn_dispatch::{Dispatch, DispatchTensor};
+
+use crate::error::{Error, Result};
+use crate::per_example::{GradientSum, ModuleTensors, PerExample, read};
+use crate::privacy::{Clipping, ClippingState};
+
+/// Accumulates over the physical batches of a step. Kept in at least single precision.
+pub(super) struct ClippedSum<'p> {
+    clipping: &'p Clipping,
+    state: ClippingState,
+    device: Device,
+    parameters: Vec<Parameter>,
+    /// `Σ_i (1[norm_i <= C] - 1/2)`: the centred count that adaptive clipping releases with noise
+    /// (Andrew et al. 2021, arXiv 1905.03871, section 2.2).
+    below: f64,
+}
+
+struct Parameter {
+    id: ParamId,
+    path: String,
+    shape: Shape,
+    /// The clipping group.
+    group: usize,
+    sum: Option<DispatchTensor>,
+}
+
+impl<'p> ClippedSum<'p> {
+    pub(super) fn new<M: Module>(
+        model: &M,
+        clipping: &'p Clipping,
+        state: ClippingState,
+    ) -> Result<Self> {
+        let tensors = ModuleTensors::of(model)?;
+        let parameters = tensors
+            .trainable()
+            .map(|tensor| {
+                let group = clipping.group_of(&tensor.path)?;
+                let (path, shape) = (tensor.path.clone(), tensor.shape.clone());
+                Ok(Parameter { id: tensor.id, path, shape, group, sum: None })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { clipping, state, device: tensors.device, parameters, below: 0.0 })
+    }
+
+    /// # Errors
+    /// When some parameter's learning rate is negative, infinite or NaN.
+    pub(super) fn check_learning_rate(&self, rate: &ModuleLearningRate) -> Result<()> {
+        for parameter in &self.parameters {
+            let rate = rate.lr_from_param(parameter.id, Some(&parameter.path));
+            if !(rate.is_finite() && rate >= 0.0) {
+                return Err(Error::setting("learning rate", rate, "finite and at least 0"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Clips every example's gradient and adds it.
+    pub(super) fn add(&mut self, gradients: PerExample) -> Result<()> {
+        if gradients.is_empty() {
+            return Ok(());
+        }
+        let examples = gradients.len();
+        let groups = self.clipping.groups();
+        let norms = self.norms(&gradients, groups)?;
+        let mut weights = vec![vec![0.0f32; examples]; groups];
+        let mut bad = vec![false; examples];
+        for example in 0..examples {
+            // A gradient that is not finite contributes exactly zero, in every group.
+            bad[example] = norms.iter().any(|group| !group[example].is_finite());
+            if bad[example] {
+                self.below -= 0.5;
+                continue;
+            }
+            for (group, norms) in norms.iter().enumerate() {
+                weights[group][example] =
+                    self.clipping.factor(group, norms[example], &self.state) as f32;
+            }
+            let below = norms.iter().all(|group| group[example] <= self.state.clipping_norm().value());
+            self.below += if below { 0.5 } else { -0.5 };
+        }
+        let gradients = if bad.contains(&true) {
+            gradients.without(Tensor::<1, Bool>::from_data(
+                TensorData::new(bad, [examples]),
+                &self.device,
+            ))
+        } else {
+            gradients
+        };
+        let weights: Vec<DispatchTensor> = weights
+            .into_iter()
+            .map(|weights| {
+                let data = TensorData::new(weights, [examples]);
+                Tensor::<1>::from_data(data, (&self.device, DType::F32)).into_dispatch()
+            })
+            .collect();
+        for (parameter, gradient) in self.parameters.iter_mut().zip(&gradients.gradients) {
+            let clipped = gradient.weighted_sum(&weights[parameter.group], &gradients);
+            parameter.sum = Some(match parameter.sum.take() {
+                None => clipped,
+                Some(sum) => Dispatch::float_add(sum, clipped),
+            });
+        }
+        Ok(())
+    }
+
+    /// The centred count of examples whose gradient was not clipped; private until noised.
+    pub(super) fn below_clipping_norm(&self) -> f64 {
+        self.below
+    }
+
+    /// Turns every parameter's sum, flattened, into what `release` makes of it. Its first argument
+    /// numbers the parameters.
+    pub(super) fn release(
+        self,
+        mut release: impl FnMut(u64, Tensor<1>, &[usize], &Device) -> Result<Tensor<1>>,
+    ) -> Result<GradientSum> {
+        let mut sums = HashMap::new();
+        for (index, parameter) in self.parameters.into_iter().enumerate() {
+            let dims = parameter.shape.as_slice();
+            let length = dims.iter().product::<usize>();
+            let sum = match parameter.sum {
+                Some(sum) => Dispatch::float_reshape(sum, Shape::from(vec![length])),
+                None => Tensor::<1>::zeros([length], (&self.device, DType::F32)).into_dispatch(),
+            };
+            let noised = release(index as u64, Tensor::from_dispatch(sum), dims, &self.device)?;
+            let noised = Dispatch::float_reshape(noised.into_dispatch(), parameter.shape.clone());
+            sums.insert(parameter.id, noised);
+        }
+        Ok(GradientSum { sums })
+    }
+
+    /// An upper bound of every example's gradient norm in each clipping group, read to the host.
+    fn norms(&self, gradients: &PerExample, groups: usize) -> Result<Vec<Vec<f64>>> {
+        let mut squared: Vec<Option<Tensor<1>>> = vec![None; groups];
+        for (parameter, gradient) in self.parameters.iter().zip(&gradients.gradients) {
+            let norms = gradient.norms(gradients);
+            let mut norm = Tensor::<1>::from_dispatch(norms.value);
+            if let Some(slack) = norms.slack {
+                norm = norm + Tensor::from_dispatch(slack);
+            }
+            let total = &mut squared[parameter.group];
+            *total = Some(match total.take() {
+                None => norm,
+                Some(sum) => sum + norm,
+            });
+        }
+        let examples = gradients.len();
+        let squared: Vec<Tensor<1>> = squared
+            .into_iter()
+            .map(|total| {
+                total.unwrap_or_else(|| Tensor::zeros([examples], (&self.device, DType::F32)))
+            })
+            .collect();
+        // One transfer for all groups.
+        let flat = read(Tensor::cat(squared, 0))?;
+        Ok(flat.chunks(examples).map(|group| group.iter().map(|n| n.sqrt()).collect()).collect())
+    }
+}

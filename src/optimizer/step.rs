@@ -1,0 +1,76 @@
+//! DP-SGD, the whole story.
+
+use burn::module::Module;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::tensor::{DType, Tensor, TensorData};
+
+use super::DpOptimizer;
+use super::batch::LogicalBatch;
+use super::clipped_sum::ClippedSum;
+use crate::error::Result;
+use crate::mechanism::{Domain, gaussian};
+use crate::per_example::Engine;
+
+impl<E> DpOptimizer<E> {
+    /// Takes one logical step: `model` becomes the updated model.
+    ///
+    /// `batch` is what was [`sample`](Self::sample)d for this step, in physical batches of any size; only
+    /// one of them is in memory at a time.
+    ///
+    /// # Errors
+    /// When the batch belongs to another step or plan, no steps are left, the engine refuses the model
+    /// or a batch, or per-group clipping does not cover a parameter. Nothing has changed then.
+    pub fn step<M, X, I>(
+        &mut self,
+        learning_rate: impl Into<ModuleLearningRate>,
+        model: &mut M,
+        batch: LogicalBatch<I>,
+    ) -> Result<()>
+    where
+        M: Module,
+        E: Engine<M, X>,
+        I: Iterator<Item = Result<X>>,
+    {
+        // Sample: the batch must be the one that was drawn for this step.
+        self.check_steps_left()?;
+        let batches = batch.redeem(self.ticket())?;
+        let learning_rate = learning_rate.into();
+
+        // Per-example gradients, clipped one by one and summed.
+        let mut sum = ClippedSum::new(model, self.plan.clipping(), self.progress.clipping)?;
+        sum.check_learning_rate(&learning_rate)?;
+        for batch in batches {
+            let gradients = self.engine.per_example(model, batch?)?;
+            sum.add(gradients)?;
+        }
+
+        // Noise, once, on the sum; then the public divisor.
+        let step = self.progress.step;
+        let std = self.plan.noise_std(&self.progress.clipping);
+        let divisor = self.plan.divisor();
+        let below = sum.below_clipping_norm();
+        let release = sum.release(|index, sum, dims, device| {
+            let length = dims.iter().product();
+            let noise = gaussian(&self.seed, Domain::GradientNoise, step, index, length, std)?;
+            let noise = Tensor::<1>::from_data(TensorData::new(noise, [length]), (device, DType::F32));
+            Ok((sum + noise) / divisor)
+        })?;
+
+        // Account, before anything is released.
+        let mut progress = self.progress.clone();
+        progress.ledger.record(self.plan.step_event(), 1)?;
+        progress.step += 1;
+        if let Some(count_std) = self.plan.count_noise_std() {
+            let noise = gaussian(&self.seed, Domain::CountNoise, step, 0, 1, count_std)?;
+            let noised = below + f64::from(noise.first().copied().unwrap_or(0.0));
+            let fraction = self.plan.noised_fraction_below(noised);
+            progress.clipping.update(self.plan.clipping(), fraction)?;
+        }
+        self.progress = progress;
+
+        // The optimizer sees the noised gradient only.
+        let gradients = release.into_gradients(model);
+        *model = self.optimizer.step(learning_rate, model.clone(), gradients);
+        Ok(())
+    }
+}

@@ -262,6 +262,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// An engine gave the gradients of another model's parameters.
+    #[error(
+        "the engine's gradients are not those of the model's trainable parameters: an engine must \
+         differentiate the model it is given"
+    )]
+    EngineOfAnotherModel,
+
     /// The model's parameters live on several devices.
     #[error("the model's parameters live on several devices: move the model to one device first")]
     SeveralDevices,

@@ -109,9 +109,7 @@ where
     I: 'static,
     O: 'static,
 {
-    fn iter<'a>(
-        &'a self,
-    ) -> Box<dyn DataLoaderIterator<LogicalBatch<PhysicalBatches<I, O>>> + 'a> {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<LogicalBatch<PhysicalBatches<I, O>>> + 'a> {
         Box::new(Logical { loader: self.clone(), taken: 0 })
     }
 

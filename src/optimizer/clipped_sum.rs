@@ -68,6 +68,10 @@ impl<'p> ClippedSum<'p> {
         if gradients.is_empty() {
             return Ok(());
         }
+        let expected = self.parameters.iter().map(|parameter| parameter.id);
+        if !gradients.parameters().map(|(id, _)| id).eq(expected) {
+            return Err(Error::EngineOfAnotherModel);
+        }
         let examples = gradients.len();
         let groups = self.clipping.groups();
         let norms = self.norms(&gradients, groups)?;
@@ -84,7 +88,8 @@ impl<'p> ClippedSum<'p> {
                 weights[group][example] =
                     self.clipping.factor(group, norms[example], &self.state) as f32;
             }
-            let below = norms.iter().all(|group| group[example] <= self.state.clipping_norm().value());
+            let below =
+                norms.iter().all(|group| group[example] <= self.state.clipping_norm().value());
             self.below += if below { 0.5 } else { -0.5 };
         }
         let gradients = if bad.contains(&true) {
@@ -143,10 +148,7 @@ impl<'p> ClippedSum<'p> {
         let mut squared: Vec<Option<Tensor<1>>> = vec![None; groups];
         for (parameter, gradient) in self.parameters.iter().zip(&gradients.gradients) {
             let norms = gradient.norms(gradients);
-            let mut norm = Tensor::<1>::from_dispatch(norms.value);
-            if let Some(slack) = norms.slack {
-                norm = norm + Tensor::from_dispatch(slack);
-            }
+            let norm = Tensor::<1>::from_dispatch(norms.value) + Tensor::from_dispatch(norms.slack);
             let total = &mut squared[parameter.group];
             *total = Some(match total.take() {
                 None => norm,

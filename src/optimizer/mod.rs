@@ -16,9 +16,7 @@ use burn::optim::ModuleOptimizer;
 
 use crate::error::{Error, Result};
 use crate::mechanism::{PoissonSampler, Seed};
-use crate::privacy::{
-    ClippingState, Delta, Epsilon, Ledger, PrivacyPlan, PrivacyStatement, Steps,
-};
+use crate::privacy::{ClippingState, Delta, Epsilon, Ledger, PrivacyPlan, PrivacyStatement, Steps};
 
 /// Trains a model under a [`PrivacyPlan`] with any burn optimizer.
 ///

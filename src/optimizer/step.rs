@@ -1,7 +1,7 @@
 //! DP-SGD, the whole story.
 
-use burn::module::Module;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData};
 
 use super::DpOptimizer;
@@ -52,7 +52,8 @@ impl<E> DpOptimizer<E> {
         let release = sum.release(|index, sum, dims, device| {
             let length = dims.iter().product();
             let noise = gaussian(&self.seed, Domain::GradientNoise, step, index, length, std)?;
-            let noise = Tensor::<1>::from_data(TensorData::new(noise, [length]), (device, DType::F32));
+            let noise =
+                Tensor::<1>::from_data(TensorData::new(noise, [length]), (device, DType::F32));
             Ok((sum + noise) / divisor)
         })?;
 

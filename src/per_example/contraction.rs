@@ -41,8 +41,18 @@ enum Factor<B: Backend> {
 pub(crate) struct SquaredNorms<B: Backend> {
     /// `[b]`
     pub(crate) value: FloatTensor<B>,
-    /// `[b]`; `None` where the norm comes from the gradient's own entries.
-    pub(crate) slack: Option<FloatTensor<B>>,
+    /// `[b]`
+    pub(crate) slack: FloatTensor<B>,
+}
+
+impl<B: Backend> SquaredNorms<B> {
+    /// Norms that are sums of squares: nothing cancels, so the allowance is relative to the norm.
+    /// Rounding errors of `terms` additions grow as the root of their number (Higham 2002, section
+    /// 4.2).
+    pub(crate) fn of_squares(value: FloatTensor<B>, terms: usize) -> Self {
+        let relative = f64::from(f32::EPSILON) * (terms as f64).sqrt();
+        Self { slack: B::float_mul_scalar(value.clone(), Scalar::Float(relative)), value }
+    }
 }
 
 impl<B: Backend> Contraction<B> {
@@ -74,7 +84,8 @@ impl<B: Backend> Contraction<B> {
             && left.shape()[2] == 1
         {
             // One position: the norm of an outer product is the product of the norms.
-            return SquaredNorms { value: self.outer_norms(left, right), slack: None };
+            let terms = self.rows + self.cols + self.groups;
+            return SquaredNorms::of_squares(self.outer_norms(left, right), terms);
         }
         let mut total = None;
         for (i, a) in self.uses.iter().enumerate() {
@@ -92,7 +103,7 @@ impl<B: Backend> Contraction<B> {
         let value = total.unwrap_or_else(|| self.no_norms());
         // Rounding cannot make a sum of squares negative, but it can a Gram sum.
         let value = B::float_clamp_min(value, Scalar::Float(0.0));
-        SquaredNorms { slack: Some(self.slack()), value }
+        SquaredNorms { slack: self.slack(), value }
     }
 
     /// `Σ_b c_b · gradient_b` in the parameter's shape: one ordinary weight-gradient product.
@@ -180,7 +191,7 @@ impl<B: Backend> Contraction<B> {
     /// A first-order allowance for rounding in the Gram sums: they may cancel, so the error is
     /// relative to `(Σ_t |left_t||right_t|)²`, which also bounds the squared norm itself. Each entry
     /// of a Gram matrix is an inner product of `width` terms, whose rounding error grows as the root
-    /// of their number (Higham 2002, section 4.2).
+    /// of their number.
     fn slack(&self) -> FloatTensor<B> {
         let mut bound: Option<FloatTensor<B>> = None;
         let mut terms = 0;
@@ -230,7 +241,7 @@ impl<B: Backend> Factors<B> {
 impl<B: Backend> Factor<B> {
     fn new(side: &Side, length: usize, replay: &mut Replay<'_, B>) -> Result<Self> {
         let batch = replay.batch();
-        if let Source::OneHot { indices, .. } = &side.source {
+        if let Source::OneHot { indices } = &side.source {
             let indices = replay.repeated(indices)?;
             let indices = indices.reshape(Shape::from(vec![batch, length])).int()?;
             let mut matrices = side.then.iter();
@@ -256,7 +267,7 @@ impl<B: Backend> Factor<B> {
             }
             Source::OneHot { .. } => return Err(broken()),
         };
-        let rows = wide::<B>(rows);
+        let rows = in_f32::<B>(rows);
         side.then.iter().try_fold(rows, |x, m| times(x, m, replay)).map(Self::Dense)
     }
 }
@@ -330,7 +341,7 @@ fn shared_matrix<B: Backend>(
     let shape = shared.matrix.shape.as_slice();
     let (rows, cols) = (shape[shape.len() - 2], shape[shape.len() - 1]);
     let matrix = replay.shared(&shared.matrix)?.reshape(Shape::from(vec![rows, cols])).float()?;
-    let matrix = wide::<B>(matrix);
+    let matrix = in_f32::<B>(matrix);
     Ok(if shared.transposed { B::float_swap_dims(matrix, 0, 1) } else { matrix })
 }
 
@@ -452,11 +463,11 @@ fn double<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_mul_scalar(x, Scalar::Float(2.0))
 }
 
-/// Sums and norms are kept in at least single precision, whatever the model computes in.
-pub(crate) fn wide<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+/// Norms, sums and noise are in single precision, whatever the model computes in.
+pub(crate) fn in_f32<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     use burn_backend::DType;
     match x.dtype() {
-        DType::F32 | DType::F64 => x,
+        DType::F32 => x,
         _ => B::float_cast(x, DType::F32.into()),
     }
 }

@@ -55,8 +55,8 @@ pub(crate) struct Side {
 pub(crate) enum Source {
     /// An operand of a matrix product.
     Operand(Operand),
-    /// Rows of the identity: `indices` of an embedding with `classes` rows.
-    OneHot { indices: TensorIr, classes: usize },
+    /// Rows of the identity: the `indices` of an embedding.
+    OneHot { indices: TensorIr },
     /// The patches that a convolution's kernel sees.
     Patches { x: TensorIr, conv: Conv },
     /// A convolution's output gradient, positions last in the trace.
@@ -114,7 +114,7 @@ impl Factored {
         self.uses.iter().flat_map(|u| [&u.left, &u.right]).flat_map(|side| {
             let source = match &side.source {
                 Source::Operand(operand) => operand.tensor.id,
-                Source::OneHot { indices, .. } => indices.id,
+                Source::OneHot { indices } => indices.id,
                 Source::Patches { x, .. } => x.id,
                 Source::Channels { grad, .. } => grad.id,
             };
@@ -219,7 +219,7 @@ impl Factorizer<'_> {
                     summed: vec![true; o.out_grad.shape.num_dims() - 2],
                     positions_last: false,
                 };
-                let indices = Source::OneHot { indices: o.indices.clone(), classes };
+                let indices = Source::OneHot { indices: o.indices.clone() };
                 let use_ = Use::new(indices, Source::Operand(grad), length);
                 Some(Factored::leaf(use_, 1, classes, width, vec![classes, width]))
             }

@@ -155,13 +155,14 @@ impl ParameterGradient {
     /// Squared norms, `[examples]`.
     pub(crate) fn norms(&self, of: &PerExample) -> SquaredNorms<Dispatch> {
         match &self.form {
-            Form::Zero => SquaredNorms { value: zeros(&[of.examples], of), slack: None },
+            Form::Zero => SquaredNorms::of_squares(zeros(&[of.examples], of), 0),
             Form::Factored(contraction) => contraction.squared_norms(),
             Form::Materialised(x) => {
                 let x = rows(x.clone(), of.examples);
+                let terms = self.shape.num_elements();
                 let squares = Dispatch::float_sum_dim(Dispatch::float_mul(x.clone(), x), 1);
                 let value = Dispatch::float_reshape(squares, Shape::from(vec![of.examples]));
-                SquaredNorms { value, slack: None }
+                SquaredNorms::of_squares(value, terms)
             }
         }
     }

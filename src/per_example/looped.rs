@@ -7,7 +7,7 @@ use burn::tensor::{DType, Gradients, Tensor};
 use burn_backend::Shape;
 use burn_dispatch::{Dispatch, DispatchTensor};
 
-use super::contraction::wide;
+use super::contraction::in_f32;
 use super::gradients::{Form, ParameterGradient, PerExample};
 use super::tensors::ModuleTensors;
 use super::value::Value;
@@ -43,6 +43,9 @@ where
         if examples == 0 {
             return Ok(empty(&tensors));
         }
+        // A copy with running statistics of its own: whatever the loss does to them must not reach the
+        // user's model, since it would be released without noise.
+        let model = &model.valid().train();
         let batch = batch::to_device(batch, &tensors.device.clone().autodiff());
         let mut losses = Vec::with_capacity(examples);
         let mut rows: HashMap<ParamId, Vec<Option<DispatchTensor>>> = HashMap::new();
@@ -85,7 +88,7 @@ fn stack(
     let device = tensors.device.as_dispatch();
     let rows = rows.into_iter().map(|row| match row {
         Some(row) => {
-            Value::<Dispatch>::Float(wide::<Dispatch>(row)).reshape(Shape::from(one.clone()))
+            Value::<Dispatch>::Float(in_f32::<Dispatch>(row)).reshape(Shape::from(one.clone()))
         }
         None => Value::zeros(Shape::from(one.clone()), device, DType::F32),
     });

@@ -42,8 +42,8 @@ mod verify;
 
 pub(crate) use gradients::read;
 pub use gradients::{GradientSum, PerExample};
-pub(crate) use tensors::{ModuleTensor, ModuleTensors};
 pub use looped::Loop;
+pub(crate) use tensors::{ModuleTensor, ModuleTensors};
 pub use traced::{Explanation, ParameterPlan, PlannedMethod, Traced};
 pub use verify::{Agreement, verify};
 

@@ -1,14 +1,15 @@
 //! What the traced engine will do for examples of one shape: the graph to replay, and for each
 //! trainable parameter whether its gradient stays in factors or is materialised.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
-use burn_backend::{Shape, TensorData, TensorMetadata};
+use burn::tensor::Device;
+use burn_backend::{Shape, TensorMetadata};
 use burn_dispatch::{Dispatch, DispatchTensor};
 use burn_ir::TensorId;
 
 use super::NormMethod;
-use super::contraction::{Contraction, wide};
+use super::contraction::{Contraction, in_f32};
 use super::factor::{Factored, Factorizer};
 use super::gradients::Form;
 use super::graph::{Graph, depends_on_example, producers};
@@ -23,7 +24,7 @@ pub(crate) struct Plan {
     graph: Graph,
     module: Vec<TensorId>,
     batch: Vec<TensorId>,
-    constants: BTreeMap<TensorId, TensorData>,
+    constants: Vec<(TensorId, Value<Dispatch>)>,
     loss: TensorId,
     pub(crate) gradients: Vec<Planned>,
 }
@@ -39,7 +40,8 @@ pub(crate) enum Planned {
 }
 
 impl Plan {
-    pub(crate) fn new(trace: Trace, method: NormMethod) -> Self {
+    /// A plan for `trace`, whose replays run on `device`.
+    pub(crate) fn new(trace: Trace, method: NormMethod, device: &Device) -> Self {
         let inputs: HashSet<TensorId> = trace
             .module
             .iter()
@@ -77,8 +79,10 @@ impl Plan {
             }
         }
         let graph = Graph::new(&trace.operations, &inputs, &examples, &wanted);
-        let constants =
-            trace.constants.into_iter().filter(|(id, _)| graph.needed.contains(id)).collect();
+        let constants = trace.constants.into_iter().filter(|(id, _)| graph.needed.contains(id));
+        let constants = constants
+            .map(|(id, data)| (id, Value::from_data(data, device.as_dispatch())))
+            .collect();
         Self {
             graph,
             module: trace.module,
@@ -109,8 +113,8 @@ impl Plan {
                 replay.insert(*id, Value::from_dispatch(tensor.value.clone()));
             }
         }
-        for (id, data) in &self.constants {
-            replay.insert(*id, Value::from_data(data.clone(), &device));
+        for (id, value) in &self.constants {
+            replay.insert(*id, value.clone());
         }
         for (id, tensor) in self.batch.iter().zip(batch) {
             if self.graph.needed.contains(id) {
@@ -118,7 +122,7 @@ impl Plan {
                 let shape = tensor.shape();
                 let mut dims = vec![shape[0], 1];
                 dims.extend_from_slice(&shape.as_slice()[1..]);
-                let value = Value::from_dispatch(tensor).to_device(&device);
+                let value = Value::from_dispatch(tensor).onto(&device);
                 replay.insert(*id, value.reshape(Shape::from(dims)));
             }
         }
@@ -152,7 +156,7 @@ impl Plan {
         examples: usize,
     ) -> Result<DispatchTensor> {
         let value = replay.get(id).ok_or(Error::BrokenTrace { tensor: id.value() })?.float()?;
-        let value = wide::<Dispatch>(value);
+        let value = in_f32::<Dispatch>(value);
         let each: Vec<usize> = [1].into_iter().chain(shape.iter().copied()).collect();
         let full: Vec<usize> = [examples].into_iter().chain(shape.iter().copied()).collect();
         let value = Value::<Dispatch>::Float(value);

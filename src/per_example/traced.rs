@@ -119,7 +119,7 @@ impl<F> Traced<F> {
         // `entry` would need the trace, which may fail, inside a closure.
         if !self.plans.contains_key(&key) {
             let trace = trace(model, tensors, batch, &self.loss)?;
-            let plan = Plan::new(trace, self.method);
+            let plan = Plan::new(trace, self.method, &tensors.device);
             return Ok(self.plans.entry(key).or_insert(plan));
         }
         Ok(&self.plans[&key])

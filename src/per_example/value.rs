@@ -94,7 +94,7 @@ impl<B: Backend> Value<B> {
         repeat_dim(dim: usize, times: usize) = float_repeat_dim, int_repeat_dim, bool_repeat_dim;
         mask_fill(mask: BoolTensor<B>, value: Scalar) =
             float_mask_fill, int_mask_fill, bool_mask_fill;
-        to_device(device: &B::Device) = float_to_device, int_to_device, bool_to_device;
+        onto(device: &B::Device) = float_to_device, int_to_device, bool_to_device;
     }
 
     number! {

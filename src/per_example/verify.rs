@@ -47,8 +47,7 @@ where
             agreement = Agreement { worst: relative, parameter: path.to_owned() };
         }
     }
-    // The negated form refuses a tolerance that is NaN.
-    if !(agreement.worst <= tolerance) {
+    if agreement.worst > tolerance || tolerance.is_nan() {
         let Agreement { worst, parameter } = agreement;
         return Err(Error::EnginesDisagree { parameter, relative: worst });
     }

@@ -1,7 +1,11 @@
-//! Rules of indexed reads and writes. An index of one example only ever reaches that example's row.
+//! Rules of indexed reads and writes.
+//!
+//! An index of one example only ever reaches that example's row. A record may hold any number, and a
+//! backend that does not check bounds would follow an index that is too large into the next
+//! example's memory, so indices into batched values are clamped to the axis they index.
 
 use burn_backend::tensor::IntTensor;
-use burn_backend::{Backend, DType, Shape, TensorMetadata};
+use burn_backend::{Backend, DType, Scalar, Shape, Slice, TensorMetadata};
 use burn_ir::{
     GatherNdOpIr, GatherOpIr, ScatterNdOpIr, ScatterOpIr, SelectAssignOpIr, SelectOpIr, TensorIr,
 };
@@ -21,7 +25,8 @@ pub(super) fn select<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Resul
     }
     let out = r.shape(&o.out);
     let x = r.arg(&o.tensor)?;
-    let indices = along(r.arg(&o.indices)?, o.dim + 1, out)?;
+    let indices = clamped::<B>(r.arg(&o.indices)?.int()?, o.tensor.shape[o.dim]);
+    let indices = along(Value::Int(indices), o.dim + 1, out)?;
     r.put(&o.out, x.gather(o.dim + 1, indices))
 }
 
@@ -49,29 +54,32 @@ pub(super) fn select_assign<B: Backend>(o: &SelectAssignOpIr, r: &mut Replay<'_,
         return r.put(&o.out, x.select_assign(dim, indices, value, o.update)?);
     }
     let (x, value) = (r.full(&o.tensor)?, r.full(&o.value)?);
-    let indices = along(r.arg(&o.indices)?, dim, value.shape())?;
+    let indices = clamped::<B>(r.arg(&o.indices)?.int()?, o.tensor.shape[o.dim]);
+    let indices = along(Value::Int(indices), dim, value.shape())?;
     r.put(&o.out, x.scatter(dim, indices, value, o.update)?)
 }
 
 pub(super) fn gather<B: Backend>(o: &GatherOpIr, r: &mut Replay<'_, B>) -> Result<()> {
-    let (x, indices) = (r.full(&o.tensor)?, r.full_int(&o.indices)?);
+    let x = r.full(&o.tensor)?;
+    let indices = in_bounds(r.full_int(&o.indices)?, o.tensor.shape[o.dim], r);
     r.put(&o.out, x.gather(o.dim + r.lead(), indices))
 }
 
 pub(super) fn scatter<B: Backend>(o: &ScatterOpIr, r: &mut Replay<'_, B>) -> Result<()> {
-    let (x, indices, value) = (r.full(&o.tensor)?, r.full_int(&o.indices)?, r.full(&o.value)?);
+    let (x, value) = (r.full(&o.tensor)?, r.full(&o.value)?);
+    let indices = in_bounds(r.full_int(&o.indices)?, o.tensor.shape[o.dim], r);
     r.put(&o.out, x.scatter(o.dim + r.lead(), indices, value, o.update)?)
 }
 
 pub(super) fn gather_nd<B: Backend>(o: &GatherNdOpIr, r: &mut Replay<'_, B>) -> Result<()> {
     let x = r.full(&o.data)?;
-    let indices = with_example(&o.indices, r)?;
+    let indices = with_example(&o.indices, &o.data, r)?;
     r.put(&o.out, x.gather_nd(indices)?)
 }
 
 pub(super) fn scatter_nd<B: Backend>(o: &ScatterNdOpIr, r: &mut Replay<'_, B>) -> Result<()> {
     let (x, values) = (r.full(&o.data)?, r.full(&o.values)?);
-    let indices = with_example(&o.indices, r)?;
+    let indices = with_example(&o.indices, &o.data, r)?;
     r.put(&o.out, x.scatter_nd(indices, values, o.reduction)?)
 }
 
@@ -83,19 +91,41 @@ fn along<B: Backend>(indices: Value<B>, dim: usize, out: Shape) -> Result<IntTen
     indices.reshape(Shape::from(dims)).expand(out).int()
 }
 
-/// Index tuples `[..., k]` with the example's own number put in front: `[batch, ..., k + 1]`.
-fn with_example<B: Backend>(indices: &TensorIr, r: &mut Replay<'_, B>) -> Result<IntTensor<B>> {
+/// [`clamped`] in a batched operation; a shared one is burn's own, with burn's own checks.
+fn in_bounds<B: Backend>(indices: IntTensor<B>, size: usize, r: &Replay<'_, B>) -> IntTensor<B> {
+    if r.lead() == 1 { clamped::<B>(indices, size) } else { indices }
+}
+
+fn clamped<B: Backend>(indices: IntTensor<B>, size: usize) -> IntTensor<B> {
+    let last = size.saturating_sub(1) as i64;
+    B::int_clamp(indices, Scalar::Int(0), Scalar::Int(last))
+}
+
+/// Index tuples `[..., k]` into `data`, with the example's own number put in front:
+/// `[batch, ..., k + 1]`.
+fn with_example<B: Backend>(
+    indices: &TensorIr,
+    data: &TensorIr,
+    r: &mut Replay<'_, B>,
+) -> Result<IntTensor<B>> {
     let tuples = r.full_int(indices)?;
     if r.lead() == 0 {
         return Ok(tuples);
     }
     let mut dims = tuples.shape().as_slice().to_vec();
     let last = dims.len() - 1;
+    let length = dims[last];
     dims[last] = 1;
     let mut column = vec![1; dims.len()];
     column[0] = r.batch();
     let dtype: DType = tuples.dtype();
     let numbers = B::int_arange(0..r.batch() as i64, r.device(), dtype.into());
-    let numbers = B::int_expand(B::int_reshape(numbers, column.into()), dims.into());
-    Ok(B::int_cat(vec![numbers, tuples], last))
+    let mut columns = vec![B::int_expand(B::int_reshape(numbers, column.into()), dims.into())];
+    let tuples = Value::<B>::Int(tuples);
+    for (axis, size) in data.shape.iter().take(length).enumerate() {
+        let mut ranges = vec![Slice::full(); last + 1];
+        ranges[last] = Slice::from(axis..axis + 1);
+        columns.push(clamped::<B>(tuples.clone().slice(&ranges).int()?, *size));
+    }
+    Ok(B::int_cat(columns, last))
 }

@@ -26,7 +26,7 @@ pub(super) fn select<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Resul
     let out = r.shape(&o.out);
     let x = r.arg(&o.tensor)?;
     let indices = clamped::<B>(r.arg(&o.indices)?.int()?, o.tensor.shape[o.dim]);
-    let indices = along(Value::Int(indices), o.dim + 1, out)?;
+    let indices = along(Value::<B>::Int(indices), o.dim + 1, out)?;
     r.put(&o.out, x.gather(o.dim + 1, indices))
 }
 
@@ -55,7 +55,7 @@ pub(super) fn select_assign<B: Backend>(o: &SelectAssignOpIr, r: &mut Replay<'_,
     }
     let (x, value) = (r.full(&o.tensor)?, r.full(&o.value)?);
     let indices = clamped::<B>(r.arg(&o.indices)?.int()?, o.tensor.shape[o.dim]);
-    let indices = along(Value::Int(indices), dim, value.shape())?;
+    let indices = along(Value::<B>::Int(indices), dim, value.shape())?;
     r.put(&o.out, x.scatter(dim, indices, value, o.update)?)
 }
 

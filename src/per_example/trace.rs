@@ -7,7 +7,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::{Autodiff, Capture};
@@ -82,18 +82,18 @@ where
     // their values.
     let model = model.valid().map(&mut Zeros { device: capture.clone() }).to_device(capture);
     let mut stand_in = StandIn {
-        trainable: tensors.tensors.iter().map(|t| (t.id, t.trainable)).collect(),
+        trainable: tensors.trainable().map(|tensor| tensor.id).collect(),
         flags: tensors.flags.clone().into_iter(),
         device: autodiff.clone(),
         made: HashMap::new(),
-        order: Vec::new(),
+        ids: HashMap::new(),
         leaves: HashMap::new(),
     };
     let model = model.map(&mut stand_in);
     let mut examples = OneExample { device: autodiff, ids: Vec::new() };
-    let batch = batch.clone().map(&mut examples);
+    let example = batch.clone().map(&mut examples);
 
-    let loss = loss(&model, batch);
+    let loss = loss(&model, example);
     let shape = loss.shape();
     if shape.num_elements() != 1 {
         return Err(Error::LossNotScalar { shape: shape.as_slice().to_vec() });
@@ -106,6 +106,11 @@ where
     let loss_id = loss.primitive().id();
     let gradients = loss.backward();
 
+    // A tensor without an id would shift all after it: better no trace than a wrong one.
+    let lost = || failed("a tensor of the model or the batch left the capture device");
+    let module = tensors.tensors.iter().map(|tensor| stand_in.ids.get(&tensor.id).copied());
+    let module = module.collect::<Option<Vec<_>>>().ok_or_else(lost)?;
+    let batch = examples.ids.into_iter().collect::<Option<Vec<_>>>().ok_or_else(lost)?;
     let gradients = tensors
         .trainable()
         .map(|tensor| {
@@ -116,8 +121,8 @@ where
     Ok(Trace {
         operations: Vec::new(),
         constants: BTreeMap::new(),
-        module: stand_in.order,
-        batch: examples.ids,
+        module,
+        batch,
         loss: loss_id,
         gradients,
     })
@@ -175,63 +180,57 @@ impl ModuleMapper for Zeros {
 
 /// Makes trainable parameters leaves of the autodiff graph, and notes every tensor's id.
 struct StandIn {
-    trainable: HashMap<ParamId, bool>,
+    trainable: HashSet<ParamId>,
     flags: std::vec::IntoIter<bool>,
     device: Device,
     /// What stands for a parameter already met: a parameter of two fields is one leaf.
     made: HashMap<ParamId, DispatchTensor>,
-    order: Vec<TensorId>,
+    ids: HashMap<ParamId, TensorId>,
     leaves: HashMap<ParamId, FloatTensor<Autodiff<Capture>>>,
+}
+
+/// A tensor that is not trained keeps its zeros: only its id is noted.
+macro_rules! not_trained {
+    ($this:ident, $param:ident) => {{
+        let (id, zeros, mapper) = $param.consume();
+        let tensor = match $this.made.get(&id) {
+            Some(made) => Tensor::from_dispatch(made.clone()),
+            None => {
+                if let Ok(primitive) = zeros.clone().try_into_primitive::<Capture>() {
+                    $this.ids.insert(id, primitive.id());
+                }
+                $this.made.insert(id, zeros.clone().into_dispatch());
+                zeros
+            }
+        };
+        Param::from_mapped_value(id, tensor, mapper)
+    }};
 }
 
 impl ModuleMapper for StandIn {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, zeros, mapper) = param.consume();
-        if let Some(made) = self.made.get(&id) {
-            return Param::from_mapped_value(id, Tensor::from_dispatch(made.clone()), mapper);
+        if !self.trainable.contains(&param.id) || self.made.contains_key(&param.id) {
+            return not_trained!(self, param);
         }
-        let tensor = if self.trainable.get(&id).copied().unwrap_or(false) {
-            let leaf = Tensor::zeros(zeros.shape(), (&self.device, zeros.dtype())).require_grad();
-            if let Ok(primitive) = leaf.clone().try_into_primitive::<Autodiff<Capture>>() {
-                self.order.push(primitive.primitive().id());
-                self.leaves.insert(id, primitive);
-            }
-            leaf
-        } else {
-            if let Ok(primitive) = zeros.clone().try_into_primitive::<Capture>() {
-                self.order.push(primitive.id());
-            }
-            zeros
-        };
-        self.made.insert(id, tensor.clone().into_dispatch());
-        Param::from_mapped_value(id, tensor, mapper)
+        let (id, zeros, mapper) = param.consume();
+        let leaf = Tensor::zeros(zeros.shape(), (&self.device, zeros.dtype())).require_grad();
+        if let Ok(primitive) = leaf.clone().try_into_primitive::<Autodiff<Capture>>() {
+            self.ids.insert(id, primitive.primitive().id());
+            self.leaves.insert(id, primitive);
+        }
+        self.made.insert(id, leaf.clone().into_dispatch());
+        Param::from_mapped_value(id, leaf, mapper)
     }
 
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
-        let (id, zeros, mapper) = param.consume();
-        if let Some(made) = self.made.get(&id) {
-            return Param::from_mapped_value(id, Tensor::from_dispatch(made.clone()), mapper);
-        }
-        if let Ok(primitive) = zeros.clone().try_into_primitive::<Capture>() {
-            self.order.push(primitive.id());
-        }
-        self.made.insert(id, zeros.clone().into_dispatch());
-        Param::from_mapped_value(id, zeros, mapper)
+        not_trained!(self, param)
     }
 
     fn map_bool<const D: usize>(
         &mut self,
         param: Param<Tensor<D, Bool>>,
     ) -> Param<Tensor<D, Bool>> {
-        let (id, zeros, mapper) = param.consume();
-        if let Some(made) = self.made.get(&id) {
-            return Param::from_mapped_value(id, Tensor::from_dispatch(made.clone()), mapper);
-        }
-        if let Ok(primitive) = zeros.clone().try_into_primitive::<Capture>() {
-            self.order.push(primitive.id());
-        }
-        self.made.insert(id, zeros.clone().into_dispatch());
-        Param::from_mapped_value(id, zeros, mapper)
+        not_trained!(self, param)
     }
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
@@ -245,34 +244,31 @@ impl ModuleMapper for StandIn {
 /// Replaces every tensor of a batch by that of one example, on the autodiff capture device.
 struct OneExample {
     device: Device,
-    ids: Vec<TensorId>,
+    ids: Vec<Option<TensorId>>,
 }
 
 impl BatchMapper for OneExample {
     fn map_float<const D: usize>(&mut self, tensor: Tensor<D>) -> Tensor<D> {
         let one: Tensor<D> =
             Tensor::zeros(one_example(tensor.dims()), (&self.device, tensor.dtype()));
-        if let Ok(primitive) = one.clone().try_into_primitive::<Autodiff<Capture>>() {
-            self.ids.push(primitive.primitive().id());
-        }
+        let primitive = one.clone().try_into_primitive::<Autodiff<Capture>>();
+        self.ids.push(primitive.ok().map(|primitive| primitive.primitive().id()));
         one
     }
 
     fn map_int<const D: usize>(&mut self, tensor: Tensor<D, Int>) -> Tensor<D, Int> {
         let one: Tensor<D, Int> =
             Tensor::zeros(one_example(tensor.dims()), (&self.device, tensor.dtype()));
-        if let Ok(primitive) = one.clone().try_into_primitive::<Autodiff<Capture>>() {
-            self.ids.push(primitive.id());
-        }
+        let primitive = one.clone().try_into_primitive::<Autodiff<Capture>>();
+        self.ids.push(primitive.ok().map(|primitive| primitive.id()));
         one
     }
 
     fn map_bool<const D: usize>(&mut self, tensor: Tensor<D, Bool>) -> Tensor<D, Bool> {
         let one: Tensor<D, Bool> =
             Tensor::zeros(one_example(tensor.dims()), (&self.device, tensor.dtype()));
-        if let Ok(primitive) = one.clone().try_into_primitive::<Autodiff<Capture>>() {
-            self.ids.push(primitive.id());
-        }
+        let primitive = one.clone().try_into_primitive::<Autodiff<Capture>>();
+        self.ids.push(primitive.ok().map(|primitive| primitive.id()));
         one
     }
 }

@@ -4,6 +4,7 @@
 //! [`Law`]. Models and data are filled with reproducible numbers, so that no parameter keeps an
 //! initial value (a gain of one, a bias of zero) under which a mistake would not show.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -93,7 +94,7 @@ pub fn hold(law: Law, cases: &[Case]) {
     assert!(broken.is_empty(), "{law:?} fails for\n{}", broken.join("\n"));
 }
 
-pub fn message(panic: &(dyn std::any::Any + Send)) -> String {
+pub fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
@@ -410,24 +411,29 @@ impl BatchMapper for Changed {
 }
 
 /// Gives every float parameter reproducible values: vectors (gains, biases, running statistics)
-/// positive, the rest around zero. A parameter of several fields gets the same everywhere.
+/// positive, the rest around zero. A parameter of several fields stays one tensor.
 #[derive(Default)]
 pub struct Fill {
-    seeds: HashMap<ParamId, u64>,
+    filled: HashMap<ParamId, Box<dyn Any>>,
 }
 
 impl ModuleMapper for Fill {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let next = 100 + self.seeds.len() as u64;
-        let seed = *self.seeds.entry(param.id).or_insert(next);
+        let seed = 100 + self.filled.len() as u64;
+        let id = param.id;
         param.map(|t| {
+            if let Some(filled) = self.filled.get(&id).and_then(|f| f.downcast_ref::<Tensor<D>>()) {
+                return filled.clone();
+            }
             let shape: Shape = t.shape();
             let values: Vec<f32> = numbers(seed, shape.num_elements())
                 .into_iter()
                 .map(|x| if D == 1 { 0.7 + 0.3 * x } else { 0.6 * x })
                 .collect();
-            let filled = Tensor::from_data(TensorData::new(values, shape), &t.device());
-            filled.set_require_grad(t.is_require_grad())
+            let values = Tensor::<D>::from_data(TensorData::new(values, shape), &t.device());
+            let values = values.set_require_grad(t.is_require_grad());
+            self.filled.insert(id, Box::new(values.clone()));
+            values
         })
     }
 }

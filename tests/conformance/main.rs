@@ -4,10 +4,13 @@
 //! [`TABLE`] lists all cases; each file of this folder holds a family. What is refused, and how, is
 //! in [`refused`]; random operations are in [`random`]; random graphs in [`graphs`].
 
+mod batches;
 mod convolution;
 mod harness;
 mod layers;
 mod losses;
+mod models;
+mod operations;
 mod pooling;
 mod sequences;
 
@@ -33,4 +36,4 @@ macro_rules! laws {
         }
     };
 }
-laws!(convolution, layers, losses, pooling, sequences);
+laws!(batches, convolution, layers, losses, models, operations, pooling, sequences);

@@ -55,6 +55,9 @@ where
             if loss.dims() != [1] {
                 return Err(Error::LossNotScalar { shape: loss.dims().to_vec() });
             }
+            if !loss.is_tracked() {
+                return Err(Error::LossWithoutParameters);
+            }
             losses.push(Value::from_dispatch(loss.clone().without_autodiff().into_dispatch()));
             let mut collector = Collector { gradients: loss.backward(), found: HashMap::new() };
             model.visit(&mut collector);

@@ -123,13 +123,15 @@ impl ModuleVisitor for Collector {
     fn visit_flag(&mut self, flag: &Param<Flag>) {
         let enabled = flag.is_enabled();
         self.flags.push(enabled);
-        // burn's modules have flags for one purpose so far: batch statistics in training.
+        // The innermost container is the module that owns the flag, and the last name the flag's own.
         if enabled
-            && let Some(kind) = self.containers.iter().rev().find(|c| c.contains("BatchNorm"))
+            && let Some(container) = self.containers.last()
+            && let Some(kind) = container.strip_prefix("Struct:")
+            && kind.contains("BatchNorm")
+            && let Some((_flag, module)) = self.path.split_last()
         {
-            let depth = self.containers.iter().rposition(|c| c == kind).map_or(0, |i| i + 1);
-            let module = self.path[..depth].join(".");
-            self.batch_statistics.get_or_insert((module, kind.clone()));
+            let module = if module.is_empty() { "the model".into() } else { module.join(".") };
+            self.batch_statistics.get_or_insert((module, kind.to_owned()));
         }
     }
 }

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::{Autodiff, Capture};
 use burn::module::{Flag, Module, ModuleMapper, Param, ParamId};
-use burn::tensor::{Bool, Device, DeviceConfig, DeviceSettings, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, DeviceConfig, DeviceSettings, Int, Tensor, TensorData};
 use burn_backend::tensor::FloatTensor;
 use burn_dispatch::DispatchTensor;
 use burn_ir::{OperationIr, TensorId};
@@ -47,6 +47,10 @@ where
     X: Batch,
     F: Fn(&M, X) -> Tensor<1>,
 {
+    if let Some(tensor) = tensors.tensors.iter().find(|t| matches!(t.dtype, DType::QFloat(_))) {
+        let operation = format!("the quantized parameter {}", tensor.path);
+        return Err(Error::UnsupportedOperation { operation });
+    }
     let capture = capture_device(tensors.device.settings())?;
     let recorded = catch_unwind(AssertUnwindSafe(|| {
         let mut outcome = None;

@@ -57,6 +57,9 @@ pub const CASES: &[Case] = &[
     ("LpLoss with p = 3", |b| {
         pair(b, |x, y| LpLossConfig::new(3.0).init().forward(x, y, Reduction::Mean))
     }),
+    ("Poisson negative log-likelihood by hand", |b| {
+        pair(b, |x, y| (x.clone().exp() - y.abs() * x).mean())
+    }),
     ("KLDivLoss", |b| {
         pair(b, |x, y| {
             let loss = KLDivLossConfig::new().init();

@@ -1,39 +1,44 @@
 //! The traced engine gives the gradients of batch-of-one autodiff, for every module and loss of burn
 //! and for models written by hand.
 //!
-//! [`TABLE`] lists all cases; each file of this folder holds a family. What is refused, and how, is
-//! in [`refused`]; random operations are in [`random`]; random graphs in [`graphs`].
+//! The table is the `CASES` of each family below; a case is a name, a model, a batch and a loss, and is
+//! held to two laws: the results are those of the batch-of-one engine, for every way of holding
+//! gradients and for batches of 0, 1, 2 and 7; and no example's results depend on another's data.
+//! What is refused, and why, is in [`refused`]; random operations are in [`random`], random graphs in
+//! [`graphs`], what stays in factors in [`plans`].
+//!
+//! `BURN_DP_TEST_DEVICE` chooses the device (see [`harness::device`]).
 
 mod batches;
 mod convolution;
+mod graphs;
 mod harness;
+mod laws;
 mod layers;
 mod losses;
 mod models;
 mod operations;
+mod plans;
 mod pooling;
+mod random;
+mod refused;
 mod sequences;
 
-use harness::{Case, Law, hold};
-
-/// Every case, family by family.
-const TABLE: &[(&str, &[Case])] = &[("convolution", convolution::CASES)];
-
-/// One test a family and law, so that a run can be narrowed to it.
-macro_rules! laws {
+/// The table: one test a family and law, so that a run can be narrowed to it.
+macro_rules! table {
     ($($family:ident),* $(,)?) => {
         mod traced_equals_batch_of_one {
             $(#[test]
             fn $family() {
-                crate::hold(crate::Law::Equality, crate::$family::CASES);
+                crate::harness::hold(crate::harness::Law::Equality, crate::$family::CASES);
             })*
         }
         mod no_example_reaches_another {
             $(#[test]
             fn $family() {
-                crate::hold(crate::Law::Separation, crate::$family::CASES);
+                crate::harness::hold(crate::harness::Law::Separation, crate::$family::CASES);
             })*
         }
     };
 }
-laws!(batches, convolution, layers, losses, models, operations, pooling, sequences);
+table!(batches, convolution, layers, losses, models, operations, pooling, sequences);

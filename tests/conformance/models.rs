@@ -169,6 +169,14 @@ pub const CASES: &[Case] = &[
             score(h.clone() * (h.clone() + (hard - h).detach()))
         })
     }),
+    ("Weights scaled, negated and divided", |b| {
+        let model = (b.parameter([3, 8]), b.parameter([3, 8]), b.parameter([3, 8]));
+        b.run(model, b.floats([N, 2, 3]), |(v, w, u), x| {
+            let scaled = x.clone().matmul((v.val() * 0.3).unsqueeze());
+            let negated = x.clone().matmul((-w.val()).unsqueeze());
+            score(scaled + negated + x.matmul((u.val() / 4.0).unsqueeze()))
+        })
+    }),
     ("A penalty on the weights", |b| {
         b.run(LinearConfig::new(3, 4).init(&b.device), b.floats([N, 3]), |m, x| {
             score(m.forward(x)) + m.weight.val().powi_scalar(2).sum() * 0.1

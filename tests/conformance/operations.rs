@@ -97,10 +97,8 @@ pub const CASES: &[Case] = &[
     ("chunk and split", |b| {
         on(b, |h, p, _| {
             let chunks = h.chunk(2, 1).into_iter().zip(p.split(2, 0));
-            chunks.fold(Tensor::zeros([1], &Default::default()), |sum: Tensor<1>, (h, p)| {
-                let term = score(h * p.unsqueeze());
-                sum.to_device(&term.device()) + term
-            })
+            let terms = chunks.map(|(h, p)| score(h * p.unsqueeze()));
+            terms.reduce(|a, b| a * 2.0 + b).unwrap()
         })
     }),
     ("repeat", |b| on(b, |h, p, _| score(h.repeat(&[1, 2, 3])) + score(p.repeat_dim(1, 2)))),
@@ -163,10 +161,10 @@ pub const CASES: &[Case] = &[
         })
     }),
     ("argsort", |b| on(b, |h, p, _| score(p.unsqueeze::<3>().gather(2, h.argsort(2))))),
-    ("topk", |b| on(b, |h, p, _| score(h.topk(2, 2)) + score(p.topk(1, 2)))),
+    ("topk", |b| on(b, |h, p, _| score(h.topk(2, 2)) + score(p.topk(2, 1)))),
     ("topk_with_indices", |b| {
         on(b, |h, p, _| {
-            let (values, indices) = h.topk_with_indices(2, 3);
+            let (values, indices) = h.topk_with_indices(3, 2);
             score(values * p.unsqueeze::<3>().gather(2, indices))
         })
     }),

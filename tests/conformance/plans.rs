@@ -1,0 +1,112 @@
+//! Which gradients stay in factors: a planner that gave up on them would still be right, only slow,
+//! so equality alone does not guard it.
+
+use burn::module::{Lora, Module, Param};
+use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig};
+use burn::nn::conv::Conv2dConfig;
+use burn::nn::*;
+use burn::prelude::*;
+use burn_dp::batch::Batch;
+use burn_dp::per_example::PlannedMethod::{self, Ghost, Materialised, Unused};
+use burn_dp::per_example::{NormMethod, Traced};
+
+use crate::harness::{Bench, EXAMPLES as N, Law, device, score};
+
+fn bench() -> Bench {
+    Bench::new(device().autodiff(), Law::Equality)
+}
+
+fn methods<M, X, F>(method: NormMethod, model: &M, batch: X, loss: F) -> Vec<PlannedMethod>
+where
+    M: Module,
+    X: Batch,
+    F: Fn(&M, X) -> Tensor<1>,
+{
+    let explained = Traced::new(loss).with_norm_method(method).explain(model, &batch).unwrap();
+    explained.parameters.into_iter().map(|parameter| parameter.method).collect()
+}
+
+#[test]
+fn a_linear_weight_has_one_position_for_every_row() {
+    let b = bench();
+    let model = LinearConfig::new(3, 4).init(&b.device);
+    let loss = |m: &Linear, x: Tensor<3>| score(m.forward(x));
+    let x = || b.floats([N, 2, 3]);
+    let ghost = methods(NormMethod::Ghost, &model, x(), loss);
+    assert_eq!(ghost[0], Ghost { positions: 2, uses: 1 });
+    let smaller = methods(NormMethod::Smaller, &model, x(), loss);
+    assert_eq!(smaller[0], Ghost { positions: 2, uses: 1 }, "2 T² = 8 is no more than 12");
+    let smaller = methods(NormMethod::Smaller, &model, b.floats([N, 3, 3]), loss);
+    assert_eq!(smaller[0], Materialised, "2 T² = 18 is more than 12");
+    assert_eq!(methods(NormMethod::Materialised, &model, x(), loss), [Materialised; 2]);
+}
+
+#[test]
+fn an_embedding_has_one_position_for_every_token() {
+    let b = bench();
+    let model = EmbeddingConfig::new(9, 4).init(&b.device);
+    let loss = |m: &Embedding, x: Tensor<2, Int>| score(m.forward(x));
+    let ghost = methods(NormMethod::Ghost, &model, b.ints([N, 3], 9), loss);
+    assert_eq!(ghost, [Ghost { positions: 3, uses: 1 }]);
+}
+
+#[test]
+fn a_convolution_has_one_position_for_every_output_pixel() {
+    let b = bench();
+    for groups in [1, 2] {
+        let config = Conv2dConfig::new([2, 4], [3, 3]).with_groups(groups);
+        let model = config.init(&b.device);
+        let loss = |m: &conv::Conv2d, x: Tensor<4>| score(m.forward(x));
+        let ghost = methods(NormMethod::Ghost, &model, b.floats([N, 2, 4, 5]), loss);
+        assert_eq!(ghost[0], Ghost { positions: 6, uses: 1 });
+    }
+}
+
+#[test]
+fn tied_weights_join_their_uses() {
+    let b = bench();
+    let model = EmbeddingConfig::new(9, 4).init(&b.device);
+    let loss = |m: &Embedding, x: Tensor<2, Int>| {
+        let hidden = m.forward(x).tanh();
+        score(hidden.matmul(m.weight.val().transpose().unsqueeze()))
+    };
+    let ghost = methods(NormMethod::Ghost, &model, b.ints([N, 3], 9), loss);
+    assert_eq!(ghost, [Ghost { positions: 6, uses: 2 }]);
+}
+
+#[test]
+fn a_recurrent_cell_has_one_use_a_step() {
+    let b = bench();
+    let model = RnnConfig::new(2, 3, false).init(&b.device);
+    let loss = |m: &Rnn, x: Tensor<3>| score(m.forward(x, None).0);
+    let ghost = methods(NormMethod::Ghost, &model, b.floats([N, 4, 2]), loss);
+    assert!(ghost.iter().all(|m| matches!(m, Ghost { positions, .. } if *positions >= 3)));
+}
+
+#[test]
+fn lora_factors_are_looked_through() {
+    let b = bench();
+    let model = LinearConfig::new(6, 5).init(&b.device).apply_lora(Lora::new(2, 4.0));
+    let loss = |m: &Linear, x: Tensor<3>| score(m.forward(x));
+    let ghost = methods(NormMethod::Ghost, &model, b.floats([N, 3, 6]), loss);
+    assert_eq!(ghost, [Ghost { positions: 3, uses: 1 }; 2]);
+}
+
+#[test]
+fn attention_keeps_all_projections_in_factors() {
+    let b = bench();
+    let model = MultiHeadAttentionConfig::new(4, 2).with_dropout(0.0).init(&b.device);
+    let loss = |m: &MultiHeadAttention, x| score(m.forward(MhaInput::self_attn(x)).context);
+    let ghost = methods(NormMethod::Ghost, &model, b.floats([N, 3, 4]), loss);
+    let weights = ghost.iter().step_by(2);
+    assert!(weights.clone().all(|m| *m == Ghost { positions: 3, uses: 1 }), "{ghost:?}");
+}
+
+#[test]
+fn an_unused_parameter_is_known_to_be_unused() {
+    let b = bench();
+    let model = (LinearConfig::new(3, 4).with_bias(false).init(&b.device), b.parameter([2]));
+    let loss = |(linear, _): &(Linear, Param<Tensor<1>>), x: Tensor<2>| score(linear.forward(x));
+    let ghost = methods(NormMethod::Ghost, &model, b.floats([N, 3]), loss);
+    assert_eq!(ghost, [Ghost { positions: 1, uses: 1 }, Unused]);
+}

@@ -1,0 +1,12 @@
+//! The private step, law by law: `docs/invariants.md` says which test holds which.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod isolation;
+mod noise;
+mod nonfinite;
+mod optimizer_state;
+mod secrecy;
+mod sensitivity;
+mod transaction;

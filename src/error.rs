@@ -269,6 +269,18 @@ pub enum Error {
     )]
     EngineOfAnotherModel,
 
+    /// One trainable parameter stands in two fields.
+    #[error(
+        "`{first}` and `{second}` are one parameter (a clone keeps its id), which burn's optimizers \
+         would update in one place only: keep one field and use it twice, or initialise each"
+    )]
+    SharedParameter {
+        /// The path met first.
+        first: String,
+        /// The path met next.
+        second: String,
+    },
+
     /// The model's parameters live on several devices.
     #[error("the model's parameters live on several devices: move the model to one device first")]
     SeveralDevices,

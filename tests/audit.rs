@@ -161,7 +161,10 @@ fn a_million_released_scalars_are_gaussian_with_the_planned_variance() {
     let mut scalars = Vec::new();
     while scalars.len() < 1_000_000 {
         let mut model = Large {
-            first: Param::initialized(1.into(), Tensor::zeros([500, 450], &device()).require_grad()),
+            first: Param::initialized(
+                1.into(),
+                Tensor::zeros([500, 450], &device()).require_grad(),
+            ),
             second: Param::initialized(2.into(), Tensor::zeros([25_000], &device()).require_grad()),
         };
         let batch = optimizer.vouch_for_poisson(Vec::<Tensor<2>>::new());

@@ -17,11 +17,7 @@ fn optimizers() -> Vec<(&'static str, ModuleOptimizer)> {
         momentum.build(),
         None,
     );
-    vec![
-        ("momentum", momentum.init()),
-        ("adam", AdamConfig::new().init()),
-        ("by group", by_group),
-    ]
+    vec![("momentum", momentum.init()), ("adam", AdamConfig::new().init()), ("by group", by_group)]
 }
 
 fn poisson(clipping: Clipping) -> PrivacyPlan {
@@ -255,6 +251,26 @@ fn a_file_that_is_not_there_is_an_error_with_its_path() {
     let read = run.load(model.clone(), &nowhere).err().expect("no file").to_string();
     let write = run.save(&model, &nowhere).err().expect("no folder").to_string();
     assert!(read.contains("burn-dp-no-such-folder") && write.contains("burn-dp-no-such-folder"));
+}
+
+#[test]
+fn a_checkpoint_whose_ledger_is_not_of_the_plan_is_refused() {
+    let z = 1.234_567;
+    let plan = plan(flat(BOUND), z);
+    let mut run = optimizer(plan.clone(), Reveal, Path::Smaller, 26);
+    let mut model = Net::new(&device());
+    step(&mut run, 0.1, &mut model, &[], 1).expect("a step");
+    let bytes = run.to_checkpoint(&model).expect("a checkpoint");
+    // The plan states the noise multiplier first, the ledger after it.
+    let mut body = bytes[HEADER..].to_vec();
+    let found = |body: &[u8]| body.windows(8).rposition(|eight| eight == z.to_be_bytes());
+    let at = found(&body).expect("a noise multiplier");
+    assert!(found(&body[..at]).is_some(), "one in the plan, one in the ledger");
+    body[at..at + 8].copy_from_slice(&(2.0 * z).to_be_bytes());
+    let mut resumed = optimizer(plan, Reveal, Path::Smaller, 26);
+    let error = resumed.resume(model, &sealed(&bytes, &body)).err();
+    assert!(matches!(error, Some(Error::Checkpoint { .. })), "{error:?}");
+    assert_eq!(resumed.steps_taken().value(), 0);
 }
 
 /// Adam's moments mean nothing to gradient descent: better an error than a silent start from zero.

@@ -49,29 +49,39 @@ fn engines<F>(loss: F) -> [Result<PerExample>; 2]
 where
     F: Fn(&Linear, Tensor<2>) -> Tensor<1>,
 {
-    [
-        Traced::new(&loss).per_example(&linear(), x(2)),
-        Loop::new(&loss).per_example(&linear(), x(2)),
-    ]
+    [Traced::new(&loss).per_example(&linear(), x(2)), Loop::new(&loss).per_example(&linear(), x(2))]
 }
 
 #[test]
 fn quantities_outside_their_domain_are_named() {
-    refused!(SamplingRate::new(1.1), Error::InvalidSetting { .. }, "sampling_rate is 1.1", "between");
+    refused!(
+        SamplingRate::new(1.1),
+        Error::InvalidSetting { .. },
+        "sampling_rate is 1.1",
+        "between"
+    );
     refused!(SamplingRate::new(-0.1), Error::InvalidSetting { .. }, "sampling_rate");
     refused!(SamplingRate::new(f64::NAN), Error::InvalidSetting { .. }, "sampling_rate is NaN");
     refused!(Delta::new(0.0), Error::InvalidSetting { .. }, "delta is 0", "greater than 0");
     refused!(Epsilon::new(-1.0), Error::InvalidSetting { .. }, "epsilon is -1");
     refused!(NoiseMultiplier::new(f64::INFINITY), Error::InvalidSetting { .. }, "noise_multiplier");
     refused!(ClippingNorm::new(0.0), Error::InvalidSetting { .. }, "clipping_norm is 0");
-    refused!(ExpectedBatchSize::from_records(0), Error::InvalidSetting { .. }, "expected_batch_size");
+    refused!(
+        ExpectedBatchSize::from_records(0),
+        Error::InvalidSetting { .. },
+        "expected_batch_size"
+    );
     let norm = ClippingNorm::new(1.0).expect("a norm");
     refused!(Clipping::automatic(norm, 0.0), Error::InvalidSetting { .. }, "stability is 0");
     refused!(Clipping::per_group(vec![]), Error::InvalidSetting { .. }, "at least one group");
     let twice = vec![("a".to_owned(), norm), ("a".to_owned(), norm)];
     refused!(Clipping::per_group(twice), Error::InvalidSetting { .. }, "occurs once");
     refused!(AdaptiveClipping::new(norm, 1.0, 0.2, 1.0), Error::InvalidSetting { .. }, "quantile");
-    refused!(AdaptiveClipping::new(norm, 0.5, 0.2, f64::NAN), Error::InvalidSetting { .. }, "count");
+    refused!(
+        AdaptiveClipping::new(norm, 0.5, 0.2, f64::NAN),
+        Error::InvalidSetting { .. },
+        "count"
+    );
 }
 
 #[test]
@@ -131,7 +141,13 @@ fn a_batch_without_tensors_is_refused() {
 fn examples_of_different_shapes_do_not_concatenate() {
     let device = device();
     let parts = [Tensor::<2>::ones([2, 3], &device), Tensor::ones([1, 4], &device)];
-    refused!(batch::concat(&parts), Error::ExampleShapesDiffer { .. }, "[[2, 3]]", "[[1, 4]]", "pad");
+    refused!(
+        batch::concat(&parts),
+        Error::ExampleShapesDiffer { .. },
+        "[[2, 3]]",
+        "[[1, 4]]",
+        "pad"
+    );
     let none: [Tensor<2>; 0] = [];
     refused!(batch::concat(&none), Error::InvalidSetting { .. }, "at least 1");
     let optional = [Some(x(1)), None];
@@ -144,8 +160,7 @@ fn examples_of_different_shapes_do_not_concatenate() {
 
 #[test]
 fn a_loss_that_is_not_one_number_is_refused() {
-    for outcome in engines(|model, x| model.forward(x).flatten::<2>(0, 1).repeat_dim(0, 2).flatten(0, 1))
-    {
+    for outcome in engines(|model, x| model.forward(x).flatten::<1>(0, 1).repeat_dim(0, 2)) {
         refused!(outcome, Error::LossNotScalar { .. }, "[2]", "mean()");
     }
 }
@@ -205,8 +220,7 @@ fn a_loss_that_panics_while_tracing_is_an_error() {
 #[test]
 fn a_tensor_of_another_device_in_the_loss_is_an_error() {
     let constant = Tensor::<2>::ones([1, 3], &Device::default());
-    let loss =
-        move |model: &Linear, x: Tensor<2>| model.forward(x.mul(constant.clone())).mean();
+    let loss = move |model: &Linear, x: Tensor<2>| model.forward(x.mul(constant.clone())).mean();
     let outcome = Traced::new(loss).per_example(&linear(), x(2));
     let error = refused(outcome, &["Loop"]);
     assert!(matches!(error, Error::TraceFailed { .. } | Error::BrokenTrace { .. }), "{error:?}");

@@ -86,7 +86,9 @@ impl<E> DpOptimizer<E> {
         if body.model != signature(&model)? {
             return Err(Error::CheckpointOfAnotherModel);
         }
-        if body.ledger.steps().value() != body.step || body.step > self.plan.steps().value() {
+        let mut ledger = Ledger::new();
+        ledger.record(self.plan.step_event(), body.step)?;
+        if body.ledger != ledger || body.step > self.plan.steps().value() {
             return Err(Error::Checkpoint { reason: "its ledger and its step disagree".into() });
         }
         let corrupt = |error: &dyn std::fmt::Display| Error::Checkpoint {
@@ -98,8 +100,15 @@ impl<E> DpOptimizer<E> {
         let weights = ModuleRecord::from_bytes(Bytes::from_bytes_vec(body.weights))
             .map_err(|e| corrupt(&e))?;
         let model = model.try_load_record(weights).map_err(|e| corrupt(&e))?;
-        let Body { ledger, step, clipping, .. } = body;
-        self.optimizer = self.optimizer.clone().load_record(optimizer);
+        let tensors = optimizer.len();
+        let optimizer = self.optimizer.clone().load_record(optimizer);
+        if optimizer.to_record().len() != tensors {
+            // burn drops what its optimizer does not know, and would start over without a word.
+            let reason = "its optimizer state is that of another optimizer".into();
+            return Err(Error::Checkpoint { reason });
+        }
+        let Body { step, clipping, .. } = body;
+        self.optimizer = optimizer;
         self.seed = seed;
         self.progress = Progress { ledger, step, clipping };
         Ok(model)

@@ -1,6 +1,7 @@
 //! The sum of clipped per-example gradients of one logical step.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Module, ParamId};
@@ -55,7 +56,9 @@ impl<'p> ClippedSum<'p> {
     /// When some parameter's learning rate is negative, infinite or NaN.
     pub(super) fn check_learning_rate(&self, rate: &ModuleLearningRate) -> Result<()> {
         for parameter in &self.parameters {
-            let rate = rate.lr_from_param(parameter.id, Some(&parameter.path));
+            // burn panics on `ModuleLearningRate::default()`, which has a rate for no parameter.
+            let rate = || rate.lr_from_param(parameter.id, Some(&parameter.path));
+            let rate = catch_unwind(AssertUnwindSafe(rate)).unwrap_or(f64::NAN);
             if !(rate.is_finite() && rate >= 0.0) {
                 return Err(Error::setting("learning rate", rate, "finite and at least 0"));
             }
@@ -164,6 +167,14 @@ impl<'p> ClippedSum<'p> {
             .collect();
         // One transfer for all groups.
         let flat = read(Tensor::cat(squared, 0))?;
-        Ok(flat.chunks(examples).map(|group| group.iter().map(|n| n.sqrt()).collect()).collect())
+        // A square below the normal numbers of f32 may have been rounded to zero.
+        let mut lost = vec![0.0; groups];
+        for parameter in &self.parameters {
+            let entries = parameter.shape.num_elements() as f64;
+            lost[parameter.group] += entries * f64::from(f32::MIN_POSITIVE);
+        }
+        let norms =
+            |(group, lost): (&[f64], &f64)| group.iter().map(|n| (n + lost).sqrt()).collect();
+        Ok(flat.chunks(examples).zip(&lost).map(norms).collect())
     }
 }

@@ -130,10 +130,10 @@ impl<E> DpOptimizer<E> {
     ///
     /// **You vouch** that every record was included independently with the plan's sampling rate: nothing
     /// here can check it, and the plan's ε holds for nothing else. A shuffled loader does not qualify.
-    pub fn vouch_for_poisson<X>(
+    pub fn vouch_for_poisson<X, I: IntoIterator<Item = X>>(
         &self,
-        batches: impl IntoIterator<Item = X>,
-    ) -> LogicalBatch<impl Iterator<Item = Result<X>>> {
+        batches: I,
+    ) -> LogicalBatch<impl Iterator<Item = Result<X>> + use<E, X, I>> {
         LogicalBatch::new(self.ticket(), batches.into_iter().map(Ok))
     }
 

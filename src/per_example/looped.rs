@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Gradients, Tensor};
 use burn_backend::Shape;
 use burn_dispatch::{Dispatch, DispatchTensor};
@@ -45,7 +45,7 @@ where
         }
         // A copy with running statistics of its own: whatever the loss does to them must not reach the
         // user's model, since it would be released without noise.
-        let model = &model.valid().train().map(&mut Rejoin::default());
+        let model = &model.valid().train();
         let batch = batch::to_device(batch, &tensors.device.clone().autodiff());
         let mut losses = Vec::with_capacity(examples);
         let mut rows: HashMap<ParamId, Vec<Option<DispatchTensor>>> = HashMap::new();
@@ -96,20 +96,6 @@ fn stack(
         None => Value::zeros(Shape::from(one.clone()), device, DType::F32),
     });
     Ok(Form::Materialised(Value::cat(rows.collect(), 0)?.float()?))
-}
-
-/// Makes a parameter of several fields one leaf again, which copying a module parts.
-#[derive(Default)]
-struct Rejoin {
-    leaves: HashMap<ParamId, DispatchTensor>,
-}
-
-impl ModuleMapper for Rejoin {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, tensor, mapper) = param.consume();
-        let leaf = self.leaves.entry(id).or_insert_with(|| tensor.into_dispatch()).clone();
-        Param::from_mapped_value(id, Tensor::from_dispatch(leaf), mapper)
-    }
 }
 
 struct Collector {

@@ -1,6 +1,6 @@
 //! The tensors of a module in visiting order: what a trace refers to and a replay is fed.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use burn::module::{Flag, Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
@@ -22,7 +22,7 @@ pub(crate) struct ModuleTensor {
 
 /// All tensors of a module, and what else decides how it computes.
 pub(crate) struct ModuleTensors {
-    /// In visiting order; a parameter that several fields share stands once, where it came first.
+    /// In visiting order.
     pub(crate) tensors: Vec<ModuleTensor>,
     /// The module's flags (such as batch norm's training mode), in visiting order.
     pub(crate) flags: Vec<bool>,
@@ -32,12 +32,16 @@ pub(crate) struct ModuleTensors {
 
 impl ModuleTensors {
     /// # Errors
-    /// Batch statistics in training mode, no trainable parameter, parameters on several devices.
+    /// Batch statistics in training mode, a trainable parameter in two fields, no trainable parameter,
+    /// parameters on several devices.
     pub(crate) fn of<M: Module>(module: &M) -> Result<Self> {
         let mut collector = Collector::default();
         module.visit(&mut collector);
         if let Some((module, kind)) = collector.batch_statistics {
             return Err(Error::BatchStatistics { module, kind });
+        }
+        if let Some((first, second)) = collector.shared {
+            return Err(Error::SharedParameter { first, second });
         }
         let mut devices = collector.devices.into_iter();
         let device = devices.next().ok_or(Error::NoTrainableParameter)?;
@@ -59,7 +63,8 @@ impl ModuleTensors {
 struct Collector {
     path: Vec<String>,
     containers: Vec<String>,
-    seen: HashSet<ParamId>,
+    trainable: HashMap<ParamId, String>,
+    shared: Option<(String, String)>,
     tensors: Vec<ModuleTensor>,
     flags: Vec<bool>,
     devices: Vec<Device>,
@@ -80,10 +85,11 @@ impl Collector {
         if !self.devices.contains(&device) {
             self.devices.push(device);
         }
-        if self.seen.insert(id) {
-            let path = self.path.join(".");
-            self.tensors.push(ModuleTensor { id, path, shape, dtype, trainable, value });
+        let path = self.path.join(".");
+        if trainable && let Some(first) = self.trainable.insert(id, path.clone()) {
+            self.shared.get_or_insert((first, path.clone()));
         }
+        self.tensors.push(ModuleTensor { id, path, shape, dtype, trainable, value });
     }
 }
 

@@ -7,14 +7,13 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::{Autodiff, Capture};
 use burn::module::{Flag, Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Bool, DType, Device, DeviceConfig, DeviceSettings, Int, Tensor, TensorData};
 use burn_backend::tensor::FloatTensor;
-use burn_dispatch::DispatchTensor;
 use burn_ir::{OperationIr, TensorId};
 
 use super::tensors::ModuleTensors;
@@ -85,12 +84,12 @@ where
     // user's model. Zeros go in before the move, so that no weight is copied; constants keep
     // their values.
     let model = model.valid().map(&mut Zeros { device: capture.clone() }).to_device(capture);
+    let visited: Vec<_> = tensors.tensors.iter().map(|t| (t.id, t.trainable)).collect();
     let mut stand_in = StandIn {
-        trainable: tensors.trainable().map(|tensor| tensor.id).collect(),
+        visited: visited.into_iter(),
         flags: tensors.flags.clone().into_iter(),
         device: autodiff.clone(),
-        made: HashMap::new(),
-        ids: HashMap::new(),
+        ids: Vec::new(),
         leaves: HashMap::new(),
     };
     let model = model.map(&mut stand_in);
@@ -112,8 +111,10 @@ where
 
     // A tensor without an id would shift all after it: better no trace than a wrong one.
     let lost = || failed("a tensor of the model or the batch left the capture device");
-    let module = tensors.tensors.iter().map(|tensor| stand_in.ids.get(&tensor.id).copied());
-    let module = module.collect::<Option<Vec<_>>>().ok_or_else(lost)?;
+    let module = stand_in.ids.into_iter().collect::<Option<Vec<_>>>().ok_or_else(lost)?;
+    if module.len() != tensors.tensors.len() {
+        return Err(lost());
+    }
     let batch = examples.ids.into_iter().collect::<Option<Vec<_>>>().ok_or_else(lost)?;
     let gradients = tensors
         .trainable()
@@ -184,57 +185,58 @@ impl ModuleMapper for Zeros {
 
 /// Makes trainable parameters leaves of the autodiff graph, and notes every tensor's id.
 struct StandIn {
-    trainable: HashSet<ParamId>,
+    /// What [`ModuleTensors`] visited: parameter and whether it is trained.
+    visited: std::vec::IntoIter<(ParamId, bool)>,
     flags: std::vec::IntoIter<bool>,
     device: Device,
-    /// What stands for a parameter already met: a parameter of two fields is one leaf.
-    made: HashMap<ParamId, DispatchTensor>,
-    ids: HashMap<ParamId, TensorId>,
+    /// In visiting order; `None` where the model is not the one that was visited.
+    ids: Vec<Option<TensorId>>,
     leaves: HashMap<ParamId, FloatTensor<Autodiff<Capture>>>,
 }
 
+impl StandIn {
+    /// Whether the parameter that comes next is trained.
+    fn next_is_trained(&mut self, id: ParamId) -> Option<bool> {
+        self.visited.next().filter(|(visited, _)| *visited == id).map(|(_, trained)| trained)
+    }
+}
+
 /// A tensor that is not trained keeps its zeros: only its id is noted.
-macro_rules! not_trained {
+macro_rules! note {
     ($this:ident, $param:ident) => {{
         let (id, zeros, mapper) = $param.consume();
-        let tensor = match $this.made.get(&id) {
-            Some(made) => Tensor::from_dispatch(made.clone()),
-            None => {
-                if let Ok(primitive) = zeros.clone().try_into_primitive::<Capture>() {
-                    $this.ids.insert(id, primitive.id());
-                }
-                $this.made.insert(id, zeros.clone().into_dispatch());
-                zeros
-            }
-        };
-        Param::from_mapped_value(id, tensor, mapper)
+        let expected = $this.next_is_trained(id).is_some();
+        let primitive = zeros.clone().try_into_primitive::<Capture>().ok();
+        $this.ids.push(primitive.filter(|_| expected).map(|primitive| primitive.id()));
+        Param::from_mapped_value(id, zeros, mapper)
     }};
 }
 
 impl ModuleMapper for StandIn {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if !self.trainable.contains(&param.id) || self.made.contains_key(&param.id) {
-            return not_trained!(self, param);
-        }
         let (id, zeros, mapper) = param.consume();
-        let leaf = Tensor::zeros(zeros.shape(), (&self.device, zeros.dtype())).require_grad();
-        if let Ok(primitive) = leaf.clone().try_into_primitive::<Autodiff<Capture>>() {
-            self.ids.insert(id, primitive.primitive().id());
-            self.leaves.insert(id, primitive);
+        let trained = self.next_is_trained(id);
+        if trained != Some(true) {
+            let primitive = zeros.clone().try_into_primitive::<Capture>().ok();
+            self.ids.push(trained.and(primitive).map(|primitive| primitive.id()));
+            return Param::from_mapped_value(id, zeros, mapper);
         }
-        self.made.insert(id, leaf.clone().into_dispatch());
+        let leaf = Tensor::zeros(zeros.shape(), (&self.device, zeros.dtype())).require_grad();
+        let primitive = leaf.clone().try_into_primitive::<Autodiff<Capture>>().ok();
+        self.ids.push(primitive.as_ref().map(|primitive| primitive.primitive().id()));
+        self.leaves.extend(primitive.map(|primitive| (id, primitive)));
         Param::from_mapped_value(id, leaf, mapper)
     }
 
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
-        not_trained!(self, param)
+        note!(self, param)
     }
 
     fn map_bool<const D: usize>(
         &mut self,
         param: Param<Tensor<D, Bool>>,
     ) -> Param<Tensor<D, Bool>> {
-        not_trained!(self, param)
+        note!(self, param)
     }
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {

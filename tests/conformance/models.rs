@@ -44,12 +44,6 @@ pub const CASES: &[Case] = &[
             score(x.clone().matmul(w.val().unsqueeze()) + x * w.val().unsqueeze())
         })
     }),
-    ("A layer that is two fields", |b| {
-        let layer = LinearConfig::new(3, 3).init(&b.device);
-        b.run((layer.clone(), layer), b.floats([N, 3]), |(first, second), x| {
-            score(second.forward(first.forward(x).tanh()))
-        })
-    }),
     ("Input embedding tied to the output projection", |b| {
         let model = (EmbeddingConfig::new(7, 3).init(&b.device), b.parameter([7]));
         b.run(model, (b.ints([N, 4], 7), b.ints([N, 4], 7)), |(embed, bias), (tokens, next)| {

@@ -5,6 +5,7 @@
 //!   every example. burn's `PoissonNllLoss` reads its targets to check them, `one_hot` its
 //!   indices, and `CTCLoss` its lengths in builds with debug assertions.
 //! - Quantized tensors and custom operations have no batching rule.
+//! - A trainable parameter in two fields, which burn's optimizers would part.
 //! - A loss that is not one number, or that depends on no trainable parameter.
 //!
 //! All but the first and last work with [`Loop`].
@@ -100,6 +101,26 @@ fn not_a_model_that_is_only_named_after_batch_norm() {
     let model = WithoutBatchNorm { linear: linear(), dropout: DropoutConfig::new(0.5).init() };
     let loss = |m: &WithoutBatchNorm, x| m.dropout.forward(m.linear.forward(x)).sum();
     assert_eq!(Traced::new(loss).per_example(&model, x()).unwrap().len(), 2);
+}
+
+#[test]
+fn one_trainable_parameter_in_two_fields() {
+    let layer = linear();
+    let loss = |(a, b): &(Linear, Linear), x| a.forward(b.forward(x)).sum();
+    let refused = error(&(layer.clone(), layer), x(), loss, false);
+    assert!(
+        matches!(&refused, Error::SharedParameter { first, second }
+            if first == "0.weight" && second == "1.weight"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn not_one_frozen_parameter_in_two_fields() {
+    let layer = linear().no_grad();
+    let model = (layer.clone(), layer, linear());
+    let loss = |(a, b, c): &(Linear, Linear, Linear), x| c.forward(a.forward(b.forward(x))).sum();
+    assert!(verify(&model, x(), loss, 1e-4).is_ok());
 }
 
 #[test]

@@ -15,7 +15,8 @@ fn an_empty_poisson_batch_is_a_step_of_pure_noise_and_is_counted() {
         for path in PATHS {
             for rate in [0.0, 1e-300, 1e-9] {
                 let rate = SamplingRate::new(rate).expect("a rate");
-                let plan = builder(clipping.clone(), 1.0).sampling_rate(rate).build().expect("valid");
+                let plan =
+                    builder(clipping.clone(), 1.0).sampling_rate(rate).build().expect("valid");
                 let mut optimizer = optimizer(plan.clone(), Reveal, path, 1);
                 let mut previous = Vec::new();
                 for taken in 1..=3 {
@@ -164,7 +165,10 @@ fn uncorrelated(streams: &[Vec<f64>]) {
         for (j, b) in streams.iter().enumerate().skip(i + 1) {
             let product: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
             let correlation = product / (norm(a) * norm(b));
-            assert!(correlation.abs() < 6.0 / (a.len() as f64).sqrt(), "{i} and {j}: {correlation}");
+            assert!(
+                correlation.abs() < 6.0 / (a.len() as f64).sqrt(),
+                "{i} and {j}: {correlation}"
+            );
         }
     }
 }

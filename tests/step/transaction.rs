@@ -97,9 +97,8 @@ fn the_sample_of_a_step_is_the_same_until_the_step_is_taken() {
     let rate = burn_dp::privacy::SamplingRate::new(0.3).expect("a rate");
     let plan = builder(flat(BOUND), 1.0).sampling_rate(rate).build().expect("a plan");
     let mut optimizer = optimizer(plan, Reveal, Path::Smaller, 5);
-    let indices = |optimizer: &NetOptimizer| {
-        optimizer.sample(200).expect("a sample").indices().to_vec()
-    };
+    let indices =
+        |optimizer: &NetOptimizer| optimizer.sample(200).expect("a sample").indices().to_vec();
     let first = indices(&optimizer);
     let refused = step(&mut optimizer, f64::NAN, &mut Net::new(&device()), &[], 1);
     assert!(refused.is_err());

@@ -5,10 +5,11 @@
 //! number, but never an operating-system key: a run resumed from such a checkpoint draws fresh noise,
 //! because noise used twice cancels.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use burn::module::Module;
-use burn::optim::OptimizerRecord;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use serde::{Deserialize, Serialize};
@@ -91,23 +92,14 @@ impl<E> DpOptimizer<E> {
         if body.ledger != ledger || body.step > self.plan.steps().value() {
             return Err(Error::Checkpoint { reason: "its ledger and its step disagree".into() });
         }
-        let corrupt = |error: &dyn std::fmt::Display| Error::Checkpoint {
-            reason: format!("burn could not read a record: {error}"),
-        };
         let seed = Seed::new(body.seed)?;
-        let optimizer = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(body.optimizer))
-            .map_err(|e| corrupt(&e))?;
-        let weights = ModuleRecord::from_bytes(Bytes::from_bytes_vec(body.weights))
-            .map_err(|e| corrupt(&e))?;
-        let model = model.try_load_record(weights).map_err(|e| corrupt(&e))?;
-        let tensors = optimizer.len();
-        let optimizer = self.optimizer.clone().load_record(optimizer);
-        if optimizer.to_record().len() != tensors {
-            // burn drops what its optimizer does not know, and would start over without a word.
-            let reason = "its optimizer state is that of another optimizer".into();
-            return Err(Error::Checkpoint { reason });
-        }
-        let Body { step, clipping, .. } = body;
+        let Body { step, clipping, optimizer, weights, .. } = body;
+        // burn panics on some records that it would not write.
+        let restored = catch_unwind(AssertUnwindSafe(|| {
+            Ok((restored(&self.optimizer, optimizer)?, loaded(model, weights)?))
+        }));
+        let (optimizer, model) =
+            restored.unwrap_or_else(|_| Err(unreadable(&"it is not one of burn's")))?;
         self.optimizer = optimizer;
         self.seed = seed;
         self.progress = Progress { ledger, step, clipping };
@@ -169,6 +161,31 @@ fn parse(bytes: &[u8]) -> Result<Body> {
         return Err(Error::Checkpoint { reason: "its checksum is wrong".into() });
     }
     rmp_serde::from_slice(body).map_err(|error| Error::Checkpoint { reason: error.to_string() })
+}
+
+/// `optimizer` with the state of a record.
+fn restored(optimizer: &ModuleOptimizer, record: Vec<u8>) -> Result<ModuleOptimizer> {
+    let record =
+        OptimizerRecord::from_bytes(Bytes::from_bytes_vec(record)).map_err(|e| unreadable(&e))?;
+    let tensors = record.len();
+    let optimizer = optimizer.clone().load_record(record);
+    if optimizer.to_record().len() != tensors {
+        // burn drops what its optimizer does not know, and would start over without a word.
+        let reason = "its optimizer state is that of another optimizer".into();
+        return Err(Error::Checkpoint { reason });
+    }
+    Ok(optimizer)
+}
+
+/// `model` with the weights of a record.
+fn loaded<M: Module>(model: M, record: Vec<u8>) -> Result<M> {
+    let record =
+        ModuleRecord::from_bytes(Bytes::from_bytes_vec(record)).map_err(|e| unreadable(&e))?;
+    model.try_load_record(record).map_err(|e| unreadable(&e))
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> Error {
+    Error::Checkpoint { reason: format!("burn could not read a record: {error}") }
 }
 
 /// What tells one architecture from another.

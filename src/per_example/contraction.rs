@@ -184,7 +184,11 @@ impl<B: Backend> Contraction<B> {
     }
 
     fn outer_norms(&self, left: &FloatTensor<B>, right: &FloatTensor<B>) -> FloatTensor<B> {
-        let square = |x: &FloatTensor<B>| B::float_sum_dim(B::float_mul(x.clone(), x.clone()), 3);
+        // A square that underflows must not hide the other factor.
+        let square = |x: &FloatTensor<B>| {
+            let squares = B::float_sum_dim(B::float_mul(x.clone(), x.clone()), 3);
+            B::float_add_scalar(squares, Scalar::Float(lost_squares(x.shape()[3])))
+        };
         per_example_sum::<B>(B::float_mul(square(left), square(right)))
     }
 
@@ -193,25 +197,39 @@ impl<B: Backend> Contraction<B> {
     /// of a Gram matrix is an inner product of `width` terms, whose rounding error grows as the root
     /// of their number.
     fn slack(&self) -> FloatTensor<B> {
-        let mut bound: Option<FloatTensor<B>> = None;
+        let mut bounds: Option<[FloatTensor<B>; 3]> = None;
         let mut terms = 0;
         for u in &self.uses {
-            let (left, right) = (lengths(&u.left), lengths(&u.right));
-            let products = match (left, right) {
-                (Some(l), Some(r)) => B::float_mul(l, r),
-                (Some(x), None) | (None, Some(x)) => x,
+            let (left, right) = match (lengths(&u.left), lengths(&u.right)) {
+                (Some(l), Some(r)) => (l, r),
+                (Some(l), None) => {
+                    let ones = ones::<B>(&l);
+                    (l, ones)
+                }
+                (None, Some(r)) => (ones::<B>(&r), r),
                 (None, None) => continue,
             };
-            terms += products.shape()[2] + self.rows.min(4096) + self.cols.min(4096);
-            let sum = per_example_sum::<B>(products);
-            bound = Some(match bound {
-                None => sum,
-                Some(bound) => B::float_add(bound, sum),
+            terms += left.shape()[2] + self.rows.min(4096) + self.cols.min(4096);
+            let products = B::float_mul(left.clone(), right.clone());
+            let sums = [products, left, right].map(per_example_sum::<B>);
+            bounds = Some(match bounds {
+                None => sums,
+                Some([p, l, r]) => {
+                    let [products, left, right] = sums;
+                    [B::float_add(p, products), B::float_add(l, left), B::float_add(r, right)]
+                }
             });
         }
-        let bound = bound.unwrap_or_else(|| self.no_norms());
+        let bounds = bounds.unwrap_or_else(|| [(); 3].map(|()| self.no_norms()));
         let relative = f64::from(f32::EPSILON) * (terms as f64).sqrt();
-        B::float_mul_scalar(B::float_mul(bound.clone(), bound), Scalar::Float(relative))
+        // An entry of either Gram matrix may have lost squares that underflow.
+        let factors = [relative, lost_squares(self.cols), lost_squares(self.rows)];
+        let mut slack = self.no_norms();
+        for (bound, factor) in bounds.into_iter().zip(factors) {
+            let square = B::float_mul(bound.clone(), bound);
+            slack = B::float_add(slack, B::float_mul_scalar(square, Scalar::Float(factor)));
+        }
+        slack
     }
 
     fn no_norms(&self) -> FloatTensor<B> {
@@ -390,6 +408,16 @@ fn columns_at<B: Backend>(x: &FloatTensor<B>, indices: &IntTensor<B>) -> FloatTe
     let indices = B::int_reshape(indices.clone(), Shape::from(vec![batch, 1, 1, s]));
     let indices = B::int_expand(indices, Shape::from(vec![batch, 1, t, s]));
     B::float_gather(3, x.clone(), indices)
+}
+
+/// How much a sum of `terms` squares may lose to underflow, also where numbers below the normal ones are
+/// flushed to zero.
+fn lost_squares(terms: usize) -> f64 {
+    terms as f64 * f64::from(f32::MIN_POSITIVE)
+}
+
+fn ones<B: Backend>(like: &FloatTensor<B>) -> FloatTensor<B> {
+    B::float_add_scalar(B::float_mul_scalar(like.clone(), Scalar::Float(0.0)), Scalar::Float(1.0))
 }
 
 /// The length of every row, `[b, g, t, 1]`; identity rows have length one and are left out.

@@ -224,7 +224,6 @@ fn a_norm_whose_square_underflows_is_not_taken_for_zero() {
 
 /// Inputs whose squares are zero in single precision, times an output gradient that undoes it.
 #[test]
-#[ignore = "ghost norms multiply squared factors, and one of them may underflow"]
 fn a_factor_whose_square_underflows_does_not_hide_the_other() {
     let device = device();
     let clipping_norm = 1e-3;

@@ -42,10 +42,10 @@ fn a_refused_step_leaves_no_trace() {
             let ((mut refused, mut model), (mut twin, mut twin_model)) = (start(), start());
             for round in 0..2 {
                 let data = records(5, 610 + round);
-                for failure in 0..FAILURES.len() {
+                for (failure, fail) in FAILURES.iter().enumerate() {
                     let before = (bits(&model), refused.ledger().clone(), refused.steps_taken());
                     let state = *refused.clipping_state();
-                    let outcome = FAILURES[failure](&mut refused, &mut model, &data);
+                    let outcome = fail(&mut refused, &mut model, &data);
                     assert!(outcome.is_err(), "{name}, {path:?}: failure {failure}");
                     let after = (bits(&model), refused.ledger().clone(), refused.steps_taken());
                     assert_eq!(before, after, "{name}, {path:?}: failure {failure}");

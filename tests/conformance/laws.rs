@@ -19,6 +19,11 @@ const TOLERANCE: f64 = 1e-4;
 /// entry of the whole model's gradient.
 const FLOOR: f64 = 1e-2;
 
+/// A Gram sum rounds relative to the lengths of its factors, not to the norm that is left when they
+/// cancel. So the squared norm of a parameter is measured against at least this part of the largest
+/// squared norm of the whole model.
+const NORM_FLOOR: f64 = 1e-3;
+
 /// [`Law::Equality`](crate::harness::Law::Equality).
 pub fn equality<M, X, F>(model: &M, batch: &X, loss: &F) -> Outcome
 where
@@ -98,6 +103,7 @@ fn compare<M: Module>(oracle: &Results, given: &PerExample, model: &M) -> Result
     near("the loss", losses, &given.losses, scale)?;
 
     let floor = FLOOR * oracle.gradients.iter().map(|g| largest(g)).fold(0.0, f64::max);
+    let whole = NORM_FLOOR * largest(&oracle.total);
     let mut squares = vec![0.0; examples];
     for (index, (id, path)) in given.parameters.iter().enumerate() {
         let expected = oracle.rows(index, examples);
@@ -110,7 +116,7 @@ fn compare<M: Module>(oracle: &Results, given: &PerExample, model: &M) -> Result
         let norms: Vec<f64> =
             (0..examples).map(|i| square(&expected[i * row..(i + 1) * row])).collect();
         squares.iter_mut().zip(&norms).for_each(|(total, norm)| *total += norm);
-        let scale = largest(&norms).max(floor * floor).max(f64::MIN_POSITIVE);
+        let scale = largest(&norms).max(whole).max(f64::MIN_POSITIVE);
         let what = format!("the squared norm of {path}");
         let error = near(&what, &norms, &given.norms[index], scale)?;
         worst.norm = worst.norm.max(error);

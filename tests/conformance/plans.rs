@@ -8,7 +8,7 @@ use burn::nn::*;
 use burn::prelude::*;
 use burn_dp::batch::Batch;
 use burn_dp::per_example::PlannedMethod::{self, Ghost, Materialised, Unused};
-use burn_dp::per_example::{NormMethod, Traced};
+use burn_dp::per_example::{Engine, NormMethod, Traced};
 
 use crate::harness::{Bench, EXAMPLES as N, Law, device, score};
 
@@ -48,6 +48,17 @@ fn an_embedding_has_one_position_for_every_token() {
     let loss = |m: &Embedding, x: Tensor<2, Int>| score(m.forward(x));
     let ghost = methods(NormMethod::Ghost, &model, b.ints([N, 3], 9), loss);
     assert_eq!(ghost, [Ghost { positions: 3, uses: 1 }]);
+}
+
+#[test]
+fn variable_length_text_costs_one_trace_a_length() {
+    let b = bench();
+    let model = EmbeddingConfig::new(9, 4).init(&b.device);
+    let mut engine = Traced::new(|m: &Embedding, x: Tensor<2, Int>| score(m.forward(x)));
+    for (examples, length) in [(7, 3), (2, 3), (7, 5), (1, 5), (3, 3)] {
+        engine.per_example(&model, b.ints([examples, length], 9)).unwrap();
+    }
+    assert_eq!(engine.traces(), 2);
 }
 
 #[test]

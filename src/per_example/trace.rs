@@ -13,7 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::backend::{Autodiff, Capture};
 use burn::module::{Flag, Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Bool, DType, Device, DeviceConfig, DeviceSettings, Int, Tensor, TensorData};
+use burn_backend::set_default_dtypes;
 use burn_backend::tensor::FloatTensor;
+use burn_dispatch::DispatchDevice;
 use burn_ir::{OperationIr, TensorId};
 
 use super::tensors::ModuleTensors;
@@ -152,6 +154,10 @@ fn capture_device(settings: DeviceSettings) -> Result<Device> {
         let scoped = device.capture_scope(|scope| {
             let config = DeviceConfig::new(Some(float), Some(int), Some(bool));
             configured = device.clone().configure(config);
+            // burn keeps settings by device type as well, and autodiff asks the inner backend's.
+            if let (Ok(()), DispatchDevice::Capture(inner)) = (&configured, device.as_dispatch()) {
+                configured = set_default_dtypes::<Capture>(inner, float, int, bool);
+            }
             scope.complete([], [])
         });
         scoped.map_err(|error| failed(&error.to_string()))?;

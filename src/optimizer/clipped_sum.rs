@@ -129,17 +129,16 @@ impl<'p> ClippedSum<'p> {
     /// numbers the parameters.
     pub(super) fn release(
         self,
-        mut release: impl FnMut(u64, Tensor<1>, &[usize], &Device) -> Result<Tensor<1>>,
+        mut release: impl FnMut(u64, Tensor<1>) -> Result<Tensor<1>>,
     ) -> Result<GradientSum> {
         let mut sums = HashMap::new();
         for (index, parameter) in self.parameters.into_iter().enumerate() {
-            let dims = parameter.shape.as_slice();
-            let length = dims.iter().product::<usize>();
+            let length = parameter.shape.num_elements();
             let sum = match parameter.sum {
                 Some(sum) => Dispatch::float_reshape(sum, Shape::from(vec![length])),
                 None => Tensor::<1>::zeros([length], (&self.device, DType::F32)).into_dispatch(),
             };
-            let noised = release(index as u64, Tensor::from_dispatch(sum), dims, &self.device)?;
+            let noised = release(index as u64, Tensor::from_dispatch(sum))?;
             let noised = Dispatch::float_reshape(noised.into_dispatch(), parameter.shape.clone());
             sums.insert(parameter.id, noised);
         }

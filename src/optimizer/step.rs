@@ -49,11 +49,11 @@ impl<E> DpOptimizer<E> {
         let std = self.plan.noise_std(&self.progress.clipping);
         let divisor = self.plan.divisor();
         let below = sum.below_clipping_norm();
-        let release = sum.release(|index, sum, dims, device| {
-            let length = dims.iter().product();
+        let release = sum.release(|index, sum| {
+            let [length] = sum.dims();
             let noise = gaussian(&self.seed, Domain::GradientNoise, step, index, length, std)?;
-            let noise =
-                Tensor::<1>::from_data(TensorData::new(noise, [length]), (device, DType::F32));
+            let noise = TensorData::new(noise, [length]);
+            let noise = Tensor::<1>::from_data(noise, (&sum.device(), DType::F32));
             Ok((sum + noise) / divisor)
         })?;
 

@@ -164,6 +164,10 @@ fn reduce(n: u8, x: Tensor<3>) -> Tensor<3> {
     }
 }
 
+/// A Gram sum rounds relative to the lengths of its factors, not to the norm that is left when they
+/// cancel, and some random graph always makes them cancel. No case of the table needs this.
+const NORM_FLOOR: f64 = 1e-3;
+
 /// Graphs a law; `PROPTEST_CASES` asks for more.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(64)
@@ -178,7 +182,7 @@ proptest! {
 
     #[test]
     fn traced_equals_batch_of_one_on_random_graphs(steps in steps()) {
-        let bench = Bench::new(device().autodiff(), Law::Equality);
+        let bench = Bench::new(device().autodiff(), Law::Equality).with_norm_floor(NORM_FLOOR);
         let outcome = run(&bench, steps);
         prop_assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
     }

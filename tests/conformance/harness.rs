@@ -45,6 +45,8 @@ pub struct Bench {
     /// An autodiff device.
     pub device: Device,
     law: Law,
+    /// The part of the model's largest squared norm that a parameter's is at least measured against.
+    norm_floor: f64,
 }
 
 /// The device under test: burn's default, or `BURN_DP_TEST_DEVICE` (flex, ndarray, vulkan, wgpu),
@@ -132,7 +134,12 @@ pub fn score<const D: usize>(y: Tensor<D>) -> Tensor<1> {
 
 impl Bench {
     pub fn new(device: Device, law: Law) -> Self {
-        Self { device, law }
+        Self { device, law, norm_floor: 0.0 }
+    }
+
+    /// Measures a parameter's squared norm against at least this part of the model's largest.
+    pub fn with_norm_floor(self, norm_floor: f64) -> Self {
+        Self { norm_floor, ..self }
     }
 
     /// Reproducible numbers in `[-1, 1)`.
@@ -192,7 +199,7 @@ impl Bench {
     {
         let model = model.map(&mut Fill::default());
         match self.law {
-            Law::Equality => equality(&model, &batch, &loss),
+            Law::Equality => equality(&model, &batch, &loss, self.norm_floor),
             Law::Separation => separation(&model, &batch, &loss),
         }
     }

@@ -19,13 +19,8 @@ const TOLERANCE: f64 = 1e-4;
 /// entry of the whole model's gradient.
 const FLOOR: f64 = 1e-2;
 
-/// A Gram sum rounds relative to the lengths of its factors, not to the norm that is left when they
-/// cancel. So the squared norm of a parameter is measured against at least this part of the largest
-/// squared norm of the whole model.
-const NORM_FLOOR: f64 = 1e-3;
-
 /// [`Law::Equality`](crate::harness::Law::Equality).
-pub fn equality<M, X, F>(model: &M, batch: &X, loss: &F) -> Outcome
+pub fn equality<M, X, F>(model: &M, batch: &X, loss: &F, norm_floor: f64) -> Outcome
 where
     M: Module,
     X: Batch,
@@ -42,7 +37,9 @@ where
         for examples in [0, 1, 2, EXAMPLES] {
             let part = batch::slice(batch, 0..examples).map_err(|e| e.to_string())?;
             let given = engine.per_example(model, part).map_err(|e| e.to_string())?;
-            let figures = compare(&oracle, &given, model)
+            // Norms of materialised gradients are sums of squares, in which nothing cancels.
+            let norm_floor = if method == NormMethod::Materialised { 0.0 } else { norm_floor };
+            let figures = compare(&oracle, &given, model, norm_floor)
                 .map_err(|e| format!("{e} ({method:?}, {examples} examples)"))?;
             worst = worst.max(figures);
         }
@@ -88,7 +85,12 @@ impl Results {
     }
 }
 
-fn compare<M: Module>(oracle: &Results, given: &PerExample, model: &M) -> Result<Figures, String> {
+fn compare<M: Module>(
+    oracle: &Results,
+    given: &PerExample,
+    model: &M,
+    norm_floor: f64,
+) -> Result<Figures, String> {
     let examples = given.len();
     let mut sums = Sums { found: HashMap::new(), gradients: weighted(given, model)? };
     model.visit(&mut sums);
@@ -103,7 +105,7 @@ fn compare<M: Module>(oracle: &Results, given: &PerExample, model: &M) -> Result
     near("the loss", losses, &given.losses, scale)?;
 
     let floor = FLOOR * oracle.gradients.iter().map(|g| largest(g)).fold(0.0, f64::max);
-    let whole = NORM_FLOOR * largest(&oracle.total);
+    let norm_floor = (norm_floor * largest(&oracle.total)).max(floor * floor);
     let mut squares = vec![0.0; examples];
     for (index, (id, path)) in given.parameters.iter().enumerate() {
         let expected = oracle.rows(index, examples);
@@ -116,7 +118,7 @@ fn compare<M: Module>(oracle: &Results, given: &PerExample, model: &M) -> Result
         let norms: Vec<f64> =
             (0..examples).map(|i| square(&expected[i * row..(i + 1) * row])).collect();
         squares.iter_mut().zip(&norms).for_each(|(total, norm)| *total += norm);
-        let scale = largest(&norms).max(whole).max(f64::MIN_POSITIVE);
+        let scale = largest(&norms).max(norm_floor).max(f64::MIN_POSITIVE);
         let what = format!("the squared norm of {path}");
         let error = near(&what, &norms, &given.norms[index], scale)?;
         worst.norm = worst.norm.max(error);

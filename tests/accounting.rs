@@ -1,6 +1,6 @@
 //! The Rényi accountant against published values, and the laws that every accountant obeys.
 //!
-//! `data/accounting_rdp.json` says in its `meta` which tool made each row and how to compare.
+//! `data/accounting.json` says in its `meta` which tool made each row and how to compare.
 
 use burn_dp::Error;
 use burn_dp::privacy::{
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("data/accounting_rdp.json")).unwrap()
+    serde_json::from_str(include_str!("data/accounting.json")).unwrap()
 }
 
 /// The rows of one kind whose accountant's name starts with `accountant`; never none.
@@ -38,6 +38,9 @@ fn google_orders() -> Vec<f64> {
 }
 
 fn number(row: &Value, key: &str) -> f64 {
+    if row[key] == "inf" {
+        return f64::INFINITY;
+    }
     row[key].as_f64().unwrap_or_else(|| panic!("{}: no {key}", row["id"]))
 }
 
@@ -45,7 +48,8 @@ fn adjacency(row: &Value) -> Adjacency {
     match row["adjacency"].as_str().unwrap() {
         "add_remove" => Adjacency::AddRemove,
         "zero_out" => Adjacency::ZeroOut,
-        "replace_one" => Adjacency::ReplaceOne,
+        // Some rows go on with a remark.
+        name if name.starts_with("replace_one") => Adjacency::ReplaceOne,
         other => panic!("unknown adjacency {other}"),
     }
 }
@@ -129,7 +133,11 @@ fn epsilon_is_never_below_the_truth() {
     for row in rows("eps", "ms_prv") {
         assert!(epsilon_of(&row) >= number(&row, "epsilon_lower"), "{}", row["id"]);
     }
+    // Below about 1e-12 the grid of those rows says nothing.
     for row in rows("eps", "google_pld") {
+        if number(&row, "epsilon") == f64::INFINITY {
+            continue;
+        }
         assert!(epsilon_of(&row) >= 0.99 * number(&row, "epsilon"), "{}", row["id"]);
     }
     for row in rows("delta", "exact_") {

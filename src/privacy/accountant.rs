@@ -20,6 +20,12 @@ pub trait Accountant {
     /// The neighbouring relation that the answers are about.
     fn adjacency(&self) -> Adjacency;
 
+    /// Whether this accountant can account for `event`.
+    ///
+    /// # Errors
+    /// The error that [`compose`](Self::compose) would return, saying what it has no bound for.
+    fn supports(&self, event: &DpEvent) -> Result<()>;
+
     /// Adds `count` runs of `event`, each with fresh randomness.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
+use super::best::PrivacyAccountant;
 use super::event::DpEvent;
-use super::rdp::RdpAccountant;
 use super::types::{Delta, Epsilon, Steps};
 use crate::error::{Error, Result};
 
@@ -36,9 +36,7 @@ impl Ledger {
     /// [`Error::InvalidSetting`] where the total number of runs would exceed a `u64`; the record is
     /// unchanged then.
     pub fn record(&mut self, event: DpEvent, count: u64) -> Result<()> {
-        let total = self.total.checked_add(count).ok_or_else(|| {
-            Error::setting("count", count, "small enough for all counts to add up within a u64")
-        })?;
+        let total = self.total_with(count)?;
         if count == 0 {
             return Ok(());
         }
@@ -47,6 +45,23 @@ impl Ledger {
             _ => self.entries.push((event, count)),
         }
         self.total = total;
+        Ok(())
+    }
+
+    /// Appends everything in `other`: another run on the same data, say.
+    ///
+    /// What they cost together does not depend on the order, nor on whether the runs took turns. As
+    /// within one run, the parameters of each must have been fixed in advance: for a second run
+    /// whose noise depends on the first one's results, use a [`RenyiFilter`](super::RenyiFilter).
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] where the total number of runs would exceed a `u64`; the record is
+    /// unchanged then.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        self.total_with(other.total)?;
+        for (event, count) in &other.entries {
+            self.record(event.clone(), *count)?;
+        }
         Ok(())
     }
 
@@ -60,6 +75,12 @@ impl Ledger {
         Steps::from_count(self.total)
     }
 
+    fn total_with(&self, count: u64) -> Result<u64> {
+        self.total.checked_add(count).ok_or_else(|| {
+            Error::setting("count", count, "small enough for all counts to add up within a u64")
+        })
+    }
+
     /// Composes everything recorded onto `accountant`.
     ///
     /// # Errors
@@ -69,12 +90,12 @@ impl Ledger {
         accountant.compose(&DpEvent::Composed(self.entries.iter().map(each).collect()), 1)
     }
 
-    /// The ε spent so far, by the Rényi accountant.
+    /// The ε spent so far, by the best proven bound.
     ///
     /// # Errors
-    /// [`Error::UnsupportedEvent`] where the record has an event that it has no bound for.
+    /// [`Error::UnsupportedEvent`] where no accountant has a bound for everything in the record.
     pub fn epsilon(&self, delta: Delta, adjacency: Adjacency) -> Result<Epsilon> {
-        let mut accountant = RdpAccountant::new(adjacency);
+        let mut accountant = PrivacyAccountant::new(adjacency);
         self.compose_onto(&mut accountant)?;
         Ok(accountant.epsilon(delta))
     }
@@ -156,12 +177,52 @@ mod tests {
         assert!(serde_json::from_str::<Ledger>(&newer).is_err());
     }
 
+    fn ledger(entries: &[(f64, u64)]) -> Ledger {
+        let mut ledger = Ledger::new();
+        for &(noise_multiplier, count) in entries {
+            ledger.record(step(noise_multiplier), count).unwrap();
+        }
+        ledger
+    }
+
+    fn merged(first: &Ledger, second: &Ledger) -> Ledger {
+        let mut all = first.clone();
+        all.merge(second).unwrap();
+        all
+    }
+
+    #[test]
+    fn merging_appends_and_joins_at_the_seam() {
+        let all = merged(&ledger(&[(1.0, 2), (2.0, 3)]), &ledger(&[(2.0, 4), (1.0, 1)]));
+        assert_eq!(all, ledger(&[(1.0, 2), (2.0, 7), (1.0, 1)]));
+        assert_eq!(all.steps().value(), 10);
+        assert_eq!(merged(&all, &Ledger::new()), all);
+        assert_eq!(merged(&Ledger::new(), &all), all);
+        let json = serde_json::to_string(&all).unwrap();
+        assert_eq!(serde_json::from_str::<Ledger>(&json).unwrap(), all);
+    }
+
+    #[test]
+    fn merging_is_associative_and_its_order_costs_nothing() {
+        let runs = [ledger(&[(1.0, 900), (0.8, 7)]), ledger(&[(0.8, 5)]), ledger(&[(3.0, 10_000)])];
+        let [a, b, c] = &runs;
+        assert_eq!(merged(&merged(a, b), c), merged(a, &merged(b, c)));
+        let spent = |ledger: &Ledger| {
+            ledger.epsilon(Delta::new(1e-5).unwrap(), Adjacency::AddRemove).unwrap().value()
+        };
+        let orders = [[a, b, c], [c, b, a], [b, c, a]];
+        let costs = orders.map(|[x, y, z]| spent(&merged(&merged(x, y), z)).to_bits());
+        assert!(costs.iter().all(|cost| *cost == costs[0]), "{costs:?}");
+        assert!(spent(&merged(a, b)) > spent(a));
+    }
+
     #[test]
     fn overflow_is_an_error_and_changes_nothing() {
-        let mut ledger = Ledger::new();
-        ledger.record(step(1.0), u64::MAX).unwrap();
-        let before = ledger.clone();
-        assert!(ledger.record(step(1.0), 1).is_err());
-        assert_eq!(ledger, before);
+        let mut full = ledger(&[(1.0, u64::MAX - 1)]);
+        let before = full.clone();
+        assert!(full.record(step(1.0), 2).is_err());
+        assert_eq!(full, before);
+        assert!(full.merge(&ledger(&[(1.0, 1), (2.0, 1)])).is_err(), "the second does not fit");
+        assert_eq!(full, before);
     }
 }

@@ -10,9 +10,9 @@ use self::builder::Stored;
 pub use self::statement::PrivacyStatement;
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
+use super::best::PrivacyAccountant;
 use super::clipping::{Clipping, ClippingState};
 use super::event::DpEvent;
-use super::rdp::RdpAccountant;
 use super::types::{Delta, Epsilon, ExpectedBatchSize, NoiseMultiplier, SamplingRate, Steps};
 
 /// Everything about a DP-SGD run that its guarantee depends on (Abadi et al. 2016, arXiv
@@ -137,15 +137,20 @@ impl PrivacyPlan {
         self.epsilon_at(self.steps, delta)
     }
 
-    /// ε of the first `steps_done` steps.
+    /// ε of the first `steps_done` steps, by the best proven bound.
     ///
     /// This is the price of a run whose length was fixed in advance. If the run was stopped because
     /// of what it showed, report [`epsilon`](Self::epsilon), the price of the planned run.
     pub fn epsilon_at(&self, steps_done: Steps, delta: Delta) -> Epsilon {
-        let mut accountant = RdpAccountant::new(self.adjacency);
+        self.bound_at(steps_done, delta).0
+    }
+
+    /// ε of the first `steps_done` steps, and the name of the accountant that proves it.
+    fn bound_at(&self, steps_done: Steps, delta: Delta) -> (Epsilon, &'static str) {
+        let mut accountant = PrivacyAccountant::new(self.adjacency);
         match accountant.compose(&self.step_event(), steps_done.value()) {
-            Ok(()) => accountant.epsilon(delta),
-            Err(_) => Epsilon::INFINITY,
+            Ok(()) => accountant.bound(delta),
+            Err(_) => (Epsilon::INFINITY, accountant.name()),
         }
     }
 

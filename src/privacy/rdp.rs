@@ -1,56 +1,71 @@
-//! The Rényi accountant: a proven upper bound for Gaussian and Poisson-subsampled Gaussian events.
+//! The Rényi accountant: a proven upper bound for every event but truncated sampling.
 
+mod bounded_range;
 mod convert;
 mod curve;
+mod mechanism;
+mod numeric;
+mod pure;
+mod selection;
+mod without_replacement;
 
 use std::collections::BTreeMap;
 
 use self::curve::{MAX_ORDER, Orders};
+use self::mechanism::{Bounds, Cost};
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
+use super::composition::{Composition, Mechanism};
 use super::event::DpEvent;
 use super::types::{Delta, Epsilon};
 use crate::error::{Error, Result};
 
-/// Composed and repeated events may be nested this deep.
-const MAX_DEPTH: usize = 64;
+const NAME: &str = "Rényi DP";
 
 /// Accounts with Rényi differential privacy (Mironov 2017, arXiv 1702.07476).
 ///
-/// - The Poisson-subsampled Gaussian under add/remove is exact at every order (Mironov, Talwar &
-///   Zhang 2019, arXiv 1908.10530); zero-out costs the same, because a record that contributes
-///   nothing makes the same pair of output distributions as an absent one.
-/// - Replace-one is exact without sampling (the Gaussian with multiplier z/2). With sampling it is
-///   the smallest of three bounds: at each order and step a triangle inequality over the data set
-///   without the record, or the convexity of the divergence; and for the whole composition group
-///   privacy over one removal and one addition.
+/// Each mechanism has an upper bound at every order:
+///
+/// | Mechanism | Bound |
+/// |---|---|
+/// | Gaussian | exact; under replace-one with multiplier z/2 |
+/// | Poisson-sampled Gaussian, add/remove | exact (Mironov, Talwar & Zhang 2019, arXiv 1908.10530) |
+/// | the same, replace-one | smallest of three, see below |
+/// | Gaussian on a batch of fixed size | Wang, Balle & Kasiviswanathan 2019 (arXiv 1808.00087), with exact moments; replace-one and zero-out only |
+/// | Laplace | exact (Mironov 2017) |
+/// | pure DP | exact for randomised response, which is the worst case |
+/// | sampled Laplace and pure DP | integral over the amplified privacy profile (Balle, Barthe & Gaboardi 2018, arXiv 1807.01647) |
+/// | exponential mechanism | exact for bounded range (Dong, Durfee & Rogers 2020, arXiv 1909.13830) |
+/// | zCDP | its definition |
+/// | best of several runs | Papernot & Steinke 2022, arXiv 2110.03620, Theorems 2 and 6 |
+///
+/// - Zero-out costs the same as add/remove under Poisson sampling, because a record that contributes
+///   nothing makes the same pair of output distributions as an absent one. A batch of fixed size holds
+///   another record instead, which costs more.
+/// - The Poisson-sampled Gaussian under replace-one: at each order and step a triangle inequality over
+///   the data set without the record, or the convexity of the divergence; and for the whole composition
+///   group privacy over one removal and one addition. The last is left out as soon as one mechanism's
+///   cost under add/remove is not known: pure DP, zCDP and selections are stated by their cost under
+///   replace-one, and a batch of fixed size needs a data set of fixed size.
 /// - Conversion to (ε, δ): Canonne, Kamath & Steinke 2020, arXiv 2004.00010, Proposition 12.
 ///
 /// Every answer is rounded up: by 1e-12 relative to the terms it is made of, and to the next float.
 ///
-/// Composition is kept as exact counts of distinct events, so that order and splitting cannot
+/// Composition is kept as exact counts of distinct mechanisms, so that order and splitting cannot
 /// change the answer by even one bit.
 #[derive(Debug, Clone)]
 pub struct RdpAccountant {
     adjacency: Adjacency,
     orders: Orders,
-    /// By sampling rate and noise multiplier: as bits, which order like the numbers.
-    composed: BTreeMap<(u64, u64), Entry>,
-}
-
-/// How often an event was composed, and what once costs at each order.
-#[derive(Debug, Clone)]
-struct Entry {
-    count: u64,
-    add_remove: Vec<f64>,
-    /// Empty unless the adjacency is replace-one.
-    replace_one: Vec<f64>,
+    composition: Composition,
+    /// Of every mechanism in the composition.
+    costs: BTreeMap<Mechanism, Cost>,
 }
 
 impl RdpAccountant {
     /// An accountant with nothing composed, at [`default_orders`](Self::default_orders).
     pub fn new(adjacency: Adjacency) -> Self {
-        Self::at(adjacency, Self::default_orders())
+        Self::at(adjacency, Orders::new(Self::default_orders()))
     }
 
     /// An accountant at these orders.
@@ -66,7 +81,7 @@ impl RdpAccountant {
         if let Some(bad) = orders.iter().find(|&&order| !(order > 1.0 && order <= MAX_ORDER)) {
             return Err(Error::setting("orders", bad, REQUIREMENT));
         }
-        Ok(Self::at(adjacency, orders.to_vec()))
+        Ok(Self::at(adjacency, Orders::new(orders.to_vec())))
     }
 
     /// The default orders: dense near 1 for large ε, up to 1024 for small ε.
@@ -90,31 +105,36 @@ impl RdpAccountant {
     ///
     /// Under replace-one this leaves out group privacy, which has no Rényi form here.
     pub fn rdp(&self) -> Vec<f64> {
-        match self.adjacency {
-            Adjacency::AddRemove | Adjacency::ZeroOut => self.total(|entry| &entry.add_remove),
-            Adjacency::ReplaceOne => self.total(|entry| &entry.replace_one),
-        }
+        let parts = self.parts().map(|(cost, count)| (cost.direct.as_slice(), count));
+        mechanism::total(&self.orders, parts)
     }
 
-    fn at(adjacency: Adjacency, orders: Vec<f64>) -> Self {
-        Self { adjacency, orders: Orders::new(orders), composed: BTreeMap::new() }
+    /// The Rényi divergence bound of one run of `event` at each of [`orders`](Self::orders), in nats;
+    /// nothing is composed.
+    ///
+    /// # Errors
+    /// Those of [`compose`](Accountant::compose).
+    pub fn rdp_of(&self, event: &DpEvent) -> Result<Vec<f64>> {
+        let mut one = Self::at(self.adjacency, self.orders.clone());
+        one.compose(event, 1)?;
+        Ok(one.rdp())
     }
 
-    fn total(&self, curve: impl Fn(&Entry) -> &Vec<f64>) -> Vec<f64> {
-        let mut total = vec![0.0; self.orders.orders.len()];
-        for entry in self.composed.values() {
-            // Above 2^53 the conversion may round down; one float up covers it. The sum itself may
-            // lose half a unit per entry, which a relative 1e-15 per entry covers.
-            let count = if entry.count < 1 << 53 {
-                entry.count as f64
-            } else {
-                (entry.count as f64).next_up()
-            };
-            for (sum, &once) in total.iter_mut().zip(curve(entry)) {
-                *sum = (*sum + count * once) * (1.0 + 4.0 * f64::EPSILON);
-            }
-        }
-        total
+    fn at(adjacency: Adjacency, orders: Orders) -> Self {
+        Self { adjacency, orders, composition: Composition::default(), costs: BTreeMap::new() }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (&Cost, u64)> {
+        // `compose` stores a cost for every mechanism, so that both have the same keys in this order.
+        self.costs.values().zip(self.composition.iter().map(|(_, count)| count))
+    }
+
+    /// The composed add/remove bound, from which group privacy for replace-one follows; `None` where
+    /// replace-one is not accounted for, or where it does not follow.
+    fn add_remove(&self) -> Option<Vec<f64>> {
+        let parts = self.parts().map(|(cost, count)| Some((cost.add_remove.as_deref()?, count)));
+        let parts: Vec<(&[f64], u64)> = parts.collect::<Option<_>>()?;
+        Some(mechanism::total(&self.orders, parts.into_iter()))
     }
 
     /// log δ of the group-privacy bound for replace-one at 2·`half` (see [`Self::epsilon`]).
@@ -149,7 +169,7 @@ impl RdpAccountant {
 
 impl Accountant for RdpAccountant {
     fn name(&self) -> &'static str {
-        "Rényi DP"
+        NAME
     }
 
     fn is_upper_bound(&self) -> bool {
@@ -160,30 +180,25 @@ impl Accountant for RdpAccountant {
         self.adjacency
     }
 
+    fn supports(&self, event: &DpEvent) -> Result<()> {
+        mechanism::check(&Composition::of(event, 1, NAME)?, self.adjacency)
+    }
+
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
-        let mut counts = BTreeMap::new();
-        collect(event, count, 0, &mut counts)?;
-        for (key, count) in &mut counts {
-            let before = self.composed.get(key).map_or(0, |entry| entry.count);
-            *count = before.checked_add(*count).ok_or_else(too_many)?;
-        }
+        let added = Composition::of(event, count, NAME)?;
+        mechanism::check(&added, self.adjacency)?;
+        self.composition = self.composition.plus(&added)?;
         // Nothing below can fail: the accountant changes as a whole or not at all.
-        let (orders, replaces) = (&self.orders, self.adjacency == Adjacency::ReplaceOne);
-        for (key, count) in counts {
-            let entry = self.composed.entry(key).or_insert_with(|| {
-                let (rate, z) = (f64::from_bits(key.0), f64::from_bits(key.1));
-                Entry {
-                    count: 0,
-                    add_remove: orders.add_remove(rate, z),
-                    replace_one: if replaces { orders.replace_one(rate, z) } else { Vec::new() },
-                }
-            });
-            entry.count = count;
+        let bounds = Bounds { orders: &self.orders, adjacency: self.adjacency };
+        for (mechanism, _) in added.iter() {
+            if !self.costs.contains_key(mechanism) {
+                self.costs.insert(mechanism.clone(), bounds.cost(mechanism));
+            }
         }
         Ok(())
     }
 
-    /// Replace-one takes the smaller of two bounds, each for the whole composition.
+    /// Replace-one takes the smaller of two bounds, each for the whole composition, where both are known.
     ///
     /// 1. The converted sum of the Rényi bounds.
     /// 2. Group privacy: let D″ be D without the record and D′ be D″ with the new one. If the run is
@@ -191,64 +206,19 @@ impl Accountant for RdpAccountant {
     ///    (2ε, (1+e^ε)δ)-DP under replace-one.
     fn epsilon(&self, delta: Delta) -> Epsilon {
         let direct = convert::epsilon(&self.orders.orders, &self.rdp(), delta.value());
-        if self.adjacency != Adjacency::ReplaceOne || direct == 0.0 {
-            return Epsilon::answer(direct);
+        if direct == 0.0 {
+            return Epsilon::answer(0.0);
         }
-        let add_remove = self.total(|entry| &entry.add_remove);
-        Epsilon::answer(direct.min(self.group_epsilon(&add_remove, delta.value())))
+        let group = self.add_remove().map(|rdp| self.group_epsilon(&rdp, delta.value()));
+        Epsilon::answer(group.map_or(direct, |group| direct.min(group)))
     }
 
     fn delta(&self, epsilon: Epsilon) -> f64 {
         let direct = convert::log_delta(&self.orders.orders, &self.rdp(), epsilon.value());
-        if self.adjacency != Adjacency::ReplaceOne || !epsilon.is_finite() {
+        if !epsilon.is_finite() {
             return convert::delta_from_log(direct);
         }
-        let add_remove = self.total(|entry| &entry.add_remove);
-        let group = self.log_group_delta(&add_remove, epsilon.value() / 2.0);
-        convert::delta_from_log(direct.min(group))
+        let group = self.add_remove().map(|rdp| self.log_group_delta(&rdp, epsilon.value() / 2.0));
+        convert::delta_from_log(group.map_or(direct, |group| direct.min(group)))
     }
-}
-
-/// Adds the leaves of `event`, each `count` times what its nesting says, to `counts`.
-fn collect(
-    event: &DpEvent,
-    count: u64,
-    depth: usize,
-    counts: &mut BTreeMap<(u64, u64), u64>,
-) -> Result<()> {
-    if depth > MAX_DEPTH {
-        return Err(unsupported("a composition nested deeper than 64 levels"));
-    }
-    match event {
-        DpEvent::Gaussian { noise_multiplier } => add(1.0, noise_multiplier.value(), count, counts),
-        DpEvent::PoissonSampled { rate, event } => match &**event {
-            DpEvent::Gaussian { noise_multiplier } => {
-                add(rate.value(), noise_multiplier.value(), count, counts)
-            }
-            _ => Err(unsupported("Poisson sampling of anything but one Gaussian release")),
-        },
-        DpEvent::Composed(events) => {
-            events.iter().try_for_each(|event| collect(event, count, depth + 1, counts))
-        }
-        DpEvent::SelfComposed { event, count: repeats } => {
-            let count = count.checked_mul(*repeats).ok_or_else(too_many)?;
-            collect(event, count, depth + 1, counts)
-        }
-    }
-}
-
-fn add(rate: f64, z: f64, count: u64, counts: &mut BTreeMap<(u64, u64), u64>) -> Result<()> {
-    if count > 0 {
-        let total = counts.entry((rate.to_bits(), z.to_bits())).or_insert(0);
-        *total = total.checked_add(count).ok_or_else(too_many)?;
-    }
-    Ok(())
-}
-
-fn unsupported(event: &str) -> Error {
-    Error::UnsupportedEvent { accountant: "Rényi DP", event: event.to_owned() }
-}
-
-fn too_many() -> Error {
-    Error::setting("count", "more than 2^64 - 1 in all", "at most 2^64 - 1 in all")
 }

@@ -96,6 +96,102 @@ quantity! {
     |x| x.is_finite() && x > 0.0
 }
 
+quantity! {
+    /// The parameter ρ of zero-concentrated differential privacy, in nats.
+    ZeroConcentration, "rho", "finite and at least 0", |x| x.is_finite() && x >= 0.0
+}
+
+/// The distribution of the number of runs of which the best is released
+/// ([`RepeatAndSelect`](super::DpEvent::RepeatAndSelect)).
+///
+/// More spread costs less privacy: at the same mean the logarithmic distribution is the cheapest and
+/// Poisson, whose number of runs hardly varies, the dearest.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredRunCount", into = "StoredRunCount")]
+pub struct RunCount {
+    mean: f64,
+    shape: f64,
+}
+
+impl RunCount {
+    /// The truncated negative binomial distribution with this mean (at least 1) and shape η (at least
+    /// 0; Papernot & Steinke 2022, Definition 1).
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] where one of them is out of range or not finite.
+    pub fn negative_binomial(mean: f64, shape: f64) -> Result<Self> {
+        if !(shape.is_finite() && shape >= 0.0) {
+            return Err(Error::setting("shape of the number of runs", shape, "finite, at least 0"));
+        }
+        Self::checked(mean, shape)
+    }
+
+    /// The geometric distribution: shape 1.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] where the mean is not finite and at least 1.
+    pub fn geometric(mean: f64) -> Result<Self> {
+        Self::checked(mean, 1.0)
+    }
+
+    /// The logarithmic distribution: shape 0.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] where the mean is not finite and at least 1.
+    pub fn logarithmic(mean: f64) -> Result<Self> {
+        Self::checked(mean, 0.0)
+    }
+
+    /// The Poisson distribution, under which there may be no run at all.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] where the mean is not finite and at least 1.
+    pub fn poisson(mean: f64) -> Result<Self> {
+        Self::checked(mean, f64::INFINITY)
+    }
+
+    fn checked(mean: f64, shape: f64) -> Result<Self> {
+        if !(mean.is_finite() && mean >= 1.0) {
+            return Err(Error::setting("mean number of runs", mean, "finite and at least 1"));
+        }
+        Ok(Self { mean, shape: shape + 0.0 })
+    }
+
+    /// The expected number of runs.
+    pub const fn mean(self) -> f64 {
+        self.mean
+    }
+
+    /// η, +∞ for the Poisson distribution.
+    pub const fn shape(self) -> f64 {
+        self.shape
+    }
+}
+
+/// The shape is absent for the Poisson distribution: JSON has no infinity.
+#[derive(Serialize, Deserialize)]
+struct StoredRunCount {
+    mean: f64,
+    shape: Option<f64>,
+}
+
+impl From<RunCount> for StoredRunCount {
+    fn from(runs: RunCount) -> Self {
+        Self { mean: runs.mean, shape: runs.shape.is_finite().then_some(runs.shape) }
+    }
+}
+
+impl TryFrom<StoredRunCount> for RunCount {
+    type Error = Error;
+
+    fn try_from(stored: StoredRunCount) -> Result<Self> {
+        match stored.shape {
+            Some(shape) => Self::negative_binomial(stored.mean, shape),
+            None => Self::poisson(stored.mean),
+        }
+    }
+}
+
 impl Epsilon {
     /// No privacy at all.
     pub const INFINITY: Self = Self(f64::INFINITY);
@@ -171,6 +267,46 @@ impl Steps {
 impl From<u64> for Steps {
     fn from(steps: u64) -> Self {
         Self(steps)
+    }
+}
+
+/// The number of records in which neighbouring data sets differ at once: those of one person, say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct GroupSize(u32);
+
+impl GroupSize {
+    /// A single record.
+    pub const ONE: Self = Self(1);
+
+    /// This many records.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for 0, and above 1024, where no accountant here is usable.
+    pub fn new(records: u32) -> Result<Self> {
+        if !(1..=1024).contains(&records) {
+            return Err(Error::setting("group size", records, "between 1 and 1024"));
+        }
+        Ok(Self(records))
+    }
+
+    /// The value as a plain number.
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for GroupSize {
+    type Error = Error;
+
+    fn try_from(records: u32) -> Result<Self> {
+        Self::new(records)
+    }
+}
+
+impl From<GroupSize> for u32 {
+    fn from(group: GroupSize) -> Self {
+        group.0
     }
 }
 

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::PrivacyPlan;
 use crate::error::{Error, Result};
+use crate::privacy::accountant::Accountant;
 use crate::privacy::adjacency::Adjacency;
+use crate::privacy::best::PrivacyAccountant;
 use crate::privacy::calibrate::calibrate_noise_multiplier;
 use crate::privacy::clipping::Clipping;
 use crate::privacy::event::DpEvent;
-use crate::privacy::rdp::RdpAccountant;
 use crate::privacy::types::{
     Delta, Epsilon, ExpectedBatchSize, NoiseMultiplier, SamplingRate, Steps,
 };
@@ -51,7 +52,13 @@ impl PrivacyPlanBuilder {
                     let step = DpEvent::poisson_sampled_gaussian(sampling_rate, noise_multiplier);
                     Ok(step.repeated(steps.value()))
                 };
-                calibrate_noise_multiplier(epsilon, delta, || RdpAccountant::new(adjacency), run)?
+                let accountant = || PrivacyAccountant::new(adjacency);
+                let least = calibrate_noise_multiplier(epsilon, delta, accountant, run)?;
+                let readable = rounded_up(least)?;
+                // Numerical bounds are not monotone in their last digits.
+                let mut accountant = accountant();
+                accountant.compose(&run(readable)?, 1)?;
+                if accountant.epsilon(delta) <= epsilon { readable } else { least }
             }
             (None, None) => return Err(missing("noise_multiplier or target")),
             (Some(_), Some(_)) => {
@@ -115,6 +122,16 @@ impl PrivacyPlanBuilder {
         self.target = Some((epsilon, delta));
         self
     }
+}
+
+/// Nine significant digits, so that it reads well and comes back the same from any text format.
+fn rounded_up(noise_multiplier: NoiseMultiplier) -> Result<NoiseMultiplier> {
+    let z = noise_multiplier.value();
+    if z == 0.0 {
+        return Ok(noise_multiplier);
+    }
+    let unit = 10.0_f64.powi(8 - z.log10().floor() as i32);
+    NoiseMultiplier::new(((z * unit).ceil() / unit).max(z))
 }
 
 fn missing(name: &'static str) -> Error {
@@ -183,9 +200,12 @@ impl TryFrom<Stored> for PrivacyPlan {
             ));
         }
         let plan = stored.into_plan()?;
-        // An edited file must not claim a target that its noise does not meet.
+        // An edited file must not claim a target that its noise does not meet. Another machine's
+        // transform may round the last digits of the same ε otherwise.
+        let above =
+            |epsilon: Epsilon, delta| plan.epsilon(delta).value() > epsilon.value() * (1.0 + 1e-9);
         match plan.target {
-            Some((epsilon, delta)) if plan.epsilon(delta) > epsilon || !epsilon.is_finite() => {
+            Some((epsilon, delta)) if above(epsilon, delta) || !epsilon.is_finite() => {
                 Err(Error::setting(
                     "noise_multiplier",
                     plan.noise_multiplier.value(),

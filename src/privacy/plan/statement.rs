@@ -11,18 +11,24 @@ use crate::privacy::types::{Delta, Epsilon};
 pub struct PrivacyStatement {
     plan: PrivacyPlan,
     epsilon: Epsilon,
+    accountant: &'static str,
     delta: Delta,
 }
 
 impl PrivacyStatement {
     pub(super) fn new(plan: PrivacyPlan, delta: Delta) -> Self {
-        let epsilon = plan.epsilon(delta);
-        Self { plan, epsilon, delta }
+        let (epsilon, accountant) = plan.bound_at(plan.steps(), delta);
+        Self { plan, epsilon, accountant, delta }
     }
 
     /// ε of the whole planned run.
     pub const fn epsilon(&self) -> Epsilon {
         self.epsilon
+    }
+
+    /// The accountant that proves it.
+    pub const fn accountant(&self) -> &'static str {
+        self.accountant
     }
 
     /// The δ that was asked for.
@@ -33,7 +39,7 @@ impl PrivacyStatement {
 
 impl fmt::Display for PrivacyStatement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plan, epsilon, delta } = self;
+        let Self { plan, epsilon, accountant, delta } = self;
         if epsilon.is_finite() {
             writeln!(f, "Guarantee: ({epsilon}, {delta})-differential privacy (epsilon, delta).")?;
         } else {
@@ -68,7 +74,7 @@ impl fmt::Display for PrivacyStatement {
         )?;
         write!(
             f,
-            "Accountant: Rényi DP, a proven upper bound, for the planned number of steps. Assumed: \
+            "Accountant: {accountant}, a proven upper bound, for the planned number of steps. Assumed: \
              noise in exact real arithmetic; settings chosen without looking at the private data."
         )
     }

@@ -146,7 +146,13 @@ fn a_statement_says_what_is_guaranteed() {
     let (epsilon, delta) = target(2.0);
     let plan = settings().target(epsilon, delta).build().unwrap();
     let words = plan.statement(delta).to_string();
-    for part in ["(2.0000, 1e-5)", "add/remove one record", "Poisson", "Rényi", "1000 steps"] {
+    for part in [
+        "(2.0000, 1e-5)",
+        "add/remove one record",
+        "Poisson",
+        "privacy loss distribution",
+        "1000 steps",
+    ] {
         assert!(words.contains(part), "no {part:?} in:\n{words}");
     }
 }

@@ -7,8 +7,8 @@
 //! A(α) = E_{x ~ μ₀}[(μ(x)/μ₀(x))^α] = E[(1 + X)^α],   X = q (e^((2x−1)/(2z²)) − 1)
 //! ```
 //!
-//! (Mironov, Talwar & Zhang 2019, arXiv 1908.10530, section 3.3; Theorem 5 there shows that the
-//! opposite direction is never larger). Since X has mean 0, A(α) − 1 = E[(1+X)^α − 1 − αX], whose
+//! (Mironov, Talwar & Zhang 2019, arXiv 1908.10530, section 3.3, who also show that the opposite direction is
+//! never larger). Since X has mean 0, A(α) − 1 = E[(1+X)^α − 1 − αX], whose
 //! integrand is nowhere negative: this is the form that is evaluated, because A(α) itself differs
 //! from 1 by as little as 1e-12 and nothing would be left of it.
 //!
@@ -24,8 +24,7 @@
 
 use std::f64::consts::PI;
 
-/// Relative allowance for the rounding of the last few operations of each order.
-const ROUNDING: f64 = 1e-12;
+use super::numeric::{by_convexity, log_1p_exp, log_exp_m1, round_up};
 
 /// The largest order; the cost of an integer order is proportional to it.
 pub(super) const MAX_ORDER: f64 = 16_384.0;
@@ -34,7 +33,7 @@ pub(super) const MAX_ORDER: f64 = 16_384.0;
 const MAX_NODES: f64 = 4096.0;
 
 /// Exponents further than this below the largest are not evaluated: e^−75 is about 3e-33.
-const NEGLIGIBLE: f64 = 75.0;
+pub(super) const NEGLIGIBLE: f64 = 75.0;
 
 /// The orders at which an accountant works, with what depends on them alone.
 #[derive(Debug, Clone)]
@@ -42,7 +41,7 @@ pub(super) struct Orders {
     /// α > 1, each at most [`MAX_ORDER`].
     pub(super) orders: Vec<f64>,
     /// log k! for k up to one above the largest order.
-    log_factorial: Vec<f64>,
+    pub(super) log_factorial: Vec<f64>,
 }
 
 impl Orders {
@@ -92,11 +91,7 @@ impl Orders {
     /// for Gaussians with equally spaced means, so that at q = 1 the bound is the exact curve of the
     /// Gaussian with multiplier z/2, 4α/(2z²).
     ///
-    /// **Convexity.** Give record i the same sampling coin in D and D′, and condition on the other
-    /// records' coins. The outputs are P = (1−q)·P₀ + q·P₁ and Q = (1−q)·P₀ + q·Q₁, where P₀ is the
-    /// release without record i, and P₁ and Q₁ are Gaussians whose means differ by at most 2C.
-    /// (P, Q) ↦ ∫ P^α Q^(1−α) is jointly convex for α > 1 (it is the perspective of t^α), hence at
-    /// most (1−q)·1 + q·e^(α(α−1)·4/(2z²)), and stays so averaged over the other coins.
+    /// **Convexity.** [`by_convexity`] from two Gaussians whose means differ by at most 2C.
     pub(super) fn replace_one(&self, rate: f64, noise_multiplier: f64) -> Vec<f64> {
         if let Some(trivial) = self.trivial(rate, noise_multiplier) {
             return trivial;
@@ -109,9 +104,7 @@ impl Orders {
             .zip(doubled.chunks_exact(2))
             .map(|(&order, pair)| {
                 let triangle = 2.0 * order / (2.0 * order - 1.0) * pair[0] + pair[1];
-                // log(1 + q (e^y − 1)), y = 2 α (α−1) / z².
-                let y = 2.0 * order * (order - 1.0) / z / z;
-                let convexity = log_1p_exp(rate.ln() + log_exp_m1(y)) / (order - 1.0);
+                let convexity = by_convexity(order, rate, 2.0 * order / z / z);
                 round_up(triangle.min(convexity))
             })
             .collect()
@@ -258,7 +251,7 @@ impl Quadrature {
     /// meets the negative axis and f is analytic. On Im t = a, |φ(t)| = φ(Re t) e^(a²/2) and |L| =
     /// L(Re t), so the L1 norm of f along the line is at most e^(a²/2) (A + |1−αq| + αq). The
     /// trapezoidal rule with step h is then off by at most that times 2 / (e^(2πa/h) − 1)
-    /// (Trefethen & Weideman 2014, Theorem 5.1).
+    /// (Trefethen & Weideman 2014).
     ///
     /// **Truncation.** f ≤ φ·(g + αq). The logarithmic slope of φ·g is −t + (α/z)·w with w in [0, 1],
     /// that of φ is −t. Past a last node T > α/z both fall at least as fast as e^(−(T−α/z)·t), and
@@ -364,21 +357,6 @@ fn remainder_series(order: f64, x: f64) -> f64 {
         k += 1.0;
     }
     sum
-}
-
-/// log(1 + e^x) without overflow.
-fn log_1p_exp(x: f64) -> f64 {
-    if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
-}
-
-/// log(e^y − 1) without overflow, y ≥ 0.
-fn log_exp_m1(y: f64) -> f64 {
-    if y > 1.0 { y + (-(-y).exp()).ln_1p() } else { y.exp_m1().ln() }
-}
-
-/// Upwards by the rounding allowance; what is no number is +∞.
-fn round_up(rdp: f64) -> f64 {
-    if rdp >= 0.0 { (rdp * (1.0 + ROUNDING)).next_up() } else { f64::INFINITY }
 }
 
 #[cfg(test)]

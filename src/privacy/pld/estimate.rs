@@ -1,0 +1,148 @@
+//! Rough knowledge of a composition, by which the grid is chosen. Nothing here is a bound; a bad
+//! estimate makes the answer slower or looser, never wrong.
+
+use super::pair::LossPair;
+
+/// One direction of a pair as some thousand atoms: losses and logs of their masses.
+#[derive(Debug, Clone)]
+pub(super) struct Atoms(Vec<(f64, f64)>);
+
+/// The cumulant generating function log E e^(λL) and its first two derivatives.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cumulants {
+    pub(super) log_moment: f64,
+    pub(super) mean: f64,
+    pub(super) variance: f64,
+}
+
+/// What is known about a composition at the tilt that moves its mean to ε.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Saddle {
+    pub(super) tilt: f64,
+    pub(super) epsilon: f64,
+    /// log δ, by its leading term.
+    pub(super) log_delta: f64,
+    /// The standard deviation of the tilted composition.
+    pub(super) deviation: f64,
+}
+
+/// Forward and backward atoms of a pair.
+pub(super) fn atoms(pair: &dyn LossPair) -> (Atoms, Atoms) {
+    let probes: Vec<_> = pair.probes().into_iter().map(|loss| (loss, pair.split(loss))).collect();
+    let (mut forward, mut backward) = (Vec::new(), Vec::new());
+    for cell in probes.windows(2) {
+        let [(lowest, low), (highest, high)] = cell else { continue };
+        let difference = |above: (f64, f64), below: (f64, f64)| {
+            if above.0 < 0.5 { above.0 - above.1 } else { below.1 - below.0 }
+        };
+        let p = difference((low.above.p, high.above.p), (low.below.p, high.below.p));
+        let q = difference((low.above.q, high.above.q), (low.below.q, high.below.q));
+        // Far out one of them underflows; the cell's middle will do there.
+        let ratio = p.ln() - q.ln();
+        let loss = if ratio.is_finite() { ratio } else { lowest + (highest - lowest) / 2.0 };
+        if p > 0.0 && loss.is_finite() {
+            forward.push((loss, p.ln()));
+        }
+        if q > 0.0 && loss.is_finite() {
+            backward.push((-loss, q.ln()));
+        }
+    }
+    (Atoms(forward), Atoms(backward))
+}
+
+impl Atoms {
+    fn cumulants(&self, tilt: f64) -> Cumulants {
+        let exponent = |&(loss, log_mass): &(f64, f64)| log_mass + tilt * loss;
+        let largest = self.0.iter().map(exponent).fold(f64::NEG_INFINITY, f64::max);
+        let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
+        for atom in &self.0 {
+            let weight = (exponent(atom) - largest).exp();
+            sum += weight;
+            first += weight * atom.0;
+            second += weight * atom.0 * atom.0;
+        }
+        let mean = first / sum;
+        Cumulants {
+            log_moment: largest + sum.ln(),
+            mean,
+            variance: (second / sum - mean * mean).max(0.0),
+        }
+    }
+}
+
+/// A composition: each direction's atoms with their counts.
+pub(super) struct Estimate<'a>(pub(super) Vec<(&'a Atoms, f64)>);
+
+impl Estimate<'_> {
+    /// The saddle point for a δ: where the composition's δ, by its leading term, is about that.
+    pub(super) fn at_delta(&self, delta: f64) -> Saddle {
+        let log_delta = delta.ln();
+        self.search(|saddle| saddle.log_delta > log_delta)
+    }
+
+    /// The saddle point for an ε.
+    pub(super) fn at_epsilon(&self, epsilon: f64) -> Saddle {
+        self.search(|saddle| saddle.epsilon < epsilon)
+    }
+
+    /// The least of the tilts λ, λ/2, λ/4, ... at which e^(K − λε), to which rounding errors are
+    /// relative, is at most e^`margin` times δ. A smaller tilt than the saddle's makes the distribution
+    /// narrower where its tail is heavy.
+    pub(super) fn gentlest_tilt(&self, saddle: &Saddle, margin: f64) -> f64 {
+        let mut tilt = saddle.tilt;
+        while tilt > 0.01 * saddle.tilt {
+            let log_bound = self.total(tilt / 2.0).log_moment - tilt / 2.0 * saddle.epsilon;
+            if log_bound > saddle.log_delta + margin {
+                break;
+            }
+            tilt /= 2.0;
+        }
+        tilt
+    }
+
+    /// The tilt at which `more` turns from true to false; both grow with the tilt.
+    fn search(&self, more: impl Fn(&Saddle) -> bool) -> Saddle {
+        let deviation = self.total(0.0).variance.sqrt().max(1e-300);
+        let (mut low, mut high) = (1e-3 / deviation, 1.0 / deviation);
+        if !more(&self.saddle(low)) {
+            return self.saddle(0.0);
+        }
+        // A bounded loss has no saddle beyond its bound, and no float left to find one near it.
+        for _ in 0..26 {
+            if !more(&self.saddle(high)) {
+                break;
+            }
+            (low, high) = (high, 2.0 * high);
+        }
+        // A quarter of a factor of two is as fine as the tilt is kept.
+        while high > 1.05 * low {
+            let middle = (low * high).sqrt();
+            if more(&self.saddle(middle)) { low = middle } else { high = middle }
+        }
+        self.saddle(high)
+    }
+
+    fn saddle(&self, tilt: f64) -> Saddle {
+        let total = self.total(tilt);
+        let deviation = total.variance.sqrt();
+        // δ is about e^(K − λε) / (λ(λ+1) s √2π) where λs is large; 1 is added for where it is not.
+        let spread = 1.0 + deviation * 2.5 * tilt * (tilt + 1.0);
+        Saddle {
+            tilt,
+            epsilon: total.mean,
+            log_delta: (total.log_moment - tilt * total.mean - spread.ln()).min(0.0),
+            deviation,
+        }
+    }
+
+    fn total(&self, tilt: f64) -> Cumulants {
+        self.0.iter().fold(Cumulants::default(), |sum, (atoms, count)| {
+            let once = atoms.cumulants(tilt);
+            Cumulants {
+                log_moment: sum.log_moment + count * once.log_moment,
+                mean: sum.mean + count * once.mean,
+                variance: sum.variance + count * once.variance,
+            }
+        })
+    }
+}

@@ -1,0 +1,234 @@
+//! A privacy-loss distribution on a grid: an upper or a lower bound on a pair's.
+
+use super::pair::{LossPair, Masses, Split};
+
+/// A distribution of the privacy loss on the multiples of a step, shifted by an offset.
+#[derive(Debug, Clone)]
+pub(super) struct Grid {
+    pub(super) step: f64,
+    /// What is added to every loss; less than one step.
+    pub(super) offset: f64,
+    /// The loss of `masses[i]` is (first + i)·step + offset.
+    pub(super) first: i64,
+    pub(super) masses: Vec<f64>,
+    /// The probability of an infinite loss.
+    pub(super) infinite: f64,
+}
+
+/// Both directions of a pair.
+#[derive(Debug, Clone)]
+pub(super) struct Directions {
+    pub(super) forward: Grid,
+    pub(super) backward: Grid,
+}
+
+impl Grid {
+    /// log E e^(tL) over the finite losses.
+    pub(super) fn log_moment(&self, tilt: f64) -> f64 {
+        let exponent = |(index, mass): (usize, &f64)| mass.ln() + tilt * self.loss(index);
+        let terms = || self.masses.iter().enumerate().map(exponent);
+        let largest = terms().fold(f64::NEG_INFINITY, f64::max);
+        largest + terms().map(|term| (term - largest).exp()).sum::<f64>().ln()
+    }
+
+    /// The largest finite loss.
+    pub(super) fn highest(&self) -> f64 {
+        self.loss(self.masses.len().saturating_sub(1))
+    }
+
+    pub(super) fn loss(&self, index: usize) -> f64 {
+        (self.first + index as i64) as f64 * self.step + self.offset
+    }
+}
+
+/// Connect the dots (Doroshenko et al. 2022, arXiv 2207.04380): the pair whose hockey-stick divergence
+/// joins the given pair's values at the grid points by straight lines in e^ε. Since the divergence is
+/// convex in e^ε, it is an upper bound at every ε, and so is every composition.
+///
+/// The P- and Q-mass between two neighbouring grid points go to those two points, shared so that both
+/// are kept. What lies beyond the grid, at most `cut`, goes to its last point and to infinity.
+pub(super) fn connect_the_dots(pair: &dyn LossPair, step: f64, cut: f64) -> Directions {
+    let cells = Cells::new(pair, step, cut);
+    let nodes = cells.splits.len();
+    let (mut p, mut q) = (vec![0.0; nodes], vec![0.0; nodes]);
+    let largest_ratio = step.exp();
+    for (index, masses) in cells.inner() {
+        // Between the points the ratio P/Q is e^ℓ · r with 1 <= r <= e^step.
+        let log_r = (masses.p.ln() - masses.q.ln() - cells.loss(index)).clamp(0.0, step);
+        let (up_p, up_q) = if masses.q > 0.0 && masses.p > 0.0 {
+            let up_q = log_r.exp_m1() / step.exp_m1();
+            ((up_q * largest_ratio / log_r.exp()).min(1.0), up_q.min(1.0))
+        } else {
+            // One of them underflowed: each goes where it costs more.
+            (1.0, 0.0)
+        };
+        p[index] += masses.p * (1.0 - up_p);
+        p[index + 1] += masses.p * up_p;
+        q[index] += masses.q * (1.0 - up_q);
+        q[index + 1] += masses.q * up_q;
+    }
+
+    // Beyond the ends the loss goes to the end as far as the other distribution's mass allows.
+    let (bottom, top) = cells.outer();
+    let up = (bottom.p.ln() - cells.loss(0)).exp().min(bottom.q);
+    let down = (top.q.ln() + cells.loss(nodes - 1)).exp().min(top.p);
+    p[0] += bottom.p;
+    q[0] += up;
+    p[nodes - 1] += down;
+    q[nodes - 1] += top.q;
+    let (infinite_p, infinite_q) = (top.p - down, bottom.q - up);
+
+    q.reverse();
+    let last = cells.first + nodes as i64 - 1;
+    let grid = |first, masses, infinite| Grid { step, offset: 0.0, first, masses, infinite };
+    Directions { forward: grid(cells.first, p, infinite_p), backward: grid(-last, q, infinite_q) }
+}
+
+/// A lower bound: whoever sees only in which cell the loss fell cannot tell the pair apart better.
+///
+/// A cell's loss is then log of the ratio of its masses, within the cell. It is rounded down to a grid
+/// that is shifted as suits most of the mass (weighted by e^(tilt·loss)), which costs only second
+/// order in the step. What lies beyond the grid is left out.
+pub(super) fn merge_cells(pair: &dyn LossPair, step: f64, cut: f64, tilt: f64) -> Directions {
+    let cells = Cells::new(pair, step, cut);
+    let merged: Vec<(f64, Masses)> = cells
+        .inner()
+        .filter(|(_, masses)| masses.p > 0.0 && masses.q > 0.0)
+        .map(|(_, masses)| (masses.p.ln() - masses.q.ln(), masses))
+        .collect();
+    let forward: Vec<(f64, f64)> = merged.iter().map(|&(loss, masses)| (loss, masses.p)).collect();
+    let backward: Vec<(f64, f64)> =
+        merged.iter().rev().map(|&(loss, masses)| (-loss, masses.q)).collect();
+    Directions {
+        forward: rounded_down(&forward, step, tilt),
+        backward: rounded_down(&backward, step, tilt),
+    }
+}
+
+/// Losses (increasing) with their masses, rounded down to the shifted grid that costs least.
+fn rounded_down(atoms: &[(f64, f64)], step: f64, tilt: f64) -> Grid {
+    const SHIFTS: usize = 1024;
+    let position = |loss: f64| (loss / step).rem_euclid(1.0);
+    let log_weight = |&(loss, mass): &(f64, f64)| mass.ln() + tilt * loss;
+    let largest = atoms.iter().map(log_weight).fold(f64::NEG_INFINITY, f64::max);
+    let mut histogram = [0.0; SHIFTS];
+    for atom in atoms {
+        let bin = ((position(atom.0) * SHIFTS as f64) as usize).min(SHIFTS - 1);
+        histogram[bin] += (log_weight(atom) - largest).exp();
+    }
+    // With the shift at a bin's lower end, the bins below it lose almost a whole step.
+    let total: f64 = histogram.iter().sum();
+    let (mut below, mut best, mut shift) = (0.0, f64::INFINITY, 0.0);
+    for (bin, weight) in histogram.iter().enumerate() {
+        let start = bin as f64 / SHIFTS as f64;
+        let cost = below - start * total;
+        if cost < best {
+            (best, shift) = (cost, start);
+        }
+        below += weight;
+    }
+
+    let offset = shift * step;
+    // A little further down than the float result says.
+    let index = |loss: f64| {
+        let steps = (loss - offset) / step;
+        (steps - 1e-9 - 4.0 * f64::EPSILON * steps.abs()).floor() as i64
+    };
+    let first = atoms.first().map_or(0, |&(loss, _)| index(loss));
+    let last = atoms.last().map_or(0, |&(loss, _)| index(loss));
+    let mut masses = vec![0.0; (last - first).max(0) as usize + 1];
+    for &(loss, mass) in atoms {
+        let slot = (index(loss) - first).max(0) as usize;
+        if let Some(slot) = masses.get_mut(slot) {
+            *slot += mass * (1.0 - 4.0 * f64::EPSILON);
+        }
+    }
+    Grid { step, offset, first, masses, infinite: 0.0 }
+}
+
+/// The line of losses cut into cells (ℓᵢ, ℓᵢ₊₁] and two ends.
+struct Cells {
+    first: i64,
+    step: f64,
+    /// At each grid point.
+    splits: Vec<Split>,
+}
+
+impl Cells {
+    fn new(pair: &dyn LossPair, step: f64, cut: f64) -> Self {
+        let (lowest, highest) = range(pair, cut);
+        let first = (lowest / step).floor() as i64;
+        let last = ((highest / step).ceil() as i64).max(first + 1);
+        let splits = (first..=last).map(|index| pair.split(index as f64 * step)).collect();
+        Self { first, step, splits }
+    }
+
+    fn loss(&self, index: usize) -> f64 {
+        (self.first + index as i64) as f64 * self.step
+    }
+
+    /// The masses of the cell above each grid point but the last.
+    fn inner(&self) -> impl Iterator<Item = (usize, Masses)> {
+        self.splits.windows(2).enumerate().map(|(index, pair)| match pair {
+            [low, high] => (index, between(low, high)),
+            _ => (index, Masses::NONE),
+        })
+    }
+
+    /// Below the first grid point and above the last.
+    fn outer(&self) -> (Masses, Masses) {
+        (
+            self.splits.first().map_or(Masses::NONE, |split| split.below),
+            self.splits.last().map_or(Masses::NONE, |split| split.above),
+        )
+    }
+}
+
+/// The difference of the tails on the side where they are small.
+fn between(low: &Split, high: &Split) -> Masses {
+    let side = |above: (f64, f64), below: (f64, f64)| {
+        let difference = if above.0 < 0.5 { above.0 - above.1 } else { below.1 - below.0 };
+        difference.max(0.0)
+    };
+    Masses {
+        p: side((low.above.p, high.above.p), (low.below.p, high.below.p)),
+        q: side((low.above.q, high.above.q), (low.below.q, high.below.q)),
+    }
+}
+
+/// Losses between which all lie but `cut` of Q's mass below and `cut` of P's mass above.
+pub(super) fn range(pair: &dyn LossPair, cut: f64) -> (f64, f64) {
+    let enough = |loss: f64| pair.split(loss).above.p <= cut;
+    let highest = boundary(&enough);
+    let enough = |loss: f64| pair.split(-loss).below.q <= cut;
+    (-boundary(&enough), highest)
+}
+
+/// About the smallest number for which `holds`; it holds for the answer.
+fn boundary(holds: &dyn Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = if holds(0.0) { (-1.0, 0.0) } else { (0.0, 1.0) };
+    while low < 0.0 && holds(low) {
+        if low < -1e12 {
+            return low;
+        }
+        (low, high) = (2.0 * low, low);
+    }
+    while !holds(high) {
+        if high > 1e12 {
+            return high;
+        }
+        (low, high) = (high, 2.0 * high);
+    }
+    for _ in 0..60 {
+        let middle = low + (high - low) / 2.0;
+        if holds(middle) {
+            high = middle
+        } else {
+            low = middle
+        }
+        if high - low <= 1e-6 * high.abs() {
+            break;
+        }
+    }
+    high
+}

@@ -1,0 +1,121 @@
+//! Pairs of distributions that dominate a mechanism: what the accountant knows about it.
+//!
+//! (P, Q) dominates a mechanism if no two neighbouring data sets give outputs that are easier to tell
+//! apart, at any ratio of the two errors (Zhu, Dong & Wang 2022, arXiv 2106.08567); then the pairs'
+//! composition dominates the mechanisms' composition. The *privacy loss* is L = log(P/Q). "Forward"
+//! tells P from Q, "backward" Q from P; for add/remove these are removal and addition.
+
+/// A dominating pair, as its losses' distribution under P and Q.
+pub(super) trait LossPair {
+    /// Where the two distributions lie relative to a loss.
+    fn split(&self, loss: f64) -> Split;
+
+    /// Increasing losses, dense where either distribution has its mass: for estimates only.
+    fn probes(&self) -> Vec<f64>;
+
+    /// Whether (P, Q) and (Q, P) are the same up to renaming outcomes.
+    fn is_symmetric(&self) -> bool;
+
+    /// A loss of which every loss with a probability of its own is a multiple, if there are such: a
+    /// grid that contains it is exact there.
+    fn unit(&self) -> Option<f64> {
+        None
+    }
+}
+
+/// Probabilities of the losses above and not above a value, each accurate where it is small.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Split {
+    /// L > ℓ.
+    pub(super) above: Masses,
+    /// L ≤ ℓ.
+    pub(super) below: Masses,
+}
+
+/// A probability under P and under Q.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Masses {
+    pub(super) p: f64,
+    pub(super) q: f64,
+}
+
+impl Masses {
+    pub(super) const ALL: Self = Self { p: 1.0, q: 1.0 };
+    pub(super) const NONE: Self = Self { p: 0.0, q: 0.0 };
+
+    fn rest(self) -> Self {
+        Self { p: 1.0 - self.p, q: 1.0 - self.q }
+    }
+
+    /// `share` of these and the rest of the others.
+    fn mixed(share: f64, these: Self, others: Self) -> Self {
+        Self {
+            p: share * these.p + (1.0 - share) * others.p,
+            q: share * these.q + (1.0 - share) * others.q,
+        }
+    }
+}
+
+impl Split {
+    /// Every loss is above.
+    pub(super) const ABOVE: Self = Self { above: Masses::ALL, below: Masses::NONE };
+    /// No loss is above.
+    pub(super) const BELOW: Self = Self { above: Masses::NONE, below: Masses::ALL };
+
+    pub(super) fn from_above(above: Masses) -> Self {
+        Self { above, below: above.rest() }
+    }
+
+    pub(super) fn from_below(below: Masses) -> Self {
+        Self { above: below.rest(), below }
+    }
+}
+
+/// With probability `weight` the first pair, else the second, and everybody sees which.
+///
+/// It dominates a mechanism whose two cases each pair dominates, if the case does not depend on the
+/// record in question.
+pub(super) struct Either<A, B> {
+    pub(super) weight: f64,
+    pub(super) first: A,
+    pub(super) second: B,
+}
+
+impl<A: LossPair, B: LossPair> LossPair for Either<A, B> {
+    fn split(&self, loss: f64) -> Split {
+        let (first, second) = (self.first.split(loss), self.second.split(loss));
+        Split {
+            above: Masses::mixed(self.weight, first.above, second.above),
+            below: Masses::mixed(self.weight, first.below, second.below),
+        }
+    }
+
+    fn probes(&self) -> Vec<f64> {
+        let mut probes = self.first.probes();
+        probes.extend(self.second.probes());
+        probes.sort_by(f64::total_cmp);
+        probes
+    }
+
+    fn is_symmetric(&self) -> bool {
+        self.first.is_symmetric() && self.second.is_symmetric()
+    }
+}
+
+impl LossPair for Box<dyn LossPair> {
+    fn split(&self, loss: f64) -> Split {
+        (**self).split(loss)
+    }
+
+    fn probes(&self) -> Vec<f64> {
+        (**self).probes()
+    }
+
+    fn is_symmetric(&self) -> bool {
+        (**self).is_symmetric()
+    }
+
+    fn unit(&self) -> Option<f64> {
+        (**self).unit()
+    }
+}

@@ -1,0 +1,295 @@
+//! From a question to a grid and back: how finely to look, where, and in which direction.
+
+use std::rc::Rc;
+
+use super::Part;
+use super::estimate::{Estimate, Saddle};
+use super::grid::{Directions, Grid, connect_the_dots, merge_cells, range};
+use super::profile::{Bound, Profile};
+
+/// How far log δ may be off because of the grid ...
+const ACCURACY: f64 = 1e-4;
+
+/// ... or ε, relatively, if that is more.
+const RELATIVE_ACCURACY: f64 = 2e-5;
+
+/// How far δ may be off, relatively, because of rounding in the transform.
+const ROUNDING: f64 = 1e-5;
+
+/// The largest grid of one mechanism.
+const LARGEST_GRID: f64 = 1e6;
+
+/// How often a question may be asked again on a better grid.
+const ATTEMPTS: usize = 8;
+
+/// The direction in which data sets are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Forward,
+    Backward,
+}
+
+/// Answers questions about one composition.
+pub(super) struct Question<'a> {
+    parts: &'a [Part],
+    symmetric: bool,
+    count: f64,
+    /// What was computed last.
+    known: Vec<Answer>,
+}
+
+/// Everything that a profile depends on besides the composition, rounded so that nearby questions get
+/// the very same profile.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Settings {
+    direction: Direction,
+    tilt: f64,
+    step: f64,
+    /// Probability beyond the grid of one mechanism.
+    cut: f64,
+    /// log of the tilted probability beyond the window of the composition.
+    log_outside: f64,
+}
+
+/// A profile with the grids that made it.
+#[derive(Clone)]
+struct Answer {
+    settings: Settings,
+    grids: Rc<Vec<Directions>>,
+    profile: Rc<Profile>,
+}
+
+impl<'a> Question<'a> {
+    pub(super) fn new(parts: &'a [Part]) -> Self {
+        Self {
+            parts,
+            symmetric: parts.iter().all(|part| part.pair.is_symmetric()),
+            count: parts.iter().map(|part| part.count as f64).sum(),
+            known: Vec::new(),
+        }
+    }
+
+    /// An upper bound on δ at ε.
+    pub(super) fn delta(&mut self, epsilon: f64) -> f64 {
+        let answer = self.answer(Direction::Forward, epsilon);
+        let forward = answer.profile.delta(epsilon);
+        if self.backward_is_below(&answer.grids, epsilon, forward) {
+            return forward;
+        }
+        forward.max(self.answer(Direction::Backward, epsilon).profile.delta(epsilon))
+    }
+
+    /// An ε whose δ, as [`delta`](Self::delta) computes it, is at most `delta`.
+    pub(super) fn epsilon(&mut self, delta: f64) -> f64 {
+        let forward = self.epsilon_in(Direction::Forward, delta);
+        if !forward.is_finite() {
+            return forward;
+        }
+        let answer = self.answer(Direction::Forward, forward);
+        if self.backward_is_below(&answer.grids, forward, answer.profile.delta(forward)) {
+            return forward;
+        }
+        let mut epsilon = forward.max(self.epsilon_in(Direction::Backward, delta));
+        // Each direction was computed on the grid of its own ε; on that of the larger one it may
+        // differ in the last digits.
+        let mut margin = 1e-9 * (epsilon + 1e-9);
+        while epsilon.is_finite() && self.delta(epsilon) > delta {
+            epsilon += margin;
+            margin *= 4.0;
+        }
+        epsilon
+    }
+
+    /// A lower bound on ε, given an upper bound.
+    pub(super) fn lower_epsilon(&mut self, delta: f64, upper: f64) -> f64 {
+        let answer = self.answer(Direction::Forward, upper);
+        // Either direction is a lower bound; only the larger one is of interest.
+        let directions: &[Direction] = match self.backward_is_below(&answer.grids, upper, delta) {
+            true => &[Direction::Forward],
+            false => &[Direction::Forward, Direction::Backward],
+        };
+        let mut lower = |&direction: &Direction| {
+            let Settings { tilt, step, cut, log_outside, .. } =
+                self.answer(direction, upper).settings;
+            // Rounding within a cell costs more than connecting the dots does.
+            let mut step = step / 4.0;
+            loop {
+                let merged = |part: &Part| merge_cells(part.pair.as_ref(), step, cut, tilt);
+                let grids: Vec<Directions> = self.parts.iter().map(merged).collect();
+                let counted = self.counted(&grids, direction);
+                if let Some(profile) = Profile::new(&counted, tilt, log_outside, Bound::Lower) {
+                    return profile.epsilon_below(delta);
+                }
+                step *= 2.0;
+                if !step.is_finite() {
+                    return 0.0;
+                }
+            }
+        };
+        directions.iter().map(&mut lower).fold(0.0, f64::max)
+    }
+
+    /// One direction's ε, for which [`answer`](Self::answer) gives a δ of at most `delta`.
+    fn epsilon_in(&mut self, direction: Direction, delta: f64) -> f64 {
+        let saddle = self.estimate(direction).at_delta(delta);
+        let mut epsilon =
+            self.computed(self.settings(direction, &saddle, 0.0)).profile.epsilon(delta);
+        // Until the grid is the one that belongs to ε, and gives about this ε.
+        for _ in 0..ATTEMPTS {
+            if !epsilon.is_finite() {
+                return epsilon;
+            }
+            let profile = self.answer(direction, epsilon).profile;
+            let better = profile.epsilon(delta);
+            if profile.delta(epsilon) <= delta && better >= epsilon * (1.0 - 1e-6) {
+                return epsilon;
+            }
+            epsilon = better;
+        }
+        // Neighbouring grids disagree in the last digits: up, until ε's own is content.
+        let mut margin = 1e-9 * (epsilon + 1e-9);
+        while epsilon.is_finite() && self.answer(direction, epsilon).profile.delta(epsilon) > delta
+        {
+            epsilon += margin;
+            margin *= 4.0;
+        }
+        epsilon
+    }
+
+    /// The profile with the settings that belong to an ε, and depend on nothing else.
+    fn answer(&mut self, direction: Direction, epsilon: f64) -> Answer {
+        let saddle = self.estimate(direction).at_epsilon(epsilon);
+        let mut slope = 0.0;
+        let mut answer = self.computed(self.settings(direction, &saddle, slope));
+        // Where rare large losses dominate the moments, the saddle point does not know the bulk that δ
+        // falls through: the profile itself tells how steep δ is.
+        for _ in 0..ATTEMPTS {
+            let steeper = answer.profile.slope(epsilon);
+            if steeper <= 2.0 * slope {
+                break;
+            }
+            slope = steeper;
+            let settings = self.settings(direction, &saddle, slope);
+            if settings == answer.settings {
+                break;
+            }
+            answer = self.computed(settings);
+        }
+        answer
+    }
+
+    /// Whether the backward direction's δ at ε is at most `delta`, by Chernoff's bound on the grids: a
+    /// sufficient condition that costs little.
+    fn backward_is_below(&self, grids: &[Directions], epsilon: f64, delta: f64) -> bool {
+        if self.symmetric {
+            return true;
+        }
+        let backward = self.counted(grids, Direction::Backward);
+        let sum = |of: &dyn Fn(&Grid) -> f64| -> f64 {
+            backward.iter().map(|&(grid, count)| count as f64 * of(grid)).sum()
+        };
+        let infinite = sum(&|grid| grid.infinite);
+        if sum(&Grid::highest) <= epsilon {
+            return infinite <= delta;
+        }
+        let tilt = self.estimate(Direction::Backward).at_epsilon(epsilon).tilt;
+        // 1 − e^(ε−L), where it is positive, is at most e^(λ(L−ε)) times λ^λ / (λ+1)^(λ+1).
+        let most = if tilt > 0.0 { tilt * (tilt / (tilt + 1.0)).ln() } else { 0.0 } - tilt.ln_1p();
+        let bound = (sum(&|grid| grid.log_moment(tilt)) - tilt * epsilon + most).exp() + infinite;
+        bound * (1.0 + 1e-6) <= delta
+    }
+
+    fn estimate(&self, direction: Direction) -> Estimate<'a> {
+        let atoms = |part: &'a Part| match direction {
+            Direction::Forward => (&part.forward, part.count as f64),
+            Direction::Backward => (&part.backward, part.count as f64),
+        };
+        Estimate(self.parts.iter().map(atoms).collect())
+    }
+
+    /// `slope` is a lower bound on how fast log δ falls, where it is known.
+    fn settings(&self, direction: Direction, saddle: &Saddle, slope: f64) -> Settings {
+        let deviation = saddle.deviation.max(1e-12);
+        // Below one deviation the leading term says little about δ, so tails are kept further.
+        let central = saddle.tilt * deviation < 1.0;
+        let digits = match central {
+            true => -30.0,
+            false => saddle.log_delta / core::f64::consts::LN_10 - 10.0,
+        };
+        let digits = (digits / 5.0).floor() * 5.0;
+        let cut = 10.0_f64.powf(digits.max(-290.0)) / self.count;
+
+        // Connecting the dots adds about step²/12 to the mean of each loss and step²/6 to its variance,
+        // hence λ(λ+1)·step²/12 to log δ.
+        let slope = slope.max(saddle.tilt + 1.0 / deviation);
+        let allowed = ACCURACY.max(RELATIVE_ACCURACY * saddle.epsilon * slope);
+        let finest = (12.0 * allowed / self.count / slope / (slope + 1.0)).sqrt();
+        let mut step = ((2.0 * finest.log2()).floor() / 2.0).exp2();
+        let ranges = self.parts.iter().map(|part| range(part.pair.as_ref(), cut));
+        let widest = ranges.map(|(low, high)| high - low).fold(0.0, f64::max);
+        while widest / step > LARGEST_GRID {
+            step *= 2.0;
+        }
+        let unit = self.parts.iter().find_map(|part| part.pair.unit());
+        if let Some(unit) = unit.filter(|&unit| unit > step) {
+            step = unit / (unit / step).ceil();
+        }
+
+        let margin = (ROUNDING / (100.0 * f64::EPSILON * (self.count + 2.0))).ln().clamp(0.0, 15.0);
+        let (tilt, log_outside) = if central {
+            (if saddle.tilt * deviation < 0.01 { 0.0 } else { saddle.tilt }, -40.0)
+        } else {
+            (self.estimate(direction).gentlest_tilt(saddle, margin), -18.0 - margin)
+        };
+        let tilt = ((4.0 * tilt.min(0.5 / step).log2()).round() / 4.0).exp2();
+        Settings { direction, tilt, step, cut, log_outside }
+    }
+
+    /// The profile with these settings, computed unless it is known.
+    fn computed(&mut self, settings: Settings) -> Answer {
+        if let Some(known) = self.known.iter().find(|known| known.settings == settings) {
+            return known.clone();
+        }
+        let Settings { direction, tilt, cut, log_outside, .. } = settings;
+        let mut step = settings.step;
+        let (grids, profile) = loop {
+            let grids = self.grids(step, cut);
+            let counted = self.counted(&grids, direction);
+            if let Some(profile) = Profile::new(&counted, tilt, log_outside, Bound::Upper) {
+                break (grids, profile.into());
+            }
+            // Too wide for a window: coarser.
+            step *= 2.0;
+            if !step.is_finite() {
+                break (grids, Profile::trivial().into());
+            }
+        };
+        let answer = Answer { settings, grids, profile };
+        if self.known.len() >= 4 {
+            self.known.remove(0);
+        }
+        self.known.push(answer.clone());
+        answer
+    }
+
+    /// Both directions' grids come at once, so they may be known.
+    fn grids(&self, step: f64, cut: f64) -> Rc<Vec<Directions>> {
+        let same = |known: &&Answer| {
+            known.settings.cut == cut
+                && known.grids.first().is_some_and(|grids| grids.forward.step == step)
+        };
+        if let Some(known) = self.known.iter().find(same) {
+            return known.grids.clone();
+        }
+        let dots = |part: &Part| connect_the_dots(part.pair.as_ref(), step, cut);
+        self.parts.iter().map(dots).collect::<Vec<_>>().into()
+    }
+
+    fn counted<'g>(&self, grids: &'g [Directions], direction: Direction) -> Vec<(&'g Grid, u64)> {
+        let of = |grids: &'g Directions| match direction {
+            Direction::Forward => &grids.forward,
+            Direction::Backward => &grids.backward,
+        };
+        grids.iter().zip(self.parts).map(|(grids, part)| (of(grids), part.count)).collect()
+    }
+}

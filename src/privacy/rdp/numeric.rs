@@ -1,0 +1,32 @@
+//! Logarithms that neither overflow nor cancel, rounding upwards, and the one bound that all sampling
+//! shares.
+
+/// Relative allowance for the rounding of the last few operations of each order.
+const ROUNDING: f64 = 1e-12;
+
+/// log(1 + q (e^((α−1)D) − 1)) / (α−1): a mechanism of Rényi divergence D at order α that sees the
+/// record in question with probability q only.
+///
+/// Give the record the same coin in D and D′ and condition on everything else that is random about the
+/// batch. The outputs are P = (1−q)·P₀ + q·P₁ and Q = (1−q)·P₀ + q·Q₁, where P₀ is the release without
+/// the record. (P, Q) ↦ ∫ P^α Q^(1−α) is jointly convex for α > 1 (it is the perspective of t^α), hence
+/// at most (1−q)·1 + q·e^((α−1)D). Nothing is asked of P₀.
+pub(super) fn by_convexity(order: f64, rate: f64, divergence: f64) -> f64 {
+    let less = order - 1.0;
+    log_1p_exp(rate.ln() + log_exp_m1(less * divergence)) / less
+}
+
+/// log(1 + e^x) without overflow.
+pub(super) fn log_1p_exp(x: f64) -> f64 {
+    if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
+}
+
+/// log(e^y − 1) without overflow, y ≥ 0.
+pub(super) fn log_exp_m1(y: f64) -> f64 {
+    if y > 1.0 { y + (-(-y).exp()).ln_1p() } else { y.exp_m1().ln() }
+}
+
+/// Upwards by the rounding allowance; what is no number is +∞.
+pub(super) fn round_up(rdp: f64) -> f64 {
+    if rdp >= 0.0 { (rdp * (1.0 + ROUNDING)).next_up() } else { f64::INFINITY }
+}

@@ -39,6 +39,8 @@ pub(super) struct Profile {
     mass: Vec<f64>,
     /// The same with each term times 1 − e^(ℓⱼ−ℓᵢ): δ(ℓⱼ) but for e^(K − λℓⱼ).
     dots: Vec<f64>,
+    /// Below this losses are missing, and δ is not known.
+    complete_from: f64,
     /// What is added to δ at every ε.
     beyond: f64,
     /// Tilted probability that may have been wrapped around to where it does not belong; a lower bound
@@ -105,36 +107,49 @@ impl Profile {
             Bound::Lower => (-rounding, 0.0, 2.0 * log_outside.exp()),
         };
         let log_scale = log_scale + rounding;
-        Some(Self { tilt, log_scale, step, lowest, mass, dots, beyond, wrapped })
+        let support = sum(&|part| part.count * part.grid.first as f64);
+        let all = window.first as f64 <= support;
+        let complete_from = if all { f64::NEG_INFINITY } else { lowest };
+        Some(Self { tilt, log_scale, step, lowest, mass, dots, complete_from, beyond, wrapped })
     }
 
     /// The profile that promises nothing.
     pub(super) fn trivial() -> Self {
-        let (mass, dots) = (Vec::new(), Vec::new());
-        let (tilt, log_scale, step, lowest, beyond, wrapped) = (0.0, 0.0, 1.0, 0.0, 1.0, 0.0);
-        Self { tilt, log_scale, step, lowest, mass, dots, beyond, wrapped }
+        Self {
+            tilt: 0.0,
+            log_scale: 0.0,
+            step: 1.0,
+            lowest: 0.0,
+            mass: Vec::new(),
+            dots: Vec::new(),
+            complete_from: f64::NEG_INFINITY,
+            beyond: 1.0,
+            wrapped: 0.0,
+        }
     }
 
     /// δ at an ε.
     pub(super) fn delta(&self, epsilon: f64) -> f64 {
-        if epsilon == f64::INFINITY {
-            return self.beyond.max(0.0);
+        let is_lower_bound = self.wrapped > 0.0;
+        if epsilon < self.complete_from && !is_lower_bound {
+            return 1.0;
         }
-        // Below the window a lower bound says what it says at the window's end.
-        let epsilon = if self.wrapped > 0.0 { epsilon.max(self.lowest) } else { epsilon };
+        // δ falls with ε, so below the window a lower bound says what it says at the window's end.
+        let epsilon = if is_lower_bound { epsilon.max(self.lowest) } else { epsilon };
         // The first grid point that is not below ε.
         let index = ((epsilon - self.lowest) / self.step).ceil().max(0.0) as usize;
         let (Some(mass), Some(dots)) = (self.mass.get(index), self.dots.get(index)) else {
-            return self.beyond;
+            return self.beyond.min(1.0);
         };
         let loss = self.loss(index);
         let undo = |loss: f64| (self.log_scale - self.tilt * loss).exp();
         let inside =
             undo(loss) * ((epsilon - loss).exp() * dots - (epsilon - loss).exp_m1() * mass);
         // What was wrapped around lies above ε at worst.
-        let wrapped = if self.wrapped > 0.0 { self.wrapped * undo(epsilon) } else { 0.0 };
-        // In this order, what is no number is 1.
-        (inside - wrapped + self.beyond).min(1.0).max(0.0)
+        let wrapped = if is_lower_bound { self.wrapped * undo(epsilon) } else { 0.0 };
+        let delta = inside - wrapped + self.beyond;
+        // What is no number is 1.
+        if delta < 1.0 { delta.max(0.0) } else { 1.0 }
     }
 
     /// How fast log δ falls with ε, by the difference over one step.

@@ -129,7 +129,7 @@ fn run(settings: &Settings) -> Result<(), Error> {
         format!("{:.1} ms", time.as_secs_f64() * 1e3 / settings.steps.max(1) as f64)
     };
     let spent = format!(
-        "{:.2} at δ = {delta}\nRényi DP accountant\n{}",
+        "{:.2} at δ = {delta}\n{}",
         optimizer.epsilon(delta)?,
         optimizer.plan().adjacency(),
     );

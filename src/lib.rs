@@ -12,8 +12,8 @@
 //! - **What is accounted for is what happens.** Sampling rate, clipping, noise and divisor come from one
 //!   [`PrivacyPlan`](privacy::PrivacyPlan), and so does the event that the accountant records. A batch
 //!   that was not sampled for the step that is due is refused.
-//! - **ε is a proven upper bound**, rounded up, by Rényi differential privacy. An event without a known
-//!   bound is refused.
+//! - **ε is a proven upper bound**, rounded up: the best of the [accountants](privacy::PrivacyAccountant) that
+//!   have a proof. An event without a known bound is refused.
 //! - **A call that fails has changed nothing**, and every [`Error`] says what to do.
 //!
 //! # What is not

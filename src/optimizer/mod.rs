@@ -103,6 +103,8 @@ impl<E> DpOptimizer<E> {
     /// ε spent so far at `delta`, for a number of steps that was fixed in advance: if you stop early
     /// because of what the data made the model do, report the whole [`plan`](Self::plan)'s ε.
     ///
+    /// It takes some ten milliseconds, as much as a step of a small model: ask every so often.
+    ///
     /// # Errors
     /// When the ledger holds an event that the accountant does not know, which a run never records.
     pub fn epsilon(&self, delta: Delta) -> Result<Epsilon> {

@@ -10,7 +10,7 @@ mod pure;
 mod question;
 
 use self::estimate::Atoms;
-use self::mechanism::{Dominated, dominating_pairs};
+use self::mechanism::{Dominated, dominating_pairs, is_attained};
 use self::pair::LossPair;
 use self::question::Question;
 use super::accountant::Accountant;
@@ -31,7 +31,9 @@ const NAME: &str = "privacy loss distribution";
 ///   computed and the worse one counts.
 /// - [`epsilon_bracket`](Self::epsilon_bracket) adds a lower bound, from a coarser observation of the
 ///   same pair.
-/// - Rounding is bounded and added; δ down to 1e-300 and counts up to 1e7 and more are fine.
+/// - Rounding is bounded and added. Losses are tilted first, so that it is relative to δ: counts up to 1e7
+///   and δ down to 1e-300 are fine. Only where rare large losses leave no tilt to use, and δ is below about
+///   1e-12, does it show; there the Rényi accountant is better.
 ///
 /// Composition assumes parameters that were fixed in advance, whatever the outputs.
 #[derive(Debug, Clone)]
@@ -67,18 +69,24 @@ impl PldAccountant {
 
     /// A lower and an upper bound on the smallest ε at `delta`.
     ///
-    /// The upper one is [`epsilon`](Accountant::epsilon). The lower one says what the *dominating pair*
-    /// costs at least; for Gaussian and Poisson-sampled Gaussian mechanisms neighbouring data sets with
-    /// exactly that pair exist.
+    /// The upper one is [`epsilon`](Accountant::epsilon). The lower one is a proof that neighbouring data
+    /// sets exist for which no smaller ε holds; it is 0 where none is known: for fixed-size and truncated
+    /// batches, selections, and amplified pure releases.
     pub fn epsilon_bracket(&self, delta: Delta) -> (Epsilon, Epsilon) {
-        let upper = self.epsilon(delta);
-        if !upper.is_finite() {
-            return (upper, upper);
+        let Some(parts) = self.parts() else { return (Epsilon::INFINITY, Epsilon::INFINITY) };
+        if parts.is_empty() {
+            return (Epsilon::answer(0.0), Epsilon::answer(0.0));
         }
-        let lower = self.parts().map_or(f64::INFINITY, |parts| {
-            Question::new(&parts).lower_epsilon(delta.value(), upper.value())
-        });
-        (Epsilon::answer(lower.min(upper.value())), upper)
+        let mut question = Question::new(&parts);
+        let upper = question.epsilon(delta.value());
+        let mut mechanisms = self.composition.iter();
+        let attained = mechanisms.all(|(each, _)| is_attained(each, self.adjacency, self.group));
+        let lower = if attained && upper.is_finite() {
+            question.lower_epsilon(delta.value(), upper).min(upper)
+        } else {
+            0.0
+        };
+        (Epsilon::answer(lower), Epsilon::answer(upper))
     }
 
     /// The pairs and counts; `None` where there is no privacy at all.

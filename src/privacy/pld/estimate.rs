@@ -15,7 +15,8 @@ pub(super) struct Cumulants {
     pub(super) variance: f64,
 }
 
-/// What is known about a composition at the tilt that moves its mean to ε.
+/// What is known about a composition near an ε: the tilt that moves its mean there, or the largest one
+/// below. Where the tail is heavy the mean jumps from the bulk to the tail, and ε may lie in between.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Saddle {
     pub(super) tilt: f64,
@@ -50,6 +51,14 @@ pub(super) fn atoms(pair: &dyn LossPair) -> (Atoms, Atoms) {
     (Atoms(forward), Atoms(backward))
 }
 
+impl Cumulants {
+    /// δ is about e^(K − λε) / (λ(λ+1) s √2π) where λs is large: log of the denominator, with 1 added for
+    /// where it is not.
+    fn log_spread(&self, tilt: f64) -> f64 {
+        (1.0 + self.variance.sqrt() * 2.5 * tilt * (tilt + 1.0)).ln()
+    }
+}
+
 impl Atoms {
     fn cumulants(&self, tilt: f64) -> Cumulants {
         let exponent = |&(loss, log_mass): &(f64, f64)| log_mass + tilt * loss;
@@ -77,62 +86,71 @@ impl Estimate<'_> {
     /// The saddle point for a δ: where the composition's δ, by its leading term, is about that.
     pub(super) fn at_delta(&self, delta: f64) -> Saddle {
         let log_delta = delta.ln();
-        self.search(|saddle| saddle.log_delta > log_delta)
+        let leading = |tilt: f64| {
+            let total = self.total(tilt);
+            total.log_moment - tilt * total.mean - total.log_spread(tilt)
+        };
+        let tilt = self.largest_tilt(|tilt| leading(tilt) > log_delta);
+        let total = self.total(tilt);
+        let epsilon = if tilt > 0.0 {
+            (total.log_moment - log_delta - total.log_spread(tilt)) / tilt
+        } else {
+            total.mean
+        };
+        Saddle { tilt, epsilon, log_delta, deviation: total.variance.sqrt() }
     }
 
     /// The saddle point for an ε.
     pub(super) fn at_epsilon(&self, epsilon: f64) -> Saddle {
-        self.search(|saddle| saddle.epsilon < epsilon)
+        let tilt = self.largest_tilt(|tilt| self.total(tilt).mean < epsilon);
+        let total = self.total(tilt);
+        let log_delta = total.log_moment - tilt * epsilon - total.log_spread(tilt);
+        Saddle { tilt, epsilon, log_delta: log_delta.min(0.0), deviation: total.variance.sqrt() }
     }
 
-    /// The least of the tilts λ, λ/2, λ/4, ... at which e^(K − λε), to which rounding errors are
-    /// relative, is at most e^`margin` times δ. A smaller tilt than the saddle's makes the distribution
-    /// narrower where its tail is heavy.
+    /// The least tilt, in steps of a fourth root of two, for which e^(K − λε), to which rounding errors
+    /// are relative, is at most e^`margin` times δ. Where the tail is heavy the distribution is much
+    /// narrower under a smaller tilt than the saddle's.
     pub(super) fn gentlest_tilt(&self, saddle: &Saddle, margin: f64) -> f64 {
         let mut tilt = saddle.tilt;
         while tilt > 0.01 * saddle.tilt {
-            let log_bound = self.total(tilt / 2.0).log_moment - tilt / 2.0 * saddle.epsilon;
+            let gentler = tilt * 0.5_f64.powf(0.25);
+            let log_bound = self.total(gentler).log_moment - gentler * saddle.epsilon;
             if log_bound > saddle.log_delta + margin {
                 break;
             }
-            tilt /= 2.0;
+            tilt = gentler;
         }
         tilt
     }
 
-    /// The tilt at which `more` turns from true to false; both grow with the tilt.
-    fn search(&self, more: impl Fn(&Saddle) -> bool) -> Saddle {
+    /// About the largest tilt for which `below` holds, which it does up to some tilt; 0 for none.
+    fn largest_tilt(&self, below: impl Fn(f64) -> bool) -> f64 {
         let deviation = self.total(0.0).variance.sqrt().max(1e-300);
         let (mut low, mut high) = (1e-3 / deviation, 1.0 / deviation);
-        if !more(&self.saddle(low)) {
-            return self.saddle(0.0);
+        // Rare large losses may take over long before one deviation.
+        for _ in 0..20 {
+            if below(low) {
+                break;
+            }
+            (low, high) = (low / 4.0, low);
+        }
+        if !below(low) {
+            return 0.0;
         }
         // A bounded loss has no saddle beyond its bound, and no float left to find one near it.
         for _ in 0..26 {
-            if !more(&self.saddle(high)) {
+            if !below(high) {
                 break;
             }
             (low, high) = (high, 2.0 * high);
         }
-        // A quarter of a factor of two is as fine as the tilt is kept.
+        // The tilt is kept to a fourth root of two anyway.
         while high > 1.05 * low {
             let middle = (low * high).sqrt();
-            if more(&self.saddle(middle)) { low = middle } else { high = middle }
+            if below(middle) { low = middle } else { high = middle }
         }
-        self.saddle(high)
-    }
-
-    fn saddle(&self, tilt: f64) -> Saddle {
-        let total = self.total(tilt);
-        let deviation = total.variance.sqrt();
-        // δ is about e^(K − λε) / (λ(λ+1) s √2π) where λs is large; 1 is added for where it is not.
-        let spread = 1.0 + deviation * 2.5 * tilt * (tilt + 1.0);
-        Saddle {
-            tilt,
-            epsilon: total.mean,
-            log_delta: (total.log_moment - tilt * total.mean - spread.ln()).min(0.0),
-            deviation,
-        }
+        low
     }
 
     fn total(&self, tilt: f64) -> Cumulants {

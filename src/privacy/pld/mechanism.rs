@@ -58,6 +58,20 @@ pub(super) fn dominating_pairs(
     Ok(Dominated::By(pairs))
 }
 
+/// Whether neighbouring data sets exist whose outputs are exactly the dominating pair, so that a lower
+/// bound on the pair is one on the mechanism.
+pub(super) fn is_attained(mechanism: &Mechanism, adjacency: Adjacency, group: GroupSize) -> bool {
+    let replaces = adjacency == Adjacency::ReplaceOne;
+    match mechanism {
+        Mechanism::Plain(_) => true,
+        Mechanism::Poisson { base: Base::Gaussian { .. }, .. } => true,
+        Mechanism::Poisson { base: Base::Laplace { .. }, .. } => {
+            !replaces && group == GroupSize::ONE
+        }
+        _ => false,
+    }
+}
+
 struct Context {
     adjacency: Adjacency,
     records: u32,

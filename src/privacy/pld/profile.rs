@@ -46,6 +46,18 @@ pub(super) struct Profile {
     /// Tilted probability that may have been wrapped around to where it does not belong; a lower bound
     /// does without it.
     wrapped: f64,
+    /// How far rounding in the transform may move δ(ε), but for e^(K − λε).
+    rounding: f64,
+}
+
+/// Which part of a composition is looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct View {
+    pub(super) tilt: f64,
+    /// log of the tilted probability that may lie outside the window at each end.
+    pub(super) log_outside: f64,
+    /// The window reaches up to here, even if there is no mass.
+    pub(super) reach: f64,
 }
 
 /// One grid and how often it is composed.
@@ -62,27 +74,23 @@ struct Tilted<'a> {
 }
 
 impl Profile {
-    /// Composes grids of one common step. `log_outside` is the log of the tilted probability that may
-    /// lie outside the window at each end. `None` where that takes a window of more than [`LONGEST`].
-    pub(super) fn new(
-        parts: &[Counted<'_>],
-        tilt: f64,
-        log_outside: f64,
-        bound: Bound,
-    ) -> Option<Self> {
+    /// Composes grids of one common step. `None` where that takes a window of more than [`LONGEST`].
+    pub(super) fn new(parts: &[Counted<'_>], view: View, bound: Bound) -> Option<Self> {
+        let View { tilt, log_outside, reach } = view;
         let step = parts.first().map_or(1.0, |(grid, _)| grid.step);
         let tilted: Vec<Tilted<'_>> =
             parts.iter().map(|&(grid, count)| Tilted::new(grid, count, tilt)).collect();
-        let window = Window::around(&tilted, log_outside)?;
-        let (composed, error) = convolve(&tilted, parts, window);
-
         let sum = |of: &dyn Fn(&Tilted<'_>) -> f64| tilted.iter().map(of).sum::<f64>();
+        let offset = sum(&|part| part.count * part.grid.offset);
+        let window = Window::around(&tilted, log_outside, (reach - offset) / step)?;
+        let (composed, error) = convolve(&tilted, parts, window);
+        let rounding = error.of_delta(tilt, step, composed.len());
+
         let log_scale = sum(&|part| part.count * part.log_moment);
         let total_count = sum(&|part| part.count);
         // Every mass, moment and product below is off by a few units in the last place.
-        let rounding =
+        let allowance =
             1e-13 + 64.0 * f64::EPSILON * total_count + 4.0 * f64::EPSILON * log_scale.abs();
-        let offset = sum(&|part| part.count * part.grid.offset);
         let lowest = window.first as f64 * step + offset;
 
         let count = composed.len();
@@ -90,10 +98,7 @@ impl Profile {
         let (fall, fall_more, rise) = ((-tilt * step).exp(), (-step).exp(), -(-step).exp_m1());
         let (mut mass_above, mut dots_above) = (0.0, 0.0);
         for index in (0..count).rev() {
-            let own = match bound {
-                Bound::Upper => composed[index].max(0.0) + error,
-                Bound::Lower => (composed[index] - error).max(0.0),
-            };
+            let own = composed[index].max(0.0);
             dots_above = fall * (fall_more * dots_above + rise * mass_above);
             mass_above = own + fall * mass_above;
             (mass[index], dots[index]) = (mass_above, dots_above);
@@ -102,15 +107,26 @@ impl Profile {
         let highest = lowest + (count as f64 - 1.0) * step;
         let above = (log_scale + log_outside - tilt * highest).exp();
         let infinite = sum(&|part| part.count * part.grid.infinite);
-        let (rounding, beyond, wrapped) = match bound {
-            Bound::Upper => (rounding, infinite + above, 0.0),
-            Bound::Lower => (-rounding, 0.0, 2.0 * log_outside.exp()),
+        let (allowance, beyond, wrapped) = match bound {
+            Bound::Upper => (allowance, infinite + above, 0.0),
+            Bound::Lower => (-allowance, 0.0, 2.0 * log_outside.exp()),
         };
-        let log_scale = log_scale + rounding;
+        let log_scale = log_scale + allowance;
         let support = sum(&|part| part.count * part.grid.first as f64);
         let all = window.first as f64 <= support;
         let complete_from = if all { f64::NEG_INFINITY } else { lowest };
-        Some(Self { tilt, log_scale, step, lowest, mass, dots, complete_from, beyond, wrapped })
+        Some(Self {
+            tilt,
+            log_scale,
+            step,
+            lowest,
+            mass,
+            dots,
+            complete_from,
+            beyond,
+            wrapped,
+            rounding,
+        })
     }
 
     /// The profile that promises nothing.
@@ -125,7 +141,13 @@ impl Profile {
             complete_from: f64::NEG_INFINITY,
             beyond: 1.0,
             wrapped: 0.0,
+            rounding: 0.0,
         }
+    }
+
+    /// Whether the window is too far up to say anything at an ε.
+    pub(super) fn misses(&self, epsilon: f64) -> bool {
+        epsilon <= self.complete_from
     }
 
     /// δ at an ε.
@@ -145,9 +167,13 @@ impl Profile {
         let undo = |loss: f64| (self.log_scale - self.tilt * loss).exp();
         let inside =
             undo(loss) * ((epsilon - loss).exp() * dots - (epsilon - loss).exp_m1() * mass);
-        // What was wrapped around lies above ε at worst.
-        let wrapped = if is_lower_bound { self.wrapped * undo(epsilon) } else { 0.0 };
-        let delta = inside - wrapped + self.beyond;
+        // What was wrapped around, and what rounding moved, lies above ε at worst. Clamping masses at
+        // zero has rounded a lower bound up once more.
+        let delta = if is_lower_bound {
+            inside - (self.wrapped + 2.0 * self.rounding) * undo(epsilon)
+        } else {
+            inside + self.rounding * undo(epsilon) + self.beyond
+        };
         // What is no number is 1.
         if delta < 1.0 { delta.max(0.0) } else { 1.0 }
     }
@@ -270,8 +296,8 @@ struct Window {
 }
 
 impl Window {
-    /// By Chernoff's bound on the tilted composition, at both ends.
-    fn around(parts: &[Tilted<'_>], log_outside: f64) -> Option<Self> {
+    /// By Chernoff's bound on the tilted composition, at both ends, and at least up to `reach`.
+    fn around(parts: &[Tilted<'_>], log_outside: f64, reach: f64) -> Option<Self> {
         let sum = |of: &dyn Fn(&Tilted<'_>) -> f64| -> f64 {
             parts.iter().map(|part| part.count * of(part)).sum()
         };
@@ -294,14 +320,43 @@ impl Window {
             best
         };
         let first = (mean - edge(-1.0)).floor();
-        let last = (mean + edge(1.0)).ceil() + 1.0;
+        let last = (mean + edge(1.0)).max(reach).ceil() + 1.0;
         let fits = last - first < LONGEST as f64;
         fits.then(|| Self { first: first as i64, length: fast_length((last - first) as usize + 2) })
     }
 }
 
-/// The composed tilted masses on the window, and a bound on the error of each.
-fn convolve(tilted: &[Tilted<'_>], parts: &[Counted<'_>], window: Window) -> (Vec<f64>, f64) {
+/// Bounds on the rounding errors of the composed tilted masses.
+#[derive(Debug, Clone, Copy)]
+struct RoundingError {
+    /// Of each.
+    largest: f64,
+    /// Square root of the sum of their squares.
+    norm: f64,
+}
+
+impl RoundingError {
+    /// Of δ(ε), but for e^(K − λε): of Σ mᵢ e^(−λd)(1 − e^(−d)) over the distances d from ε. The smaller of
+    /// what the two bounds give.
+    fn of_delta(self, tilt: f64, step: f64, count: usize) -> f64 {
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for index in 0..count {
+            // ε lies up to a step below a grid point.
+            let near = index as f64 * step;
+            let weight = (-tilt * near).exp() * -(-near - step).exp_m1();
+            sum += weight;
+            squares += weight * weight;
+        }
+        (self.largest * sum).min(self.norm * squares.sqrt())
+    }
+}
+
+/// The composed tilted masses on the window.
+fn convolve(
+    tilted: &[Tilted<'_>],
+    parts: &[Counted<'_>],
+    window: Window,
+) -> (Vec<f64>, RoundingError) {
     let length = window.length;
     let mut planner = RealFftPlanner::<f64>::new();
     let forward = planner.plan_fft_forward(length);
@@ -330,8 +385,14 @@ fn convolve(tilted: &[Tilted<'_>], parts: &[Counted<'_>], window: Window) -> (Ve
     let mut spectrum = product.unwrap_or_default();
     let total: f64 = tilted.iter().map(|part| part.count).sum();
     let size: f64 = 2.0 * spectrum.iter().map(|value| value.norm()).sum::<f64>() / length as f64;
-    let unit = f64::EPSILON * (2.0 + (length as f64).log2());
-    let error = TRANSFORM_ERROR * unit * (total + 2.0) * size + 1e-30;
+    // A transform's error is relative to its result's norm; composing n times multiplies it by n.
+    let unit = TRANSFORM_ERROR * f64::EPSILON * (2.0 + (length as f64).log2());
+    let norm = |masses: &[f64]| masses.iter().map(|mass| mass * mass).sum::<f64>().sqrt();
+    let norms: f64 = tilted.iter().map(|part| (part.count + 2.0) * norm(&part.masses)).sum();
+    let error = RoundingError {
+        largest: unit * (total + 2.0) * size + 1e-30,
+        norm: unit * (norms + 2.0) + 1e-30,
+    };
 
     // The length is even: the first and the last coefficient of a real signal are real.
     if let [first, .., last] = spectrum.as_mut_slice() {
@@ -345,7 +406,7 @@ fn convolve(tilted: &[Tilted<'_>], parts: &[Counted<'_>], window: Window) -> (Ve
     let scale = 1.0 / length as f64;
     output.iter_mut().for_each(|mass| *mass *= scale);
     // As above, it does not happen; an error of 1 makes the answer trivial and sound.
-    (output, if done { error } else { 1.0 })
+    (output, if done { error } else { RoundingError { largest: 1.0, norm: 1.0 } })
 }
 
 /// z^count, 0 where it is below 1e-35.

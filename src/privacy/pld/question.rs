@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::Part;
 use super::estimate::{Estimate, Saddle};
 use super::grid::{Directions, Grid, connect_the_dots, merge_cells, range};
-use super::profile::{Bound, Profile};
+use super::profile::{Bound, Profile, View};
 
 /// How far log δ may be off because of the grid ...
 const ACCURACY: f64 = 1e-4;
@@ -18,6 +18,9 @@ const ROUNDING: f64 = 1e-5;
 
 /// The largest grid of one mechanism.
 const LARGEST_GRID: f64 = 1e6;
+
+/// Where a heavy tail drags the window away from ε, gentler tilts are tried, at the price of rounding.
+const LENIENCY: [f64; 5] = [0.0, 4.0, 8.0, 12.0, 16.0];
 
 /// How often a question may be asked again on a better grid.
 const ATTEMPTS: usize = 8;
@@ -43,12 +46,10 @@ pub(super) struct Question<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Settings {
     direction: Direction,
-    tilt: f64,
     step: f64,
     /// Probability beyond the grid of one mechanism.
     cut: f64,
-    /// log of the tilted probability beyond the window of the composition.
-    log_outside: f64,
+    view: View,
 }
 
 /// A profile with the grids that made it.
@@ -109,15 +110,14 @@ impl<'a> Question<'a> {
             false => &[Direction::Forward, Direction::Backward],
         };
         let mut lower = |&direction: &Direction| {
-            let Settings { tilt, step, cut, log_outside, .. } =
-                self.answer(direction, upper).settings;
+            let Settings { step, cut, view, .. } = self.answer(direction, upper).settings;
             // Rounding within a cell costs more than connecting the dots does.
             let mut step = step / 4.0;
             loop {
-                let merged = |part: &Part| merge_cells(part.pair.as_ref(), step, cut, tilt);
+                let merged = |part: &Part| merge_cells(part.pair.as_ref(), step, cut, view.tilt);
                 let grids: Vec<Directions> = self.parts.iter().map(merged).collect();
                 let counted = self.counted(&grids, direction);
-                if let Some(profile) = Profile::new(&counted, tilt, log_outside, Bound::Lower) {
+                if let Some(profile) = Profile::new(&counted, view, Bound::Lower) {
                     return profile.epsilon_below(delta);
                 }
                 step *= 2.0;
@@ -132,8 +132,15 @@ impl<'a> Question<'a> {
     /// One direction's ε, for which [`answer`](Self::answer) gives a δ of at most `delta`.
     fn epsilon_in(&mut self, direction: Direction, delta: f64) -> f64 {
         let saddle = self.estimate(direction).at_delta(delta);
-        let mut epsilon =
-            self.computed(self.settings(direction, &saddle, 0.0)).profile.epsilon(delta);
+        let mut epsilon = f64::INFINITY;
+        for leniency in LENIENCY {
+            let settings = self.settings(direction, &saddle, 0.0, leniency);
+            let profile = self.computed(settings).profile;
+            epsilon = profile.epsilon(delta);
+            if !profile.misses(epsilon) {
+                break;
+            }
+        }
         // Until the grid is the one that belongs to ε, and gives about this ε.
         for _ in 0..ATTEMPTS {
             if !epsilon.is_finite() {
@@ -158,18 +165,26 @@ impl<'a> Question<'a> {
 
     /// The profile with the settings that belong to an ε, and depend on nothing else.
     fn answer(&mut self, direction: Direction, epsilon: f64) -> Answer {
-        let saddle = self.estimate(direction).at_epsilon(epsilon);
-        let mut slope = 0.0;
-        let mut answer = self.computed(self.settings(direction, &saddle, slope));
-        // Where rare large losses dominate the moments, the saddle point does not know the bulk that δ
-        // falls through: the profile itself tells how steep δ is.
+        let mut saddle = self.estimate(direction).at_epsilon(epsilon);
+        let (mut slope, mut leniency) = (0.0, LENIENCY.into_iter());
+        let mut lenient = leniency.next().unwrap_or(0.0);
+        let mut answer = self.computed(self.settings(direction, &saddle, slope, lenient));
         for _ in 0..ATTEMPTS {
-            let steeper = answer.profile.slope(epsilon);
-            if steeper <= 2.0 * slope {
-                break;
+            let profile = &answer.profile;
+            if profile.misses(epsilon) {
+                let Some(next) = leniency.next() else { break };
+                lenient = next;
+            } else {
+                // Where rare large losses dominate the moments, the saddle point knows neither δ nor the
+                // bulk that δ falls through: the profile itself does.
+                let (log_delta, steeper) = (profile.delta(epsilon).ln(), profile.slope(epsilon));
+                if log_delta >= saddle.log_delta - 2.0 && steeper <= 2.0 * slope {
+                    break;
+                }
+                saddle.log_delta = saddle.log_delta.min(log_delta.floor()).max(-690.0);
+                slope = steeper.max(slope);
             }
-            slope = steeper;
-            let settings = self.settings(direction, &saddle, slope);
+            let settings = self.settings(direction, &saddle, slope, lenient);
             if settings == answer.settings {
                 break;
             }
@@ -207,8 +222,15 @@ impl<'a> Question<'a> {
         Estimate(self.parts.iter().map(atoms).collect())
     }
 
-    /// `slope` is a lower bound on how fast log δ falls, where it is known.
-    fn settings(&self, direction: Direction, saddle: &Saddle, slope: f64) -> Settings {
+    /// `slope` is a lower bound on how fast log δ falls, where it is known; `leniency`, how much larger
+    /// (in log) rounding may be than it should.
+    fn settings(
+        &self,
+        direction: Direction,
+        saddle: &Saddle,
+        slope: f64,
+        leniency: f64,
+    ) -> Settings {
         let deviation = saddle.deviation.max(1e-12);
         // Below one deviation the leading term says little about δ, so tails are kept further.
         let central = saddle.tilt * deviation < 1.0;
@@ -236,13 +258,16 @@ impl<'a> Question<'a> {
         }
 
         let margin = (ROUNDING / (100.0 * f64::EPSILON * (self.count + 2.0))).ln().clamp(0.0, 15.0);
+        let margin = margin + leniency;
         let (tilt, log_outside) = if central {
-            (if saddle.tilt * deviation < 0.01 { 0.0 } else { saddle.tilt }, -40.0)
+            (saddle.tilt, -40.0)
         } else {
             (self.estimate(direction).gentlest_tilt(saddle, margin), -18.0 - margin)
         };
-        let tilt = ((4.0 * tilt.min(0.5 / step).log2()).round() / 4.0).exp2();
-        Settings { direction, tilt, step, cut, log_outside }
+        let tilt = to_a_fourth_root_of_two(tilt.min(0.5 / step), f64::round);
+        let beyond = saddle.epsilon + 10.0 / slope;
+        let reach = if beyond > 0.0 { to_a_fourth_root_of_two(beyond, f64::ceil) } else { 0.0 };
+        Settings { direction, step, cut, view: View { tilt, log_outside, reach } }
     }
 
     /// The profile with these settings, computed unless it is known.
@@ -250,12 +275,12 @@ impl<'a> Question<'a> {
         if let Some(known) = self.known.iter().find(|known| known.settings == settings) {
             return known.clone();
         }
-        let Settings { direction, tilt, cut, log_outside, .. } = settings;
+        let Settings { direction, cut, view, .. } = settings;
         let mut step = settings.step;
         let (grids, profile) = loop {
             let grids = self.grids(step, cut);
             let counted = self.counted(&grids, direction);
-            if let Some(profile) = Profile::new(&counted, tilt, log_outside, Bound::Upper) {
+            if let Some(profile) = Profile::new(&counted, view, Bound::Upper) {
                 break (grids, profile.into());
             }
             // Too wide for a window: coarser.
@@ -292,4 +317,9 @@ impl<'a> Question<'a> {
         };
         grids.iter().zip(self.parts).map(|(grids, part)| (of(grids), part.count)).collect()
     }
+}
+
+/// A power of the fourth root of two: nearby numbers become the same.
+fn to_a_fourth_root_of_two(x: f64, rounded: impl Fn(f64) -> f64) -> f64 {
+    (rounded(4.0 * x.log2()) / 4.0).exp2()
 }

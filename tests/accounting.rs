@@ -11,6 +11,9 @@ use burn_dp::privacy::{
 use proptest::prelude::*;
 use serde_json::Value;
 
+mod strategies;
+use strategies::{any_adjacency, failure, multiplier, rate};
+
 fn golden() -> Value {
     serde_json::from_str(include_str!("data/accounting.json")).unwrap()
 }
@@ -294,24 +297,6 @@ fn unreachable_and_infinite_targets_are_refused() {
     assert!(matches!(infinite, Err(Error::InvalidSetting { .. })));
     let unreachable = calibrate(Adjacency::AddRemove, 1.0, u64::MAX, 1e-9, 1e-15);
     assert!(matches!(unreachable, Err(Error::UnreachableTarget { .. })), "{unreachable:?}");
-}
-
-fn rate() -> impl Strategy<Value = f64> {
-    prop_oneof![4 => (-14.0..0.0_f64).prop_map(f64::exp), 1 => Just(0.0), 1 => Just(1.0), 1 => 0.9..1.0]
-}
-
-/// From 0.1 to 1000.
-fn multiplier() -> impl Strategy<Value = f64> {
-    (-2.3..6.9_f64).prop_map(f64::exp)
-}
-
-/// From 1e-15 to 0.5.
-fn failure() -> impl Strategy<Value = f64> {
-    (-34.5..-0.7_f64).prop_map(f64::exp)
-}
-
-fn any_adjacency() -> impl Strategy<Value = Adjacency> {
-    prop_oneof![Just(Adjacency::AddRemove), Just(Adjacency::ZeroOut), Just(Adjacency::ReplaceOne)]
 }
 
 proptest! {

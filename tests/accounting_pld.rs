@@ -9,6 +9,9 @@ use burn_dp::privacy::{
 use proptest::prelude::*;
 use serde_json::Value;
 
+mod strategies;
+use strategies::{any_adjacency, failure, multiplier, rate};
+
 fn rows() -> Vec<Value> {
     let golden: Value = serde_json::from_str(include_str!("data/accounting.json")).unwrap();
     golden["rows"].as_array().unwrap().clone()
@@ -332,24 +335,6 @@ fn a_refused_event_changes_nothing() {
 /// How often anything runs, from once to 1e7.
 fn counts() -> impl Strategy<Value = u64> {
     (0.0..16.1_f64).prop_map(|log| log.exp() as u64)
-}
-
-fn rate() -> impl Strategy<Value = f64> {
-    prop_oneof![4 => (-14.0..0.0_f64).prop_map(f64::exp), 1 => Just(0.0), 1 => Just(1.0), 1 => 0.9..1.0]
-}
-
-/// From 0.1 to 1000.
-fn multiplier() -> impl Strategy<Value = f64> {
-    (-2.3..6.9_f64).prop_map(f64::exp)
-}
-
-/// From 1e-15 to 0.5.
-fn failure() -> impl Strategy<Value = f64> {
-    (-34.5..-0.7_f64).prop_map(f64::exp)
-}
-
-fn any_adjacency() -> impl Strategy<Value = Adjacency> {
-    prop_oneof![Just(Adjacency::AddRemove), Just(Adjacency::ZeroOut), Just(Adjacency::ReplaceOne)]
 }
 
 fn epsilon(kind: Adjacency, q: f64, z: f64, count: u64, at: f64) -> f64 {

@@ -24,16 +24,13 @@
 
 use std::f64::consts::PI;
 
-use super::numeric::{by_convexity, log_1p_exp, log_exp_m1, round_up};
+use super::numeric::{NEGLIGIBLE, by_convexity, log_1p_exp, log_1p_sum_exp, log_exp_m1, round_up};
 
 /// The largest order; the cost of an integer order is proportional to it.
 pub(super) const MAX_ORDER: f64 = 16_384.0;
 
 /// The largest number of quadrature nodes; above it, interpolation between integer orders.
 const MAX_NODES: f64 = 4096.0;
-
-/// Exponents further than this below the largest are not evaluated: e^−75 is about 3e-33.
-pub(super) const NEGLIGIBLE: f64 = 75.0;
 
 /// The orders at which an accountant works, with what depends on them alone.
 #[derive(Debug, Clone)]
@@ -156,24 +153,11 @@ impl<'a> Binomial<'a> {
                 + self.log_growth[k]
         };
         let terms: Vec<f64> = (2..=n).map(log_terms).collect();
-        let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if !largest.is_finite() {
-            // Either every term underflowed to exactly zero, or one overflowed.
-            return if largest == f64::NEG_INFINITY { f64::MIN_POSITIVE } else { f64::INFINITY };
-        }
-        let sum: f64 = terms
-            .iter()
-            .map(|&term| term - largest)
-            .filter(|&below| below > -NEGLIGIBLE)
-            .map(f64::exp)
-            .sum();
-        // Each exponent is a sum of rounded parts: allow four units in the last place of their
-        // magnitudes, for all of them at once, and for the terms left out.
+        // Each exponent is a sum of rounded parts.
         let magnitude = 3.0 * facts[n]
             + n as f64 * (self.log_rate.abs() + self.log_rest.abs())
             + self.log_growth[n].abs().max(self.log_growth[2].abs());
-        let allowance = 4.0 * f64::EPSILON * (magnitude + n as f64);
-        log_1p_exp(largest + sum.ln() + allowance)
+        log_1p_sum_exp(&terms, magnitude)
     }
 
     /// The chord of the convex function log A between the integers around `order`; log A(1) = 0.

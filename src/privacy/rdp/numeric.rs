@@ -1,6 +1,9 @@
 //! Logarithms that neither overflow nor cancel, rounding upwards, and the one bound that all sampling
 //! shares.
 
+/// Exponents further than this below the largest are not evaluated: e^−75 is about 3e-33.
+pub(super) const NEGLIGIBLE: f64 = 75.0;
+
 /// Relative allowance for the rounding of the last few operations of each order.
 const ROUNDING: f64 = 1e-12;
 
@@ -14,6 +17,25 @@ const ROUNDING: f64 = 1e-12;
 pub(super) fn by_convexity(order: f64, rate: f64, divergence: f64) -> f64 {
     let less = order - 1.0;
     log_1p_exp(rate.ln() + log_exp_m1(less * divergence)) / less
+}
+
+/// log(1 + Σ e^tᵢ) of terms whose exponents may together be off by 4 ε · `magnitude`, which is added: an
+/// upper bound, +∞ on overflow.
+pub(super) fn log_1p_sum_exp(terms: &[f64], magnitude: f64) -> f64 {
+    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if !largest.is_finite() {
+        // Either every term underflowed to exactly zero, or one overflowed.
+        return if largest == f64::NEG_INFINITY { f64::MIN_POSITIVE } else { f64::INFINITY };
+    }
+    let sum: f64 = terms
+        .iter()
+        .map(|&term| term - largest)
+        .filter(|&below| below > -NEGLIGIBLE)
+        .map(f64::exp)
+        .sum();
+    // The last part is for the terms left out.
+    let allowance = 4.0 * f64::EPSILON * (magnitude + terms.len() as f64 + 1.0);
+    log_1p_exp(largest + sum.ln() + allowance)
 }
 
 /// log(1 + e^x) without overflow.

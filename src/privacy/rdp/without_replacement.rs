@@ -26,8 +26,8 @@
 
 use std::f64::consts::PI;
 
-use super::curve::{NEGLIGIBLE, Orders};
-use super::numeric::{by_convexity, log_1p_exp, round_up};
+use super::curve::Orders;
+use super::numeric::{NEGLIGIBLE, by_convexity, log_1p_exp, log_1p_sum_exp, round_up};
 use crate::privacy::adjacency::Adjacency;
 
 /// Up to here every moment is computed, above it about sixteen per doubling.
@@ -117,19 +117,7 @@ impl<'a> Series<'a> {
         let terms: Vec<f64> = (2..=order)
             .map(|j| facts[order] - facts[j] - facts[order - j] + log_terms[j])
             .collect();
-        let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if !largest.is_finite() {
-            // Underflow to nothing, or overflow.
-            return if largest == f64::NEG_INFINITY { f64::MIN_POSITIVE } else { f64::INFINITY };
-        }
-        let sum: f64 = terms
-            .iter()
-            .map(|&term| term - largest)
-            .filter(|&below| below > -NEGLIGIBLE)
-            .map(f64::exp)
-            .sum();
-        let allowance = 4.0 * f64::EPSILON * (3.0 * facts[order] + self.magnitude + order as f64);
-        log_1p_exp(largest + sum.ln() + allowance)
+        log_1p_sum_exp(&terms, 3.0 * facts[order] + self.magnitude)
     }
 }
 

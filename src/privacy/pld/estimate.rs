@@ -126,7 +126,8 @@ impl Estimate<'_> {
 
     /// About the largest tilt for which `below` holds, which it does up to some tilt; 0 for none.
     fn largest_tilt(&self, below: impl Fn(f64) -> bool) -> f64 {
-        let deviation = self.total(0.0).variance.sqrt().max(1e-300);
+        // Of a loss that hardly varies at all the variance underflows.
+        let deviation = self.total(0.0).variance.sqrt().max(1e-100);
         let (mut low, mut high) = (1e-3 / deviation, 1.0 / deviation);
         // Rare large losses may take over long before one deviation.
         for _ in 0..20 {
@@ -146,8 +147,11 @@ impl Estimate<'_> {
             (low, high) = (high, 2.0 * high);
         }
         // The tilt is kept to a fourth root of two anyway.
-        while high > 1.05 * low {
-            let middle = (low * high).sqrt();
+        for _ in 0..64 {
+            if high <= 1.05 * low {
+                break;
+            }
+            let middle = low * (high / low).sqrt();
             if below(middle) { low = middle } else { high = middle }
         }
         low

@@ -12,7 +12,7 @@ use realfft::num_complex::Complex;
 use super::grid::Grid;
 
 /// The longest window.
-const LONGEST: usize = 1 << 23;
+pub(super) const LONGEST: usize = 1 << 22;
 
 /// Bounds the relative rounding error of a transform, in units of ε · log2(length): the usual bound for
 /// decimation in time with accurate twiddle factors has a factor of about 4 (Higham, Accuracy and

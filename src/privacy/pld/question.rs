@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::Part;
 use super::estimate::{Estimate, Saddle};
 use super::grid::{Directions, Grid, connect_the_dots, merge_cells, range};
-use super::profile::{Bound, Profile, View};
+use super::profile::{Bound, LONGEST, Profile, View};
 
 /// How far log δ may be off because of the grid ...
 const ACCURACY: f64 = 1e-4;
@@ -73,11 +73,12 @@ impl<'a> Question<'a> {
     /// An upper bound on δ at ε.
     pub(super) fn delta(&mut self, epsilon: f64) -> f64 {
         let answer = self.answer(Direction::Forward, epsilon);
-        let forward = answer.profile.delta(epsilon);
+        let forward = self.delta_by(&answer, epsilon);
         if self.backward_is_below(&answer.grids, epsilon, forward) {
             return forward;
         }
-        forward.max(self.answer(Direction::Backward, epsilon).profile.delta(epsilon))
+        let answer = self.answer(Direction::Backward, epsilon);
+        forward.max(self.delta_by(&answer, epsilon))
     }
 
     /// An ε whose δ, as [`delta`](Self::delta) computes it, is at most `delta`.
@@ -87,7 +88,7 @@ impl<'a> Question<'a> {
             return forward;
         }
         let answer = self.answer(Direction::Forward, forward);
-        if self.backward_is_below(&answer.grids, forward, answer.profile.delta(forward)) {
+        if self.backward_is_below(&answer.grids, forward, self.delta_by(&answer, forward)) {
             return forward;
         }
         let mut epsilon = forward.max(self.epsilon_in(Direction::Backward, delta));
@@ -96,7 +97,7 @@ impl<'a> Question<'a> {
         let mut margin = 1e-9 * (epsilon + 1e-9);
         while epsilon.is_finite() && self.delta(epsilon) > delta {
             epsilon += margin;
-            margin *= 4.0;
+            margin *= 16.0;
         }
         epsilon
     }
@@ -135,9 +136,12 @@ impl<'a> Question<'a> {
         let mut epsilon = f64::INFINITY;
         for leniency in LENIENCY {
             let settings = self.settings(direction, &saddle, 0.0, leniency);
-            let profile = self.computed(settings).profile;
-            epsilon = profile.epsilon(delta);
-            if !profile.misses(epsilon) {
+            let answer = self.computed(settings);
+            epsilon = answer.profile.epsilon(delta);
+            if !epsilon.is_finite() {
+                epsilon = self.chernoff_epsilon(&answer, saddle.tilt, delta);
+            }
+            if !answer.profile.misses(epsilon) {
                 break;
             }
         }
@@ -146,21 +150,41 @@ impl<'a> Question<'a> {
             if !epsilon.is_finite() {
                 return epsilon;
             }
-            let profile = self.answer(direction, epsilon).profile;
-            let better = profile.epsilon(delta);
-            if profile.delta(epsilon) <= delta && better >= epsilon * (1.0 - 1e-6) {
+            let answer = self.answer(direction, epsilon);
+            let better = answer.profile.epsilon(delta);
+            if self.delta_by(&answer, epsilon) <= delta && better >= epsilon * (1.0 - 1e-6) {
                 return epsilon;
+            }
+            if !better.is_finite() {
+                break;
             }
             epsilon = better;
         }
         // Neighbouring grids disagree in the last digits: up, until ε's own is content.
         let mut margin = 1e-9 * (epsilon + 1e-9);
-        while epsilon.is_finite() && self.answer(direction, epsilon).profile.delta(epsilon) > delta
-        {
+        while epsilon.is_finite() {
+            let answer = self.answer(direction, epsilon);
+            if self.delta_by(&answer, epsilon) <= delta {
+                break;
+            }
             epsilon += margin;
-            margin *= 4.0;
+            margin *= 16.0;
         }
         epsilon
+    }
+
+    /// The smaller of two bounds on one direction's δ: the profile's, and Chernoff's, which is looser but
+    /// knows no rounding of a transform.
+    fn delta_by(&self, answer: &Answer, epsilon: f64) -> f64 {
+        let profile = answer.profile.delta(epsilon);
+        let direction = answer.settings.direction;
+        let tilt = self.estimate(direction).at_epsilon(epsilon).tilt;
+        profile.min(self.chernoff(&answer.grids, direction, tilt).delta(epsilon))
+    }
+
+    /// The ε that Chernoff's bound at a tilt gives for δ.
+    fn chernoff_epsilon(&self, answer: &Answer, tilt: f64, delta: f64) -> f64 {
+        self.chernoff(&answer.grids, answer.settings.direction, tilt).epsilon(delta)
     }
 
     /// The profile with the settings that belong to an ε, and depend on nothing else.
@@ -199,19 +223,21 @@ impl<'a> Question<'a> {
         if self.symmetric {
             return true;
         }
-        let backward = self.counted(grids, Direction::Backward);
-        let sum = |of: &dyn Fn(&Grid) -> f64| -> f64 {
-            backward.iter().map(|&(grid, count)| count as f64 * of(grid)).sum()
-        };
-        let infinite = sum(&|grid| grid.infinite);
-        if sum(&Grid::highest) <= epsilon {
-            return infinite <= delta;
-        }
         let tilt = self.estimate(Direction::Backward).at_epsilon(epsilon).tilt;
-        // 1 − e^(ε−L), where it is positive, is at most e^(λ(L−ε)) times λ^λ / (λ+1)^(λ+1).
-        let most = if tilt > 0.0 { tilt * (tilt / (tilt + 1.0)).ln() } else { 0.0 } - tilt.ln_1p();
-        let bound = (sum(&|grid| grid.log_moment(tilt)) - tilt * epsilon + most).exp() + infinite;
-        bound * (1.0 + 1e-6) <= delta
+        self.chernoff(grids, Direction::Backward, tilt).delta(epsilon) <= delta
+    }
+
+    fn chernoff(&self, grids: &[Directions], direction: Direction, tilt: f64) -> Chernoff {
+        let counted = self.counted(grids, direction);
+        let sum = |of: &dyn Fn(&Grid) -> f64| -> f64 {
+            counted.iter().map(|&(grid, count)| count as f64 * of(grid)).sum()
+        };
+        Chernoff {
+            tilt,
+            log_moment: sum(&|grid| grid.log_moment(tilt)),
+            infinite: sum(&|grid| grid.infinite),
+            highest: sum(&Grid::highest),
+        }
     }
 
     fn estimate(&self, direction: Direction) -> Estimate<'a> {
@@ -249,7 +275,7 @@ impl<'a> Question<'a> {
         let mut step = ((2.0 * finest.log2()).floor() / 2.0).exp2();
         let ranges = self.parts.iter().map(|part| range(part.pair.as_ref(), cut));
         let widest = ranges.map(|(low, high)| high - low).fold(0.0, f64::max);
-        while widest / step > LARGEST_GRID {
+        while widest / step > LARGEST_GRID || 15.0 * deviation / step > LONGEST as f64 {
             step *= 2.0;
         }
         let unit = self.parts.iter().find_map(|part| part.pair.unit());
@@ -322,4 +348,37 @@ impl<'a> Question<'a> {
 /// A power of the fourth root of two: nearby numbers become the same.
 fn to_a_fourth_root_of_two(x: f64, rounded: impl Fn(f64) -> f64) -> f64 {
     (rounded(4.0 * x.log2()) / 4.0).exp2()
+}
+
+/// What one tilt says of a composition of grids: δ(ε) <= e^(K(λ) − λε) λ^λ / (λ+1)^(λ+1), because
+/// 1 − e^(ε−L), where it is positive, is at most e^(λ(L−ε)) times that.
+struct Chernoff {
+    tilt: f64,
+    log_moment: f64,
+    infinite: f64,
+    highest: f64,
+}
+
+impl Chernoff {
+    /// More than the rounding of the moment.
+    const ROUNDING: f64 = 1e-6;
+
+    fn delta(&self, epsilon: f64) -> f64 {
+        if self.highest <= epsilon {
+            return self.infinite;
+        }
+        let bound = (self.log_moment - self.tilt * epsilon + self.log_most()).exp();
+        (bound * (1.0 + Self::ROUNDING) + self.infinite).min(1.0)
+    }
+
+    fn epsilon(&self, delta: f64) -> f64 {
+        let rest = (delta - self.infinite) / (1.0 + 2.0 * Self::ROUNDING);
+        let epsilon = (self.log_moment + self.log_most() - rest.ln()) / self.tilt;
+        if epsilon > 0.0 { epsilon.min(self.highest.max(0.0)) } else { f64::INFINITY }
+    }
+
+    fn log_most(&self) -> f64 {
+        let tilt = self.tilt;
+        if tilt > 0.0 { tilt * (tilt / (tilt + 1.0)).ln() - tilt.ln_1p() } else { 0.0 }
+    }
 }

@@ -1,0 +1,1 @@
+//! Pretrained models as ordinary burn modules.

@@ -227,8 +227,12 @@ impl<'a> Question<'a> {
         self.chernoff(grids, Direction::Backward, tilt).delta(epsilon) <= delta
     }
 
+    /// The bound at about `tilt`: at less where connecting the dots, which adds λ(λ+1)·step²/12 to each log
+    /// moment, would be most of it.
     fn chernoff(&self, grids: &[Directions], direction: Direction, tilt: f64) -> Chernoff {
         let counted = self.counted(grids, direction);
+        let step = counted.first().map_or(1.0, |(grid, _)| grid.step);
+        let tilt = tilt.min((12.0 / self.count).sqrt() / step);
         let sum = |of: &dyn Fn(&Grid) -> f64| -> f64 {
             counted.iter().map(|&(grid, count)| count as f64 * of(grid)).sum()
         };

@@ -281,6 +281,83 @@ pub enum Error {
         second: String,
     },
 
+    /// A path is not in the model.
+    #[error("`{path}` is not in the model; in {place} there is: {instead}")]
+    UnknownPath {
+        /// The path that was asked for.
+        path: String,
+        /// The longest part of it that is there.
+        place: String,
+        /// What follows there.
+        instead: String,
+    },
+
+    /// A selector matches no parameter.
+    #[error("the selector `{selector}` matches no parameter: {advice}")]
+    EmptySelection {
+        /// The selector.
+        selector: String,
+        /// What to do.
+        advice: String,
+    },
+
+    /// Biases were asked for in a model without any.
+    #[error(
+        "the model has no bias: give its layers ({layers} ...) one with `with_bias(true)` in their \
+         configuration, which leaves a pretrained model as it is if the bias starts at zero; or \
+         choose another selector"
+    )]
+    NoBias {
+        /// The first layers that could have one.
+        layers: String,
+    },
+
+    /// Nothing in the model can be trained.
+    #[error(
+        "no parameter of the model can be trained: it has none, or is on a device without autodiff; \
+         make it on `device.autodiff()`, or call `train()`"
+    )]
+    NothingToSelect,
+
+    /// A selection was made on another model.
+    #[error(
+        "a selected parameter is not in this model: select on the model (or a clone of it) that is \
+         trained"
+    )]
+    SelectionOfAnotherModel,
+
+    /// Rows cannot be selected in a model with adapters.
+    #[error(
+        "`{path}` belongs to an adapter, and burn does not nest reparameterizations: call \
+         `materialize()` first"
+    )]
+    AlreadyReparameterized {
+        /// The adapter's first parameter.
+        path: String,
+    },
+
+    /// Other parameters are trained than in the steps before.
+    #[error(
+        "the steps before trained {before} parameters, and this model trains {now} or others: announce a \
+         new selection to the run with `select` or `follow`"
+    )]
+    SelectionChanged {
+        /// How many were trained.
+        before: usize,
+        /// How many are trained now.
+        now: usize,
+    },
+
+    /// The plan has no private selection, or it has been made.
+    #[error(
+        "the plan pays for no private selection{reason}: set `selection` on its builder before the run, \
+         or select by public data"
+    )]
+    SelectionNotPlanned {
+        /// Why not, if the plan once did.
+        reason: &'static str,
+    },
+
     /// The model's parameters live on several devices.
     #[error("the model's parameters live on several devices: move the model to one device first")]
     SeveralDevices,

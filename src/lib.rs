@@ -125,6 +125,7 @@ pub mod mechanism;
 pub mod optimizer;
 pub mod per_example;
 pub mod privacy;
+pub mod selection;
 
 pub use error::{Error, Result};
 pub use optimizer::DpOptimizer;

@@ -181,6 +181,8 @@ pub enum Domain {
     CountNoise,
     /// Which records enter a step.
     Sampling,
+    /// Noise on the scores by which parameters are selected.
+    SelectionNoise,
 }
 
 impl Domain {
@@ -191,6 +193,7 @@ impl Domain {
             Self::GradientNoise => 1,
             Self::CountNoise => 2,
             Self::Sampling => 3,
+            Self::SelectionNoise => 4,
         }
     }
 }

@@ -31,6 +31,8 @@ struct Body {
     ledger: Ledger,
     step: u64,
     clipping: ClippingState,
+    selected: bool,
+    trained: Option<Vec<String>>,
     seed: SeedSource,
     /// Path and shape of every tensor of the model.
     model: Vec<(String, Vec<usize>)>,
@@ -54,6 +56,8 @@ impl<E> DpOptimizer<E> {
             ledger: self.progress.ledger.clone(),
             step: self.progress.step,
             clipping: self.progress.clipping,
+            selected: self.progress.selected,
+            trained: self.progress.trained.clone(),
             seed: self.seed.source(),
             model: signature(model)?,
             optimizer: self.optimizer.into_bytes().map_err(|e| record(&e))?.to_vec(),
@@ -88,12 +92,15 @@ impl<E> DpOptimizer<E> {
             return Err(Error::CheckpointOfAnotherModel);
         }
         let mut ledger = Ledger::new();
+        if let Some(selection) = self.plan.selection().filter(|_| body.selected) {
+            ledger.record(selection.event(), 1)?;
+        }
         ledger.record(self.plan.step_event(), body.step)?;
         if body.ledger != ledger || body.step > self.plan.steps().value() {
             return Err(Error::Checkpoint { reason: "its ledger and its step disagree".into() });
         }
         let seed = Seed::new(body.seed)?;
-        let Body { step, clipping, optimizer, weights, .. } = body;
+        let Body { step, clipping, selected, trained, optimizer, weights, .. } = body;
         // burn panics on some records that it would not write.
         let restored = catch_unwind(AssertUnwindSafe(|| {
             Ok((restored(&self.optimizer, optimizer)?, loaded(model, weights)?))
@@ -102,7 +109,7 @@ impl<E> DpOptimizer<E> {
             restored.unwrap_or_else(|_| Err(unreadable(&"it is not one of burn's")))?;
         self.optimizer = optimizer;
         self.seed = seed;
-        self.progress = Progress { ledger, step, clipping };
+        self.progress = Progress { ledger, step, clipping, selected, trained };
         Ok(model)
     }
 

@@ -52,6 +52,11 @@ impl<'p> ClippedSum<'p> {
         Ok(Self { clipping, state, device: tensors.device, parameters, below: 0.0 })
     }
 
+    /// The paths of what is trained, in the model's order.
+    pub(super) fn paths(&self) -> Vec<String> {
+        self.parameters.iter().map(|parameter| parameter.path.clone()).collect()
+    }
+
     /// # Errors
     /// When some parameter's learning rate is negative, infinite or NaN.
     pub(super) fn check_learning_rate(&self, rate: &ModuleLearningRate) -> Result<()> {

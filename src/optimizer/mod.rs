@@ -7,6 +7,7 @@
 mod batch;
 mod checkpoint;
 mod clipped_sum;
+mod select;
 mod step;
 
 pub(crate) use batch::Sampling;
@@ -47,6 +48,10 @@ struct Progress {
     ledger: Ledger,
     step: u64,
     clipping: ClippingState,
+    /// Whether the plan's private selection has been made.
+    selected: bool,
+    /// The paths of what the last step trained.
+    trained: Option<Vec<String>>,
 }
 
 impl<E> DpOptimizer<E> {
@@ -71,7 +76,8 @@ impl<E> DpOptimizer<E> {
         seed: Seed,
     ) -> Self {
         let clipping = plan.clipping().initial_state();
-        let progress = Progress { ledger: Ledger::new(), step: 0, clipping };
+        let ledger = Ledger::new();
+        let progress = Progress { ledger, step: 0, clipping, selected: false, trained: None };
         Self { plan, engine, optimizer: optimizer.into(), seed, progress }
     }
 

@@ -19,7 +19,8 @@ impl<E> DpOptimizer<E> {
     ///
     /// # Errors
     /// When the batch belongs to another step or plan, no steps are left, the engine refuses the model
-    /// or a batch, or per-group clipping does not cover a parameter. Nothing has changed then.
+    /// or a batch, other parameters are trained than before ([`select`](Self::select) announces that), or
+    /// per-group clipping does not cover a parameter. Nothing has changed then.
     pub fn step<M, X, I>(
         &mut self,
         learning_rate: impl Into<ModuleLearningRate>,
@@ -39,6 +40,7 @@ impl<E> DpOptimizer<E> {
         // Per-example gradients, clipped one by one and summed.
         let mut sum = ClippedSum::new(model, self.plan.clipping(), self.progress.clipping)?;
         sum.check_learning_rate(&learning_rate)?;
+        let trained = self.check_trained(sum.paths())?;
         for batch in batches {
             let gradients = self.engine.per_example(model, batch?)?;
             sum.add(gradients)?;
@@ -61,6 +63,7 @@ impl<E> DpOptimizer<E> {
         let mut progress = self.progress.clone();
         progress.ledger.record(self.plan.step_event(), 1)?;
         progress.step += 1;
+        progress.trained = Some(trained);
         if let Some(count_std) = self.plan.count_noise_std() {
             let noise = gaussian(&self.seed, Domain::CountNoise, step, 0, 1, count_std)?;
             let noised = below + f64::from(noise.first().copied().unwrap_or(0.0));

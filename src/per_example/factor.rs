@@ -326,7 +326,13 @@ impl Factored {
             // An operand's stack axes are named by position, so they may only change where that
             // no longer matters: when there is one matrix.
             && self.groups == 1;
-        if !same_matrices {
+        // Reshapes that lead back to the one matrix cancel: an adapter of a convolution's kernel.
+        let back_to_matrix = self.groups == 1
+            && shape == [self.rows, self.cols]
+            && self.layout.iter().all(|layout| matches!(layout, Layout::Reshape(_)));
+        if back_to_matrix {
+            self.layout.clear();
+        } else if !same_matrices {
             self.begin_layout();
             self.layout.push(Layout::Reshape(shape.to_vec()));
         }

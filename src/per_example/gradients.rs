@@ -115,12 +115,11 @@ impl PerExample {
         Ok(GradientSum { sums })
     }
 
-    /// All entries of one parameter's per-example gradients, read to the host.
-    pub(crate) fn flat(&self, id: ParamId) -> Result<Vec<f64>> {
+    /// All entries of one parameter's per-example gradients.
+    pub(crate) fn flat(&self, id: ParamId) -> Result<Tensor<1>> {
         let full = self.find(id)?.materialise(self);
         let count = full.shape().num_elements();
-        let flat = Dispatch::float_reshape(full, Shape::from(vec![count]));
-        read(Tensor::from_dispatch(flat))
+        Ok(Tensor::from_dispatch(Dispatch::float_reshape(full, Shape::from(vec![count]))))
     }
 
     /// Zeros in place of the gradients of the examples where `bad` (`[examples]`) is true.

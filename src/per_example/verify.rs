@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::{Engine, Loop, Traced};
+use super::{Engine, Loop, Traced, read};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 
@@ -34,7 +34,7 @@ where
     let traced = Traced::new(&loss).per_example(model, batch)?;
     let mut agreement = Agreement { worst: 0.0, parameter: String::new() };
     for (id, path) in oracle.parameters() {
-        let (a, b) = (oracle.flat(id)?, traced.flat(id)?);
+        let (a, b) = (read(oracle.flat(id)?)?, read(traced.flat(id)?)?);
         let scale = a.iter().fold(f64::MIN_POSITIVE, |m, x| m.max(x.abs()));
         let difference = a.iter().zip(&b).fold(0.0f64, |m, (x, y)| m.max((x - y).abs()));
         // `max` would let a NaN through as "equal".

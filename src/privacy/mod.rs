@@ -47,7 +47,7 @@ pub use gaussian::GaussianAccountant;
 pub use gdp::ApproximateGdpAccountant;
 pub use ledger::Ledger;
 pub use odometer::RenyiOdometer;
-pub use plan::{PrivacyPlan, PrivacyPlanBuilder, PrivacyStatement};
+pub use plan::{PrivacyPlan, PrivacyPlanBuilder, PrivacyStatement, PrivateSelection};
 pub use pld::PldAccountant;
 pub use rdp::RdpAccountant;
 pub use trade_off::TradeOffCurve;

@@ -1,12 +1,14 @@
 //! The privacy plan: the one value from which sampling, clipping, noise and accounting come.
 
 mod builder;
+mod selection;
 mod statement;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::builder::PrivacyPlanBuilder;
 use self::builder::Stored;
+pub use self::selection::PrivateSelection;
 pub use self::statement::PrivacyStatement;
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
@@ -29,6 +31,7 @@ pub struct PrivacyPlan {
     steps: Steps,
     clipping: Clipping,
     adjacency: Adjacency,
+    selection: Option<PrivateSelection>,
     noise_multiplier: NoiseMultiplier,
     /// What the noise was calibrated for, if it was.
     target: Option<(Epsilon, Delta)>,
@@ -49,9 +52,9 @@ impl PrivacyPlan {
         DpEvent::poisson_sampled_gaussian(self.sampling_rate, self.noise_multiplier)
     }
 
-    /// The whole planned run.
+    /// The whole planned run: the private selection, if there is one, and all steps.
     pub fn event(&self) -> DpEvent {
-        self.step_event().repeated(self.steps.value())
+        run_event(self.selection, self.step_event(), self.steps)
     }
 
     /// q: each record enters each batch independently with this probability.
@@ -82,6 +85,11 @@ impl PrivacyPlan {
     /// The neighbouring relation of the guarantee.
     pub const fn adjacency(&self) -> Adjacency {
         self.adjacency
+    }
+
+    /// The selection of parameters by the private data that the run may start with.
+    pub const fn selection(&self) -> Option<PrivateSelection> {
+        self.selection
     }
 
     /// What the noise was calibrated for; `None` where the noise multiplier was given.
@@ -137,7 +145,8 @@ impl PrivacyPlan {
         self.epsilon_at(self.steps, delta)
     }
 
-    /// ε of the first `steps_done` steps, by the best proven bound.
+    /// ε of the first `steps_done` steps, and of the private selection if the plan has one, by the best
+    /// proven bound.
     ///
     /// This is the price of a run whose length was fixed in advance. If the run was stopped because
     /// of what it showed, report [`epsilon`](Self::epsilon), the price of the planned run.
@@ -148,7 +157,8 @@ impl PrivacyPlan {
     /// ε of the first `steps_done` steps, and the name of the accountant that proves it.
     fn bound_at(&self, steps_done: Steps, delta: Delta) -> (Epsilon, &'static str) {
         let mut accountant = PrivacyAccountant::new(self.adjacency);
-        match accountant.compose(&self.step_event(), steps_done.value()) {
+        let run = run_event(self.selection, self.step_event(), steps_done);
+        match accountant.compose(&run, 1) {
             Ok(()) => accountant.bound(delta),
             Err(_) => (Epsilon::INFINITY, accountant.name()),
         }
@@ -163,6 +173,14 @@ impl PrivacyPlan {
     /// machines and releases that store plans alike. Not a cryptographic hash.
     pub const fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+}
+
+fn run_event(selection: Option<PrivateSelection>, step: DpEvent, steps: Steps) -> DpEvent {
+    let steps = step.repeated(steps.value());
+    match selection {
+        Some(selection) => DpEvent::Composed(vec![selection.event(), steps]),
+        None => steps,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PrivacyPlan;
+use super::selection::PrivateSelection;
+use super::{PrivacyPlan, run_event};
 use crate::error::{Error, Result};
 use crate::privacy::accountant::Accountant;
 use crate::privacy::adjacency::Adjacency;
@@ -26,6 +27,7 @@ pub struct PrivacyPlanBuilder {
     steps: Option<Steps>,
     clipping: Option<Clipping>,
     adjacency: Adjacency,
+    selection: Option<PrivateSelection>,
     noise_multiplier: Option<NoiseMultiplier>,
     target: Option<(Epsilon, Delta)>,
 }
@@ -44,13 +46,13 @@ impl PrivacyPlanBuilder {
             self.expected_batch_size.ok_or_else(|| missing("expected_batch_size"))?;
         let steps = self.steps.ok_or_else(|| missing("steps"))?;
         let clipping = self.clipping.ok_or_else(|| missing("clipping"))?;
-        let adjacency = self.adjacency;
+        let (adjacency, selection) = (self.adjacency, self.selection);
         let noise_multiplier = match (self.noise_multiplier, self.target) {
             (Some(noise_multiplier), None) => noise_multiplier,
             (None, Some((epsilon, delta))) => {
                 let run = |noise_multiplier| {
                     let step = DpEvent::poisson_sampled_gaussian(sampling_rate, noise_multiplier);
-                    Ok(step.repeated(steps.value()))
+                    Ok(run_event(selection, step, steps))
                 };
                 let accountant = || PrivacyAccountant::new(adjacency);
                 let least = calibrate_noise_multiplier(epsilon, delta, accountant, run)?;
@@ -75,6 +77,7 @@ impl PrivacyPlanBuilder {
             steps,
             clipping,
             adjacency,
+            selection,
             noise_multiplier,
             target: self.target,
         }
@@ -108,6 +111,13 @@ impl PrivacyPlanBuilder {
     /// The neighbouring relation of the guarantee; [`Adjacency::AddRemove`] unless set.
     pub fn adjacency(mut self, adjacency: Adjacency) -> Self {
         self.adjacency = adjacency;
+        self
+    }
+
+    /// Lets the run start with a selection of parameters by the private data, and pays for it: a target ε
+    /// covers it and all steps.
+    pub fn selection(mut self, selection: PrivateSelection) -> Self {
+        self.selection = Some(selection);
         self
     }
 
@@ -150,6 +160,7 @@ pub(super) struct Stored {
     steps: Steps,
     clipping: Clipping,
     adjacency: Adjacency,
+    selection: Option<PrivateSelection>,
     noise_multiplier: NoiseMultiplier,
     target: Option<(Epsilon, Delta)>,
 }
@@ -165,6 +176,7 @@ impl Stored {
             steps: self.steps,
             clipping: self.clipping,
             adjacency: self.adjacency,
+            selection: self.selection,
             noise_multiplier: self.noise_multiplier,
             target: self.target,
             gradient_noise_multiplier,
@@ -182,6 +194,7 @@ impl From<PrivacyPlan> for Stored {
             steps: plan.steps,
             clipping: plan.clipping,
             adjacency: plan.adjacency,
+            selection: plan.selection,
             noise_multiplier: plan.noise_multiplier,
             target: plan.target,
         }

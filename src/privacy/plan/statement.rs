@@ -46,6 +46,17 @@ impl fmt::Display for PrivacyStatement {
             writeln!(f, "Guarantee: none (epsilon is infinite).")?;
         }
         writeln!(f, "Neighbouring data sets: {}.", plan.adjacency())?;
+        if let Some(selection) = plan.selection() {
+            writeln!(
+                f,
+                "Released first: which parameters are trained, by the sums of per-record gradient norms, each \
+                 record's clipped to L2 norm {}, with Gaussian noise of multiplier {}, on a Poisson sample \
+                 of rate {}.",
+                selection.clipping_norm.value(),
+                selection.noise_multiplier.value(),
+                selection.sampling_rate.value(),
+            )?;
+        }
         writeln!(
             f,
             "Released: the parameters after each of {} steps. A step sums the per-record gradients, \

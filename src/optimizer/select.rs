@@ -1,0 +1,123 @@
+//! Choosing what a run trains.
+
+use burn::module::Module;
+
+use super::DpOptimizer;
+use super::batch::{LogicalBatch, Sample, Ticket};
+use crate::error::{Error, Result};
+use crate::mechanism::{Domain, PoissonSampler, gaussian};
+use crate::per_example::Engine;
+use crate::privacy::PrivateSelection;
+use crate::selection::{Schedule, Scores, Selection, TopGradientNorm, TopSelection};
+
+/// No step has this number: a sample for the selection is not one for a step.
+const SELECTION: u64 = u64::MAX;
+
+impl<E> DpOptimizer<E> {
+    /// Applies a selection to the model, from the next step on. Before the first step
+    /// [`Selection::apply`] does as well; later the run has to know, because a set of trained parameters
+    /// that changes unannounced is a mistake.
+    ///
+    /// # Errors
+    /// As [`Selection::apply`].
+    pub fn select<M: Module>(&mut self, selection: &Selection, model: M) -> Result<M> {
+        let model = selection.apply(model)?;
+        self.progress.trained = None;
+        Ok(model)
+    }
+
+    /// Applies the phase of `schedule` that the next step belongs to, if the model does not train it
+    /// yet: when a phase begins, and after resuming. Call it before each step. Returns the selection where
+    /// it applied one.
+    ///
+    /// # Errors
+    /// As [`ParamSelector::select`](crate::selection::ParamSelector::select).
+    pub fn follow<M: Module>(
+        &mut self,
+        schedule: &Schedule,
+        model: M,
+    ) -> Result<(M, Option<Selection>)> {
+        let selection = schedule.at(self.steps_taken()).select(&model)?;
+        if selection.was_applied() {
+            return Ok((model, None));
+        }
+        let model = self.select(&selection, model)?;
+        Ok((model, Some(selection)))
+    }
+
+    /// The Poisson sample of the plan's private selection: each of `population` records independently
+    /// with the selection's own rate.
+    ///
+    /// # Errors
+    /// [`Error::SelectionNotPlanned`].
+    pub fn sample_for_selection(&self, population: usize) -> Result<Sample> {
+        let planned = self.planned_selection()?;
+        let sampler = PoissonSampler::new(&self.seed, planned.sampling_rate, population)?;
+        Ok(Sample::new(self.selection_ticket(), sampler.sample(SELECTION)))
+    }
+
+    /// Selects the parameters with the largest gradients on the private data, by the one noised release
+    /// that the plan pays for, and records it. `batch` is what
+    /// [`sample_for_selection`](Self::sample_for_selection) drew.
+    ///
+    /// # Errors
+    /// [`Error::SelectionNotPlanned`] where the plan has no selection, or after the first step or another
+    /// selection; what the engine reports; and as `sample_for_selection`. Nothing has changed then.
+    pub fn select_top<M, X, I>(
+        &mut self,
+        rule: &TopGradientNorm,
+        model: &M,
+        batch: LogicalBatch<I>,
+    ) -> Result<TopSelection>
+    where
+        M: Module,
+        E: Engine<M, X>,
+        I: Iterator<Item = Result<X>>,
+    {
+        let planned = self.planned_selection()?;
+        let batches = batch.redeem(self.selection_ticket())?;
+
+        // A vector of norms for every record, clipped and summed.
+        let mut scores = Scores::new(rule, model, planned.clipping_norm.value())?;
+        for batch in batches {
+            scores.add(&self.engine.per_example(model, batch?)?)?;
+        }
+
+        // Noise, once, on the sum.
+        let std = planned.noise_std();
+        let noise = gaussian(&self.seed, Domain::SelectionNoise, 0, 0, scores.len(), std)?;
+        scores.add_noise(&noise);
+
+        // Account, before anything is released.
+        let mut progress = self.progress.clone();
+        progress.ledger.record(planned.event(), 1)?;
+        progress.selected = true;
+        self.progress = progress;
+        Ok(scores.into_selection())
+    }
+
+    fn planned_selection(&self) -> Result<PrivateSelection> {
+        let not = |reason| Error::SelectionNotPlanned { reason };
+        if self.progress.selected {
+            return Err(not(" any more: it has been made"));
+        }
+        if self.progress.step > 0 {
+            return Err(not(" any more: it comes before the first step"));
+        }
+        self.plan.selection().ok_or_else(|| not(""))
+    }
+
+    fn selection_ticket(&self) -> Ticket {
+        Ticket { plan: self.plan.fingerprint(), step: SELECTION }
+    }
+
+    /// What the step is about to train, if that is what the last one trained.
+    pub(super) fn check_trained(&self, now: Vec<String>) -> Result<Vec<String>> {
+        match &self.progress.trained {
+            Some(before) if *before != now => {
+                Err(Error::SelectionChanged { before: before.len(), now: now.len() })
+            }
+            _ => Ok(now),
+        }
+    }
+}

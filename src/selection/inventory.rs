@@ -1,0 +1,141 @@
+//! The parameters of a model that can be trained, with what rules need to know about each.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Shape, Tensor};
+
+use crate::error::{Error, Result};
+
+/// One parameter; a parameter that stands in two fields is listed once, with both paths.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: ParamId,
+    /// Dotted paths of field names.
+    pub(crate) paths: Vec<String>,
+    pub(crate) shape: Shape,
+    /// Whether it is trained now.
+    pub(crate) trained: bool,
+    /// The path of the module that owns it, and that module's type.
+    pub(crate) layer: String,
+    pub(crate) layer_type: String,
+    /// The name of the reparameterization it belongs to.
+    pub(crate) attached: Option<String>,
+}
+
+/// All of them, in the model's order.
+#[derive(Clone, Debug)]
+pub(crate) struct Inventory {
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Entry {
+    pub(crate) fn path(&self) -> &str {
+        self.paths.first().map_or("", String::as_str)
+    }
+
+    /// The last part of the path: the field's name.
+    pub(crate) fn name(&self) -> &str {
+        self.path().rsplit('.').next().unwrap_or("")
+    }
+
+    pub(crate) fn scalars(&self) -> usize {
+        self.shape.num_elements()
+    }
+}
+
+impl Inventory {
+    /// # Errors
+    /// When no parameter can be trained: the model has none, or is on a device without autodiff.
+    pub(crate) fn of<M: Module>(model: &M) -> Result<Self> {
+        let mut lister = Lister::default();
+        model.visit(&mut lister);
+        // Running statistics are visited like parameters, but cannot be made to require gradients.
+        let mut trainable = Trainable::default();
+        model.clone().map(&mut RequireAll).visit(&mut trainable);
+        let mut entries = lister.entries;
+        entries.retain(|entry| trainable.ids.contains(&entry.id));
+        if entries.is_empty() {
+            return Err(Error::NothingToSelect);
+        }
+        Ok(Self { entries })
+    }
+
+    pub(crate) fn scalars(&self) -> usize {
+        self.entries.iter().map(Entry::scalars).sum()
+    }
+}
+
+#[derive(Default)]
+struct Lister {
+    path: Vec<String>,
+    containers: Vec<String>,
+    entries: Vec<Entry>,
+}
+
+impl Lister {
+    /// Where the innermost struct that is no reparameterization ends in the path, its type, and the name
+    /// of the reparameterization inside it.
+    fn owner(&self) -> (usize, String, Option<String>) {
+        let attached = self.containers.iter().position(|kind| kind == "Reparameterization");
+        let inside = attached.unwrap_or(self.containers.len());
+        let owner = self.containers[..inside].iter().rposition(|kind| kind.starts_with("Struct:"));
+        let name = attached.and_then(|index| self.path.get(index).cloned());
+        match owner {
+            Some(index) => {
+                let kind = self.containers[index].trim_start_matches("Struct:").to_owned();
+                (index, kind, name)
+            }
+            None => (inside.saturating_sub(1), String::new(), name),
+        }
+    }
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push(name.to_owned());
+        self.containers.push(container_type.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+        self.containers.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == param.id) {
+            entry.paths.push(path);
+            return;
+        }
+        let (depth, layer_type, attached) = self.owner();
+        self.entries.push(Entry {
+            id: param.id,
+            paths: vec![path],
+            shape: param.base().shape(),
+            trained: param.is_require_grad(),
+            layer: self.path[..depth].join("."),
+            layer_type,
+            attached,
+        });
+    }
+}
+
+struct RequireAll;
+
+impl ModuleMapper for RequireAll {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.set_require_grad(true)
+    }
+}
+
+#[derive(Default)]
+struct Trainable {
+    ids: std::collections::HashSet<ParamId>,
+}
+
+impl ModuleVisitor for Trainable {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_require_grad() {
+            self.ids.insert(param.id);
+        }
+    }
+}

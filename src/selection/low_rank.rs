@@ -1,0 +1,103 @@
+//! Low-rank adapters for weights of any rank.
+
+use burn::module::{Module, Param, ParamGroup, Reparameterization, Reparameterizer};
+use burn::tensor::{Distribution, Tensor};
+
+use super::selected::Selection;
+use crate::error::{Error, Result};
+
+/// Attaches low-rank adapters to weights: LoRA (Hu et al. 2021, arXiv 2106.09685) for matrices, as burn's
+/// own `Lora`, and for convolutions as well, whose kernels `[out, in, h, w]` are matrices of `out` rows.
+///
+/// ```
+/// use burn::module::Module;
+/// use burn::nn::conv::{Conv2d, Conv2dConfig};
+/// use burn::tensor::Device;
+/// use burn_dp::selection::{LowRank, ParamSelector};
+///
+/// # fn main() -> burn_dp::Result<()> {
+/// let device = Device::default().autodiff();
+/// let model: Conv2d = Conv2dConfig::new([64, 64], [3, 3]).init(&device);
+/// let model = model.apply_reparameterization(LowRank::new(4, 8.0)?);
+/// assert_eq!(ParamSelector::lora().select(&model)?.trained(), 4 * (64 + 64 * 9));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Everything is frozen but the adapters; to train a new head as well, leave it out with
+/// [`on`](Self::on) and select `ParamSelector::lora().union(ParamSelector::head())`.
+#[derive(Clone, Debug)]
+pub struct LowRank {
+    rank: usize,
+    alpha: f64,
+    group: ParamGroup,
+}
+
+impl LowRank {
+    /// Adapters of rank `rank`, whose product is scaled by `alpha / rank`, for every weight of two or more
+    /// axes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for a rank of 0, or an alpha that is not positive and finite.
+    pub fn new(rank: usize, alpha: f64) -> Result<Self> {
+        if rank == 0 {
+            return Err(Error::setting("rank", rank, "at least 1"));
+        }
+        if !(alpha > 0.0 && alpha.is_finite()) {
+            return Err(Error::setting("alpha", alpha, "positive and finite"));
+        }
+        Ok(Self { rank, alpha, group: ParamGroup::all() })
+    }
+
+    /// Only for the weights in `selection`.
+    #[must_use]
+    pub fn on(mut self, selection: &Selection) -> Self {
+        self.group = selection.group();
+        self
+    }
+}
+
+/// The factors of a low-rank change of a frozen weight; made by [`LowRank`].
+#[derive(Module, Debug)]
+pub struct LowRankAdapter {
+    /// `[first axis, rank]`, at first normal of standard deviation 1 / rank.
+    a: Param<Tensor<2>>,
+    /// `[rank, all other axes]`, at first zero.
+    b: Param<Tensor<2>>,
+    scale: f64,
+}
+
+impl Reparameterization for LowRankAdapter {
+    const NAME: &'static str = "lora";
+
+    fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
+        let change = self.a.val().matmul(self.b.val().mul_scalar(self.scale));
+        let shape = base.shape();
+        base + change.reshape(shape)
+    }
+}
+
+impl Reparameterizer for LowRank {
+    type Reparam = LowRankAdapter;
+
+    fn reparameterize<const D: usize>(
+        &mut self,
+        path: &str,
+        param: Param<Tensor<D>>,
+    ) -> (Param<Tensor<D>>, Option<LowRankAdapter>) {
+        let adapted = D >= 2 && self.group.matches(&param.id, Some(path));
+        let base = param.set_require_grad(false);
+        if !adapted {
+            return (base, None);
+        }
+        let tensor = base.base();
+        let (device, dtype, shape) = (tensor.device(), tensor.dtype(), tensor.shape());
+        let rows = shape.as_slice().first().copied().unwrap_or(1).max(1);
+        let columns = shape.num_elements() / rows;
+        let spread = Distribution::Normal(0.0, 1.0 / self.rank as f64);
+        let a = Tensor::<2>::random([rows, self.rank], spread, (&device, dtype));
+        let b = Tensor::<2>::zeros([self.rank, columns], (&device, dtype));
+        let (a, b) = (Param::from_tensor(a), Param::from_tensor(b));
+        (base, Some(LowRankAdapter { a, b, scale: self.alpha / self.rank as f64 }))
+    }
+}

@@ -1,0 +1,44 @@
+//! One selection after another.
+
+use super::selector::ParamSelector;
+use crate::privacy::Steps;
+
+/// Which rule holds from which step on: "the head for 100 steps, then everything".
+///
+/// All phases are one run under one plan and in one ledger: [`DpOptimizer::follow`] changes phases.
+///
+/// [`DpOptimizer::follow`]: crate::DpOptimizer::follow
+///
+/// ```
+/// use burn_dp::selection::{ParamSelector, Schedule};
+/// let schedule = Schedule::new(ParamSelector::head()).then(100.into(), ParamSelector::all());
+/// assert_eq!(schedule.at(99.into()).to_string(), "head");
+/// assert_eq!(schedule.at(100.into()).to_string(), "all");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    first: ParamSelector,
+    /// Ascending by step.
+    later: Vec<(Steps, ParamSelector)>,
+}
+
+impl Schedule {
+    /// Starts with `first`.
+    pub const fn new(first: ParamSelector) -> Self {
+        Self { first, later: Vec::new() }
+    }
+
+    /// From when `after` steps have been taken, `selector`.
+    #[must_use]
+    pub fn then(mut self, after: Steps, selector: ParamSelector) -> Self {
+        let place = self.later.partition_point(|(start, _)| start.value() <= after.value());
+        self.later.insert(place, (after, selector));
+        self
+    }
+
+    /// The rule for the step that is due when `taken` steps have been taken.
+    pub fn at(&self, taken: Steps) -> &ParamSelector {
+        let begun = |(start, _): &&(Steps, ParamSelector)| start.value() <= taken.value();
+        self.later.iter().take_while(begun).last().map_or(&self.first, |(_, selector)| selector)
+    }
+}

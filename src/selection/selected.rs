@@ -1,0 +1,175 @@
+//! A rule's result on one model.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use burn::module::{Module, ModuleMapper, Param, ParamGroup, ParamId};
+use burn::tensor::Tensor;
+
+use super::inventory::{Entry, Inventory};
+use crate::error::{Error, Result};
+
+/// The parameters of one model that a rule selected, and how the model was before.
+///
+/// `Display` prints a table of what is trained; layers that differ only in their number share a line.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    rule: String,
+    inventory: Inventory,
+    /// For each parameter.
+    selected: Vec<bool>,
+}
+
+impl Selection {
+    pub(super) fn new(rule: String, inventory: Inventory, selected: Vec<bool>) -> Result<Self> {
+        let this = Self::unshared(rule, inventory, selected);
+        for entry in this.entries() {
+            if let [first, second, ..] = &entry.paths[..] {
+                return Err(Error::SharedParameter {
+                    first: first.clone(),
+                    second: second.clone(),
+                });
+            }
+        }
+        Ok(this)
+    }
+
+    /// Of parameters that are known to stand in one field each.
+    pub(super) const fn unshared(rule: String, inventory: Inventory, selected: Vec<bool>) -> Self {
+        Self { rule, inventory, selected }
+    }
+
+    /// Freezes what is not selected and trains what is. Training flags (dropout, batch normalisation)
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::SelectionOfAnotherModel`] where a selected parameter is not in `model`.
+    pub fn apply<M: Module>(&self, model: M) -> Result<M> {
+        self.set(model, |index| self.selected[index])
+    }
+
+    /// Trains again what was trained when the selection was made.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn undo<M: Module>(&self, model: M) -> Result<M> {
+        self.set(model, |index| self.inventory.entries[index].trained)
+    }
+
+    /// Whether the model trained just this when the selection was made.
+    pub(crate) fn was_applied(&self) -> bool {
+        self.inventory.entries.iter().map(|entry| entry.trained).eq(self.selected.iter().copied())
+    }
+
+    /// The selected parameters as burn knows groups: for an optimizer's or a scheduler's groups.
+    pub fn group(&self) -> ParamGroup {
+        ParamGroup::from_ids(self.entries().map(|entry| entry.id).collect())
+    }
+
+    /// The paths of the selected parameters, in the model's order.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.entries().map(Entry::path)
+    }
+
+    /// Number of selected scalars.
+    pub fn trained(&self) -> usize {
+        self.entries().map(Entry::scalars).sum()
+    }
+
+    /// Number of scalars of the model's parameters.
+    pub fn total(&self) -> usize {
+        self.inventory.scalars()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let selected = self.inventory.entries.iter().zip(&self.selected);
+        selected.filter(|(_, selected)| **selected).map(|(entry, _)| entry)
+    }
+
+    fn set<M: Module>(&self, model: M, trained: impl Fn(usize) -> bool) -> Result<M> {
+        let entries = self.inventory.entries.iter().enumerate();
+        let wanted = entries.filter(|(index, _)| trained(*index)).map(|(_, entry)| entry.id);
+        let mut setter = SetTrained { wanted: wanted.collect(), found: HashSet::new() };
+        let model = model.map(&mut setter);
+        match setter.found.len() == setter.wanted.len() {
+            true => Ok(model),
+            false => Err(Error::SelectionOfAnotherModel),
+        }
+    }
+}
+
+struct SetTrained {
+    wanted: HashSet<ParamId>,
+    found: HashSet<ParamId>,
+}
+
+impl ModuleMapper for SetTrained {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let trained = self.wanted.contains(&param.id);
+        if trained {
+            self.found.insert(param.id);
+        }
+        param.set_require_grad(trained)
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = lines(self.entries());
+        let width = lines.iter().map(|line| line.path.len()).max().unwrap_or(0);
+        for Line { path, shape, count, scalars } in &lines {
+            let shape = match count {
+                1 => format!("{shape:?}"),
+                _ => format!("{count} x {shape:?}"),
+            };
+            writeln!(f, "{path:width$}  {shape:>20}  {:>12}", grouped(*scalars))?;
+        }
+        let (trained, total) = (self.trained(), self.total());
+        let percent = 100.0 * trained as f64 / total as f64;
+        write!(
+            f,
+            "{}: {} of {} parameters are trained ({percent:.3} %)",
+            self.rule,
+            grouped(trained),
+            grouped(total)
+        )
+    }
+}
+
+/// Parameters of one shape whose paths differ in numbers only.
+struct Line {
+    path: String,
+    shape: Vec<usize>,
+    count: usize,
+    scalars: usize,
+}
+
+fn lines<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for entry in entries {
+        let star = |part| if str::parse::<usize>(part).is_ok() { "*" } else { part };
+        let path = entry.path().split('.').map(star).collect::<Vec<_>>().join(".");
+        let shape = entry.shape.as_slice().to_vec();
+        match lines.iter_mut().find(|line| line.path == path && line.shape == shape) {
+            Some(line) => {
+                line.count += 1;
+                line.scalars += entry.scalars();
+            }
+            None => lines.push(Line { path, shape, count: 1, scalars: entry.scalars() }),
+        }
+    }
+    lines
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,10 @@
+//! What a run trains: rules on differently built models, their algebra, and what they save and cost.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod algebra;
+mod models;
+mod on_models;
+mod runs;
+mod top;

@@ -1,9 +1,7 @@
 //! The sum of clipped per-example gradients of one logical step.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{Module, ParamId};
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use burn_backend::Shape;
@@ -55,20 +53,6 @@ impl<'p> ClippedSum<'p> {
     /// The paths of what is trained, in the model's order.
     pub(super) fn paths(&self) -> Vec<String> {
         self.parameters.iter().map(|parameter| parameter.path.clone()).collect()
-    }
-
-    /// # Errors
-    /// When some parameter's learning rate is negative, infinite or NaN.
-    pub(super) fn check_learning_rate(&self, rate: &ModuleLearningRate) -> Result<()> {
-        for parameter in &self.parameters {
-            // burn panics on `ModuleLearningRate::default()`, which has a rate for no parameter.
-            let rate = || rate.lr_from_param(parameter.id, Some(&parameter.path));
-            let rate = catch_unwind(AssertUnwindSafe(rate)).unwrap_or(f64::NAN);
-            if !(rate.is_finite() && rate >= 0.0) {
-                return Err(Error::setting("learning rate", rate, "finite and at least 0"));
-            }
-        }
-        Ok(())
     }
 
     /// Clips every example's gradient and adds it.

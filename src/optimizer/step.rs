@@ -1,15 +1,18 @@
 //! DP-SGD, the whole story.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor, TensorData};
 
 use super::DpOptimizer;
 use super::batch::LogicalBatch;
 use super::clipped_sum::ClippedSum;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mechanism::{Domain, gaussian};
-use crate::per_example::Engine;
+use crate::per_example::{Engine, ModuleTensors};
 
 impl<E> DpOptimizer<E> {
     /// Takes one logical step: `model` becomes the updated model.
@@ -32,14 +35,36 @@ impl<E> DpOptimizer<E> {
         E: Engine<M, X>,
         I: Iterator<Item = Result<X>>,
     {
+        let learning_rate = learning_rate.into();
+        check_learning_rate(model, &learning_rate)?;
+        let gradient = self.private_gradient(model, batch)?;
+        // The optimizer sees the noised gradient only.
+        *model = self.optimizer.step(learning_rate, model.clone(), gradient);
+        Ok(())
+    }
+
+    /// Takes one logical step up to the optimizer: the noised gradient, accounted for, for an optimizer
+    /// of your own. Whatever is done with it costs no further privacy. This is what
+    /// [`step`](Self::step) gives to the optimizer that the run was made with.
+    ///
+    /// # Errors
+    /// As `step`, of which this is all but the learning rate. Nothing has changed then.
+    pub fn private_gradient<M, X, I>(
+        &mut self,
+        model: &M,
+        batch: LogicalBatch<I>,
+    ) -> Result<GradientsParams>
+    where
+        M: Module,
+        E: Engine<M, X>,
+        I: Iterator<Item = Result<X>>,
+    {
         // Sample: the batch must be the one that was drawn for this step.
         self.check_steps_left()?;
         let batches = batch.redeem(self.ticket())?;
-        let learning_rate = learning_rate.into();
 
         // Per-example gradients, clipped one by one and summed.
         let mut sum = ClippedSum::new(model, self.plan.clipping(), self.progress.clipping)?;
-        sum.check_learning_rate(&learning_rate)?;
         let trained = self.check_trained(sum.paths())?;
         for batch in batches {
             let gradients = self.engine.per_example(model, batch?)?;
@@ -72,9 +97,20 @@ impl<E> DpOptimizer<E> {
         }
         self.progress = progress;
 
-        // The optimizer sees the noised gradient only.
-        let gradients = release.into_gradients(model);
-        *model = self.optimizer.step(learning_rate, model.clone(), gradients);
-        Ok(())
+        Ok(release.into_gradients(model))
     }
+}
+
+/// # Errors
+/// When some trained parameter's learning rate is negative, infinite or NaN.
+fn check_learning_rate<M: Module>(model: &M, rate: &ModuleLearningRate) -> Result<()> {
+    for parameter in ModuleTensors::of(model)?.trainable() {
+        // burn panics on `ModuleLearningRate::default()`, which has a rate for no parameter.
+        let rate = || rate.lr_from_param(parameter.id, Some(&parameter.path));
+        let rate = catch_unwind(AssertUnwindSafe(rate)).unwrap_or(f64::NAN);
+        if !(rate.is_finite() && rate >= 0.0) {
+            return Err(Error::setting("learning rate", rate, "finite and at least 0"));
+        }
+    }
+    Ok(())
 }

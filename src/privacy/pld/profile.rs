@@ -178,6 +178,12 @@ impl Profile {
         if delta < 1.0 { delta.max(0.0) } else { 1.0 }
     }
 
+    /// Whether the allowance for rounding is more than a thousandth of δ, or nothing is known.
+    pub(super) fn is_rough(&self, epsilon: f64) -> bool {
+        let rounding = self.rounding * (self.log_scale - self.tilt * epsilon).exp();
+        self.misses(epsilon) || !(rounding <= 1e-3 * self.delta(epsilon))
+    }
+
     /// How fast log δ falls with ε, by the difference over one step.
     pub(super) fn slope(&self, epsilon: f64) -> f64 {
         let ratio = self.delta(epsilon) / self.delta(epsilon + self.step);

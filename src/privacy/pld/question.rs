@@ -173,10 +173,13 @@ impl<'a> Question<'a> {
         epsilon
     }
 
-    /// The smaller of two bounds on one direction's δ: the profile's, and Chernoff's, which is looser but
-    /// knows no rounding of a transform.
+    /// A bound on one direction's δ: the profile's, or Chernoff's where that is smaller. Chernoff's is looser
+    /// but knows no rounding of a transform, so it is only asked where rounding shows.
     fn delta_by(&self, answer: &Answer, epsilon: f64) -> f64 {
         let profile = answer.profile.delta(epsilon);
+        if !answer.profile.is_rough(epsilon) {
+            return profile;
+        }
         let direction = answer.settings.direction;
         let tilt = self.estimate(direction).at_epsilon(epsilon).tilt;
         profile.min(self.chernoff(&answer.grids, direction, tilt).delta(epsilon))

@@ -27,6 +27,13 @@ pub(super) struct Saddle {
     pub(super) deviation: f64,
 }
 
+impl Saddle {
+    /// About how fast log δ falls with ε, but for rare large losses.
+    pub(super) fn slope(&self) -> f64 {
+        self.tilt + 1.0 / self.deviation.max(1e-12)
+    }
+}
+
 /// Forward and backward atoms of a pair.
 pub(super) fn atoms(pair: &dyn LossPair) -> (Atoms, Atoms) {
     let probes: Vec<_> = pair.probes().into_iter().map(|loss| (loss, pair.split(loss))).collect();

@@ -193,7 +193,7 @@ impl<'a> Question<'a> {
     /// The profile with the settings that belong to an ε, and depend on nothing else.
     fn answer(&mut self, direction: Direction, epsilon: f64) -> Answer {
         let mut saddle = self.estimate(direction).at_epsilon(epsilon);
-        let (mut slope, mut leniency) = (0.0, LENIENCY.into_iter());
+        let (mut slope, mut leniency) = (saddle.slope(), LENIENCY.into_iter());
         let mut lenient = leniency.next().unwrap_or(0.0);
         let mut answer = self.computed(self.settings(direction, &saddle, slope, lenient));
         for _ in 0..ATTEMPTS {
@@ -276,7 +276,7 @@ impl<'a> Question<'a> {
 
         // Connecting the dots adds about step²/12 to the mean of each loss and step²/6 to its variance,
         // hence λ(λ+1)·step²/12 to log δ.
-        let slope = slope.max(saddle.tilt + 1.0 / deviation);
+        let slope = slope.max(saddle.slope());
         let allowed = ACCURACY.max(RELATIVE_ACCURACY * saddle.epsilon * slope);
         let finest = (12.0 * allowed / self.count / slope / (slope + 1.0)).sqrt();
         let mut step = ((2.0 * finest.log2()).floor() / 2.0).exp2();

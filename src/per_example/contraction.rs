@@ -9,6 +9,7 @@ use burn_backend::{Backend, Scalar, Shape, TensorMetadata};
 
 use super::factor::{Conv, Factored, Layout, Operand, Side, Source, Use};
 use super::replay::Replay;
+use super::sums::per_example_sum;
 use super::value::Value;
 use crate::error::Result;
 
@@ -46,9 +47,8 @@ pub(crate) struct SquaredNorms<B: Backend> {
 }
 
 impl<B: Backend> SquaredNorms<B> {
-    /// Norms that are sums of squares: nothing cancels, so the allowance is relative to the norm.
-    /// Rounding errors of `terms` additions grow as the root of their number (Higham 2002, section
-    /// 4.2).
+    /// Norms that are sums of squares: nothing cancels, so the allowance is relative to the norm, and a
+    /// bound for [`per_example_sum`].
     pub(crate) fn of_squares(value: FloatTensor<B>, terms: usize) -> Self {
         let relative = f64::from(f32::EPSILON) * (terms as f64).sqrt();
         Self { slack: B::float_mul_scalar(value.clone(), Scalar::Float(relative)), value }
@@ -476,15 +476,6 @@ fn scatter_rows_each<B: Backend>(
 
 fn join<B: Backend>(mut parts: Vec<FloatTensor<B>>) -> FloatTensor<B> {
     if parts.len() == 1 { parts.remove(0) } else { B::float_cat(parts, 2) }
-}
-
-/// The sum over everything but the example, `[b]`.
-fn per_example_sum<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    let shape = x.shape();
-    let batch = shape[0];
-    let rest = shape.num_elements().checked_div(batch).unwrap_or(0);
-    let x = B::float_reshape(x, Shape::from(vec![batch, rest]));
-    B::float_reshape(B::float_sum_dim(x, 1), Shape::from(vec![batch]))
 }
 
 fn double<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {

@@ -11,6 +11,7 @@ use burn_backend::{Scalar, TensorMetadata};
 use burn_dispatch::{Dispatch, DispatchTensor};
 
 use super::contraction::{Contraction, SquaredNorms};
+use super::sums::per_example_sum;
 use crate::error::{Error, Result};
 
 /// Losses and gradients of every example of a batch.
@@ -157,11 +158,9 @@ impl ParameterGradient {
             Form::Zero => SquaredNorms::of_squares(zeros(&[of.examples], of), 0),
             Form::Factored(contraction) => contraction.squared_norms(),
             Form::Materialised(x) => {
-                let x = rows(x.clone(), of.examples);
-                let terms = self.shape.num_elements();
-                let squares = Dispatch::float_sum_dim(Dispatch::float_mul(x.clone(), x), 1);
-                let value = Dispatch::float_reshape(squares, Shape::from(vec![of.examples]));
-                SquaredNorms::of_squares(value, terms)
+                let squares = Dispatch::float_mul(x.clone(), x.clone());
+                let value = per_example_sum::<Dispatch>(squares);
+                SquaredNorms::of_squares(value, self.shape.num_elements())
             }
         }
     }

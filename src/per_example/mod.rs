@@ -34,6 +34,7 @@ mod looped;
 mod plan;
 mod replay;
 mod rules;
+mod sums;
 mod tensors;
 mod trace;
 mod traced;

@@ -73,6 +73,38 @@ fn a_gradient_a_million_times_larger_still_has_norm_at_most_c_on_every_path() {
     }
 }
 
+/// The gradient of a record is a million numbers of very different sizes, the largest first: a backend that
+/// adds their squares one by one loses the small ones.
+#[test]
+fn a_norm_of_a_million_entries_is_not_too_low_on_any_path() {
+    #[derive(Module, Debug)]
+    struct Long {
+        weights: Param<Tensor<1>>,
+    }
+    impl Long {
+        fn loss(&self, x: Tensor<2>) -> Tensor<1> {
+            (x * self.weights.val().unsqueeze()).sum()
+        }
+    }
+    const LENGTH: usize = 1_000_003;
+    let device = device();
+    let record: Vec<f32> = (0..LENGTH).map(|i| 10.0 / (1.0 + i as f32).powf(0.45)).collect();
+    let x = Tensor::<1>::from_data(record.as_slice(), &device).unsqueeze::<2>();
+    for path in PATHS {
+        let weights = Tensor::zeros([LENGTH], &device).require_grad();
+        let mut model = Long { weights: Param::initialized(0.into(), weights) };
+        let plan = plan(flat(1.0), 0.0);
+        let engine = path.engine(Long::loss);
+        let mut optimizer =
+            DpOptimizer::with_seed(plan.clone(), Reveal, engine, Seed::reproducible(1));
+        let logical = optimizer.vouch_for_poisson([x.clone()]);
+        optimizer.step(1.0, &mut model, logical).expect("a step");
+        let norm = norm(&trainable(&model)) * plan.divisor();
+        assert!(norm <= 1.0 + 1e-6, "{path:?}: {norm}");
+        assert!(norm >= 0.999, "{path:?}: {norm}");
+    }
+}
+
 #[test]
 fn a_gradient_below_the_clipping_norm_is_not_changed() {
     let device = device();

@@ -181,7 +181,7 @@ impl Profile {
     /// Whether the allowance for rounding is more than a thousandth of δ, or nothing is known.
     pub(super) fn is_rough(&self, epsilon: f64) -> bool {
         let rounding = self.rounding * (self.log_scale - self.tilt * epsilon).exp();
-        self.misses(epsilon) || !(rounding <= 1e-3 * self.delta(epsilon))
+        self.misses(epsilon) || rounding > 1e-3 * self.delta(epsilon)
     }
 
     /// How fast log δ falls with ε, by the difference over one step.

@@ -1,1 +1,4 @@
 //! Pretrained models as ordinary burn modules.
+
+pub mod text;
+pub mod vision;

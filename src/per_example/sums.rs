@@ -51,9 +51,11 @@ mod tests {
 
     use super::*;
 
-    /// Squares of very different sizes, large ones first: what sequential addition does worst.
+    /// One large square, against which each of the rest is rounded away.
     fn squares(count: usize) -> Vec<f32> {
-        (0..count).map(|i| (1.0 / (1.0 + i as f32)) + 1e-7 * ((i * 7919 % 101) as f32)).collect()
+        (0..count)
+            .map(|i| if i == 0 { 16.8e6 } else { 0.5 + (i * 7919 % 101) as f32 / 101.0 })
+            .collect()
     }
 
     #[test]

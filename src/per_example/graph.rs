@@ -82,7 +82,7 @@ pub(crate) fn producers(operations: &[OperationIr]) -> HashMap<TensorId, usize> 
     producers
 }
 
-fn is_random(op: &OperationIr) -> bool {
+pub(super) fn is_random(op: &OperationIr) -> bool {
     matches!(
         op,
         OperationIr::Float(_, FloatOperationIr::Random(_))

@@ -34,6 +34,7 @@ mod looped;
 mod plan;
 mod replay;
 mod rules;
+mod simplify;
 mod sums;
 mod tensors;
 mod trace;

@@ -14,6 +14,7 @@ use super::factor::{Factored, Factorizer};
 use super::gradients::Form;
 use super::graph::{Graph, depends_on_example, producers};
 use super::replay::Replay;
+use super::simplify::simplify;
 use super::tensors::ModuleTensors;
 use super::trace::Trace;
 use super::value::Value;
@@ -41,7 +42,7 @@ pub(crate) enum Planned {
 
 impl Plan {
     /// A plan for `trace`, whose replays run on `device`.
-    pub(crate) fn new(trace: Trace, method: NormMethod, device: &Device) -> Self {
+    pub(crate) fn new(mut trace: Trace, method: NormMethod, device: &Device) -> Self {
         let inputs: HashSet<TensorId> = trace
             .module
             .iter()
@@ -49,6 +50,7 @@ impl Plan {
             .chain(trace.constants.keys())
             .copied()
             .collect();
+        simplify(&mut trace, &inputs);
         let examples: HashSet<TensorId> = trace.batch.iter().copied().collect();
         let batched = depends_on_example(&trace.operations, &examples);
         let producers = producers(&trace.operations);

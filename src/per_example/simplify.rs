@@ -1,0 +1,166 @@
+//! Less work for the same answer: what a trace computes twice, and backward passes in their short forms.
+//!
+//! burn differentiates operation by operation, so a backward pass recomputes what the forward pass had,
+//! and keeps more of it than a formula for the whole would. The trace shows the whole.
+
+mod softmax;
+
+use std::collections::{HashMap, HashSet};
+
+use burn_ir::{IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
+
+use super::graph::is_random;
+use super::trace::Trace;
+
+/// Simplifies a trace; `inputs` are values given from outside, whose producers are stand-ins.
+pub(super) fn simplify(trace: &mut Trace, inputs: &HashSet<TensorId>) {
+    let same = share(&mut trace.operations, inputs);
+    let results = trace.gradients.iter_mut().flatten().chain([&mut trace.loss]);
+    for id in results {
+        *id = same.get(id).copied().unwrap_or(*id);
+    }
+    softmax::shorten(&mut trace.operations);
+}
+
+/// Common subexpression elimination: drops every operation that repeats an earlier one, and returns what
+/// replaces its results. Random draws are never the same.
+fn share(
+    operations: &mut Vec<OperationIr>,
+    inputs: &HashSet<TensorId>,
+) -> HashMap<TensorId, TensorId> {
+    let mut replaced = Replaced::default();
+    let mut known: HashMap<String, Vec<TensorId>> = HashMap::new();
+    operations.retain_mut(|op| {
+        op.visit_mut(&mut replaced);
+        let outputs: Vec<TensorId> = op.outputs().map(|out| out.id).collect();
+        let opaque = outputs.is_empty()
+            || is_random(op)
+            || matches!(op, OperationIr::Init(_) | OperationIr::Custom(_))
+            || outputs.iter().any(|id| inputs.contains(id));
+        if opaque {
+            return true;
+        }
+        match known.get(&expression(op, &outputs)) {
+            Some(same) => {
+                replaced.by.extend(outputs.into_iter().zip(same.iter().copied()));
+                false
+            }
+            None => {
+                known.insert(expression(op, &outputs), outputs);
+                true
+            }
+        }
+    });
+    replaced.by
+}
+
+/// The operation in words, without the names of its results.
+fn expression(op: &OperationIr, outputs: &[TensorId]) -> String {
+    let mut anonymous = op.clone();
+    anonymous.visit_mut(&mut Anonymous { outputs });
+    format!("{anonymous:?}")
+}
+
+/// Renames values.
+#[derive(Default)]
+struct Replaced {
+    by: HashMap<TensorId, TensorId>,
+}
+
+impl IrVisitorMut for Replaced {
+    fn visit_tensor_mut(&mut self, tensor: &mut TensorIr) {
+        if let Some(id) = self.by.get(&tensor.id) {
+            tensor.id = *id;
+        }
+    }
+}
+
+/// Takes the names of results away, and how burn's own runtime may use buffers.
+struct Anonymous<'o> {
+    outputs: &'o [TensorId],
+}
+
+impl IrVisitorMut for Anonymous<'_> {
+    fn visit_tensor_mut(&mut self, tensor: &mut TensorIr) {
+        tensor.status = TensorStatus::ReadOnly;
+        if let Some(place) = self.outputs.iter().position(|id| *id == tensor.id) {
+            tensor.id = TensorId::new(u64::MAX - place as u64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::{Module, Param};
+    use burn::tensor::activation::softmax;
+    use burn::tensor::{Device, Distribution, Tensor};
+
+    use crate::per_example::{Traced, verify};
+
+    #[derive(Module, Debug)]
+    struct Model {
+        scale: Param<Tensor<2>>,
+        shift: Param<Tensor<2>>,
+    }
+
+    fn model() -> Model {
+        let device = Device::default().autodiff();
+        // The same shape and, while tracing, the same stand-in: never the same value.
+        let random = || Tensor::random([1, 5], Distribution::Default, &device);
+        Model { scale: Param::from_tensor(random()), shift: Param::from_tensor(random()) }
+    }
+
+    fn loss(model: &Model, x: Tensor<2>, axis: usize) -> Tensor<1> {
+        let y = x.clone() * model.scale.val() + model.shift.val();
+        (softmax(y, axis) * x).powi_scalar(2).sum()
+    }
+
+    fn batch() -> Tensor<2> {
+        Tensor::random([4, 5], Distribution::Default, &Device::default().autodiff())
+    }
+
+    #[test]
+    fn softmax_in_short_form_is_exact_and_shorter() {
+        verify(&model(), batch(), |m: &Model, x| loss(m, x, 1), 1e-4).unwrap();
+        let mut engine = Traced::new(|m: &Model, x| loss(m, x, 1));
+        let short = engine.explain(&model(), &batch()).unwrap().operations;
+        // What burn's own operation-by-operation derivative of the same formula takes.
+        let by_hand = |m: &Model, x: Tensor<2>| {
+            let y = x.clone() * m.scale.val() + m.shift.val();
+            let e = (y.clone() - y.detach().max_dim(1)).exp();
+            let s = e.clone().sum_dim(1);
+            ((e * s.recip()) * x).powi_scalar(2).sum()
+        };
+        verify(&model(), batch(), by_hand, 1e-4).unwrap();
+        let long = Traced::new(by_hand).explain(&model(), &batch()).unwrap().operations;
+        assert!(short < long, "{short} operations against {long}");
+    }
+
+    #[test]
+    fn parameters_of_one_shape_stay_apart() {
+        let loss = |m: &Model, x: Tensor<2>| {
+            ((x.clone() * m.scale.val()).tanh() + (x * m.shift.val()).tanh().powi_scalar(2)).sum()
+        };
+        verify(&model(), batch(), loss, 1e-4).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_twice_is_computed_once() {
+        let once = |m: &Model, x: Tensor<2>| {
+            let y = (x * m.scale.val()).exp();
+            (y.clone() * y).sum()
+        };
+        let twice = |m: &Model, x: Tensor<2>| {
+            let y = |x: Tensor<2>| (x * m.scale.val()).exp();
+            (y(x.clone()) * y(x)).sum()
+        };
+        verify(&model(), batch(), twice, 1e-4).unwrap();
+        let operations = |explained: crate::Result<crate::per_example::Explanation>| {
+            explained.unwrap().operations
+        };
+        let once = operations(Traced::new(once).explain(&model(), &batch()));
+        let twice = operations(Traced::new(twice).explain(&model(), &batch()));
+        // Sums of gradients aside, which are not written twice.
+        assert!(twice <= once + 3, "{twice} operations against {once}");
+    }
+}

@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use burn_ir::{FloatOperationIr, NumericOperationIr, OperationIr, TensorId};
 
+use super::schedule::schedule;
+
 /// A list of operations, with what static analysis says about their values.
 pub(crate) struct Graph {
     pub(crate) operations: Vec<OperationIr>,
@@ -25,14 +27,13 @@ impl Graph {
         batched: &HashSet<TensorId>,
         wanted: &HashSet<TensorId>,
     ) -> Self {
+        let kept = alive(operations, inputs, wanted);
+        let batched = depends_on_example(&kept, batched);
+        let kept = schedule(kept, wanted, &batched);
+
         let mut needed = wanted.clone();
-        let mut kept = Vec::new();
         let mut dying = Vec::new();
-        for op in operations.iter().rev() {
-            let produces = |id: &TensorId| needed.contains(id) && !inputs.contains(id);
-            if !op.outputs().any(|out| produces(&out.id)) {
-                continue;
-            }
+        for op in kept.iter().rev() {
             // Walking backwards, the first reader met is the last to read; an output that nobody
             // reads dies at once.
             let mut last = Vec::new();
@@ -46,14 +47,30 @@ impl Graph {
                     last.push(input.id);
                 }
             }
-            kept.push(op.clone());
             dying.push(last);
         }
-        kept.reverse();
         dying.reverse();
-        let batched = depends_on_example(&kept, batched);
         Self { operations: kept, dying, batched, needed }
     }
+}
+
+/// The operations whose results `wanted` needs.
+fn alive(
+    operations: &[OperationIr],
+    inputs: &HashSet<TensorId>,
+    wanted: &HashSet<TensorId>,
+) -> Vec<OperationIr> {
+    let mut needed = wanted.clone();
+    let mut kept = Vec::new();
+    for op in operations.iter().rev() {
+        let produces = |id: &TensorId| needed.contains(id) && !inputs.contains(id);
+        if op.outputs().any(|out| produces(&out.id)) {
+            needed.extend(op.inputs().map(|input| input.id));
+            kept.push(op.clone());
+        }
+    }
+    kept.reverse();
+    kept
 }
 
 /// Closure of `batched` under the operations: a result is batched when an operand is. Random draws

@@ -34,6 +34,7 @@ mod looped;
 mod plan;
 mod replay;
 mod rules;
+mod schedule;
 mod simplify;
 mod sums;
 mod tensors;

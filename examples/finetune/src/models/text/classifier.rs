@@ -42,7 +42,12 @@ impl TextClassifier {
     /// # Panics
     /// As [`TextEncoder::forward`].
     pub fn forward(&self, tokens: Tensor<2, Int>, mask: Tensor<2>) -> Tensor<2> {
-        self.head.forward(self.features(tokens, mask))
+        self.classify(self.features(tokens, mask))
+    }
+
+    /// [`features`](Self::features) to `[batch, classes]`.
+    pub fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.head.forward(features)
     }
 
     /// What the head sees, `[batch, width]`. It can be computed once if only the head trains.

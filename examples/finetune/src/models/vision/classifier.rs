@@ -101,4 +101,12 @@ impl ImageClassifier {
             Self::EfficientNetLite0(model) => model.features(images),
         }
     }
+
+    /// Logits of [`features`](Self::features), `[batch, classes]`.
+    pub fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::SqueezeNet(model) => model.classify(features),
+            Self::EfficientNetLite0(model) => model.classify(features),
+        }
+    }
 }

@@ -130,7 +130,12 @@ impl EfficientNetLite0 {
     /// - images: `[batch, 3, height, width]`
     /// - output: `[batch, classes]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.head.forward(self.features(images))
+        self.classify(self.features(images))
+    }
+
+    /// Logits of [`features`](Self::features), `[batch, classes]`.
+    pub fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.head.forward(features)
     }
 
     /// What the head sees.

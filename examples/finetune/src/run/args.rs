@@ -1,0 +1,94 @@
+//! What all examples can be asked for.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use clap::{Args as ClapArgs, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use super::method::Method;
+
+/// The settings of a run. What is left out has a default that suits the task and the method.
+#[derive(Clone, Debug, ClapArgs, Serialize, Deserialize)]
+pub struct Args {
+    /// What is trained
+    #[arg(long, value_enum, default_value_t = Method::Head)]
+    pub method: Method,
+    /// Train without clipping and noise: for comparison
+    #[arg(long)]
+    pub non_private: bool,
+    /// The epsilon that the run may cost
+    #[arg(long, default_value_t = 3.0)]
+    pub epsilon: f64,
+    /// The delta that goes with it
+    #[arg(long, default_value_t = 1e-5)]
+    pub delta: f64,
+    /// Logical steps
+    #[arg(long)]
+    pub steps: Option<u64>,
+    /// Expected size of a logical batch
+    #[arg(long)]
+    pub batch: Option<f64>,
+    /// Records in memory at a time
+    #[arg(long, default_value_t = 64)]
+    pub physical: usize,
+    /// The L2 norm to which each record's gradient is clipped
+    #[arg(long, default_value_t = 1.0)]
+    pub clipping_norm: f64,
+    /// Learning rate of Adam
+    #[arg(long)]
+    pub lr: Option<f64>,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
+    /// Makes the run repeatable. Its noise is then known to whoever knows the seed: not for private data
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Where results go [default: out/<task>-<method>-<epsilon>-<seed>]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Save a checkpoint every so many steps; Ctrl-C saves one as well
+    #[arg(long)]
+    pub checkpoint_every: Option<u64>,
+    /// Go on with the run in the output folder
+    #[arg(long)]
+    pub resume: bool,
+    /// Train on the first so many records only: for trials
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// Test every so many steps [default: a tenth of the run]
+    #[arg(long)]
+    pub eval_every: Option<u64>,
+}
+
+/// Devices that the program was built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceArg {
+    /// burn's Flex backend
+    Cpu,
+    /// wgpu's own choice of a graphics API
+    #[cfg(feature = "wgpu")]
+    Wgpu,
+    /// Vulkan
+    #[cfg(feature = "vulkan")]
+    Vulkan,
+    /// NVIDIA CUDA
+    #[cfg(feature = "cuda")]
+    Cuda,
+}
+
+impl DeviceArg {
+    /// The device, without autodiff.
+    pub fn device(self) -> Device {
+        match self {
+            Self::Cpu => Device::flex(),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Device::wgpu(Default::default()),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Device::vulkan(Default::default()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => Device::cuda(Default::default()),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a frozen trunk makes of every record, computed once.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use indicatif::ProgressBar;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use super::task::{Classifier, Part, Task};
+
+/// Records that go through the trunk at once.
+const CHUNK: usize = 100;
+
+/// Features of every record of a part.
+pub(super) struct Features {
+    values: Vec<f32>,
+    width: usize,
+}
+
+impl Features {
+    /// Computes them with the model's trunk, or reads what was computed before. They depend on each record
+    /// alone, so this is not a release; the file is as private as the records.
+    pub(super) fn of<T: Task>(
+        task: &T,
+        model: &T::Model,
+        part: Part,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<Self> {
+        let records = task.labels(part).len();
+        let part_name = if part == Part::Train { "train" } else { "test" };
+        let file = folder.join("features").join(format!(
+            "{}-{}-{part_name}.safetensors",
+            task.name(),
+            task.trunk()
+        ));
+        if let Some(features) = read(&file, records) {
+            return Ok(features);
+        }
+        let bar = ProgressBar::new(records as u64).with_style(super::report::bar_style("features"));
+        let (mut values, mut width) = (Vec::new(), 0);
+        let trunk = model.valid();
+        let all: Vec<usize> = (0..records).collect();
+        for chunk in all.chunks(CHUNK) {
+            let features = trunk.features(task.inputs(part, chunk, device));
+            width = features.dims()[1];
+            let features = features.into_data();
+            values.extend(features.iter::<f32>());
+            bar.inc(chunk.len() as u64);
+        }
+        bar.finish_and_clear();
+        let features = Self { values, width };
+        features.write(&file)?;
+        Ok(features)
+    }
+
+    /// Those of some records, `[records, width]`.
+    pub(super) fn batch(&self, records: &[usize], device: &Device) -> Tensor<2> {
+        let width = self.width;
+        let rows = records.iter().flat_map(|r| &self.values[r * width..(r + 1) * width]);
+        let rows: Vec<f32> = rows.copied().collect();
+        Tensor::from_data(TensorData::new(rows, [records.len(), width]), device)
+    }
+
+    fn write(&self, file: &Path) -> Result<()> {
+        let place = || format!("cannot write {}", file.display());
+        let bytes: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let rows = self.values.len() / self.width.max(1);
+        let view = TensorView::new(Dtype::F32, vec![rows, self.width], &bytes)?;
+        let bytes = safetensors::serialize(HashMap::from([("features", view)]), None)?;
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).with_context(place)?;
+        }
+        let partial = file.with_extension("partial");
+        fs::write(&partial, bytes).with_context(place)?;
+        fs::rename(&partial, file).with_context(place)
+    }
+}
+
+/// Features from a file; none if it is not what it should be.
+fn read(file: &Path, records: usize) -> Option<Features> {
+    let read = || -> Result<Features> {
+        let bytes = fs::read(file)?;
+        let tensors = SafeTensors::deserialize(&bytes)?;
+        let view = tensors.tensor("features")?;
+        ensure!(
+            view.dtype() == Dtype::F32 && view.shape().len() == 2 && view.shape()[0] == records
+        );
+        let (numbers, _) = view.data().as_chunks::<4>();
+        let values = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        Ok(Features { values, width: view.shape()[1] })
+    };
+    read().ok()
+}

@@ -1,0 +1,20 @@
+//! One fine-tuning run from the command line to the report.
+
+mod args;
+mod evaluation;
+mod features;
+mod interrupt;
+mod method;
+mod plots;
+mod predict;
+mod report;
+mod state;
+mod step;
+pub mod task;
+mod train;
+
+pub use args::{Args, DeviceArg};
+pub use method::Method;
+pub use predict::predict;
+pub use report::Summary;
+pub use train::run;

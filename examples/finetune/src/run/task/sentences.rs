@@ -1,0 +1,131 @@
+//! Sentence sentiment with MiniLM.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use burn::nn::LinearConfig;
+use burn::tensor::{Device, Int, Tensor};
+use burn_dp::selection::ParamSelector;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{Classifier, Part, Task};
+use crate::data::{self, Split};
+use crate::models::text::{Encoded, TextClassifier, TextEncoder, Tokenizer};
+use crate::run::Method;
+
+/// What the text task can be asked for.
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+pub struct TextArgs {
+    /// Tokens of a sentence, after which it is cut
+    #[arg(long, default_value_t = 48)]
+    pub length: usize,
+}
+
+/// Labelled sentences, encoded.
+pub struct Texts {
+    name: &'static str,
+    labels: Split<Vec<u8>>,
+    encoded: Split<Encoded>,
+    tokenizer: Tokenizer,
+    length: usize,
+    folder: PathBuf,
+}
+
+/// The sentiment data in `folder`: SST-2 if it is there, else Rotten Tomatoes.
+///
+/// # Errors
+/// When data, tokenizer or weights are missing or damaged.
+pub fn sentiment(folder: &Path, args: &TextArgs) -> Result<Texts> {
+    let (data, name) = data::sentiment(folder)?;
+    let encoder = folder.join("minilm-l6");
+    let tokenizer = Tokenizer::load(&encoder)?;
+    let encode = |sentences: &data::Sentences| {
+        let texts: Vec<&str> = sentences.texts.iter().map(String::as_str).collect();
+        tokenizer.encode(&texts, args.length)
+    };
+    let encoded = Split { train: encode(&data.train)?, test: encode(&data.test)? };
+    let labels = Split { train: data.train.labels, test: data.test.labels };
+    Ok(Texts { name, labels, encoded, tokenizer, length: args.length, folder: encoder })
+}
+
+impl Texts {
+    /// Any text as the model reads it.
+    ///
+    /// # Errors
+    /// When the tokenizer refuses it.
+    pub fn encode(&self, text: &str, device: &Device) -> Result<(Tensor<2, Int>, Tensor<2>)> {
+        Ok(self.tokenizer.encode(&[text], self.length)?.all(device))
+    }
+}
+
+impl Task for Texts {
+    type Inputs = (Tensor<2, Int>, Tensor<2>);
+    type Model = TextClassifier;
+
+    fn name(&self) -> &'static str {
+        "sst2"
+    }
+
+    fn data(&self) -> String {
+        self.name.into()
+    }
+
+    fn classes(&self) -> Vec<String> {
+        vec!["negative".into(), "positive".into()]
+    }
+
+    fn trunk(&self) -> String {
+        format!("minilm-l6-{}-{}", self.length, self.labels.train.len())
+    }
+
+    /// The head is random, not zero: with a zero head no gradient reaches the encoder, so that none of its
+    /// layers could be chosen by theirs.
+    fn model(&self, device: &Device) -> Result<TextClassifier> {
+        let encoder = TextEncoder::load(&self.folder, device)?;
+        let head = LinearConfig::new(encoder.width(), 2).init(device);
+        Ok(TextClassifier { encoder, head })
+    }
+
+    fn labels(&self, part: Part) -> &[u8] {
+        match part {
+            Part::Train => &self.labels.train,
+            Part::Test => &self.labels.test,
+        }
+    }
+
+    fn inputs(&self, part: Part, records: &[usize], device: &Device) -> Self::Inputs {
+        match part {
+            Part::Train => self.encoded.train.batch(records, device),
+            Part::Test => self.encoded.test.batch(records, device),
+        }
+    }
+
+    fn adapted(&self) -> ParamSelector {
+        let rule = r"layers\.\d+\.(attention\.(query|key|value|output)|feed_forward\.\w+)\.weight$";
+        ParamSelector::regex(rule).unwrap_or(ParamSelector::all())
+    }
+
+    fn late(&self) -> ParamSelector {
+        ParamSelector::path("encoder.layers.5")
+    }
+
+    fn defaults(&self, method: Method) -> (u64, f64, f64) {
+        match method {
+            Method::Head => (200, 750.0, 5e-3),
+            Method::None | Method::Full | Method::Topgrad => (30, 500.0, 5e-4),
+            Method::Bitfit | Method::Lora => (30, 500.0, 2e-3),
+            Method::TwoPhase => (60, 500.0, 1e-3),
+        }
+    }
+}
+
+impl Classifier<(Tensor<2, Int>, Tensor<2>)> for TextClassifier {
+    fn features(&self, (tokens, mask): (Tensor<2, Int>, Tensor<2>)) -> Tensor<2> {
+        self.features(tokens, mask)
+    }
+
+    fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.classify(features)
+    }
+}

@@ -113,7 +113,7 @@
 //! | `ndarray` | CPU; deprecated by burn, here as a second opinion in tests |
 //! | `wgpu`, `vulkan`, `metal` | GPUs through wgpu |
 //! | `cuda` | NVIDIA GPUs |
-//! | `train` | burn's `Learner` and its dashboard |
+//! | `train` | `train`: burn's `Learner` and its dashboard |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
@@ -126,6 +126,8 @@ pub mod optimizer;
 pub mod per_example;
 pub mod privacy;
 pub mod selection;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use error::{Error, Result};
 pub use optimizer::DpOptimizer;

@@ -43,6 +43,22 @@ impl<I, O> PoissonDataLoader<I, O> {
         let (dataset, batcher) = (Arc::new(dataset), Arc::new(batcher));
         Ok(Self { sampling, dataset, batcher, physical, device })
     }
+
+    /// The same for the steps `start..end` of the run, as far as they are among this loader's.
+    #[cfg(feature = "train")]
+    pub(crate) fn between(&self, start: u64, end: u64) -> Self {
+        Self { sampling: self.sampling.between(start, end), ..self.clone() }
+    }
+
+    /// The same on another device.
+    pub(crate) fn on(&self, device: &Device) -> Self {
+        Self { device: device.clone(), ..self.clone() }
+    }
+
+    /// A batch for each step.
+    pub(crate) fn into_batches(self) -> Logical<I, O> {
+        Logical { loader: self, taken: 0 }
+    }
 }
 
 impl<I, O> Clone for PoissonDataLoader<I, O> {
@@ -81,7 +97,7 @@ impl<I, O> Iterator for PhysicalBatches<I, O> {
 }
 
 /// The logical batches of the steps left.
-struct Logical<I, O> {
+pub(crate) struct Logical<I, O> {
     loader: PoissonDataLoader<I, O>,
     taken: usize,
 }
@@ -110,7 +126,7 @@ where
     O: 'static,
 {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<LogicalBatch<PhysicalBatches<I, O>>> + 'a> {
-        Box::new(Logical { loader: self.clone(), taken: 0 })
+        Box::new(self.clone().into_batches())
     }
 
     /// The number of logical steps.
@@ -122,7 +138,7 @@ where
         &self,
         device: &Device,
     ) -> Arc<dyn DataLoader<LogicalBatch<PhysicalBatches<I, O>>>> {
-        Arc::new(Self { device: device.clone(), ..self.clone() })
+        Arc::new(self.on(device))
     }
 
     /// The steps `start..end` of those left. (Records cannot be sliced: a part of the data would be

@@ -56,6 +56,13 @@ impl Sampling {
         let at = |number: u64| self.steps.start.saturating_add(number).min(self.steps.end);
         Self { steps: at(start)..at(end), ..self.clone() }
     }
+
+    /// The steps `start..end` of the run, as far as they are in this range.
+    #[cfg(feature = "train")]
+    pub(crate) fn between(&self, start: u64, end: u64) -> Self {
+        let within = |step: u64| step.clamp(self.steps.start, self.steps.end);
+        Self { steps: within(start)..within(end), ..self.clone() }
+    }
 }
 
 impl Sample {

@@ -43,6 +43,18 @@ impl<E> DpOptimizer<E> {
         Ok(())
     }
 
+    /// What the run's optimizer makes of a [`private_gradient`](Self::private_gradient).
+    #[cfg(feature = "train")]
+    pub(crate) fn apply<M: Module>(
+        &mut self,
+        learning_rate: ModuleLearningRate,
+        model: M,
+        gradient: GradientsParams,
+    ) -> Result<M> {
+        check_learning_rate(&model, &learning_rate)?;
+        Ok(self.optimizer.step(learning_rate, model, gradient))
+    }
+
     /// Takes one logical step up to the optimizer: the noised gradient, accounted for, for an optimizer
     /// of your own. Whatever is done with it costs no further privacy. This is what
     /// [`step`](Self::step) gives to the optimizer that the run was made with.

@@ -1,0 +1,104 @@
+//! The user's model as the `Learner` sees it.
+
+use std::marker::PhantomData;
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::Module;
+use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
+use burn::train::{InferenceStep, TrainOutput, TrainStep};
+
+use super::metric::Spent;
+use super::trainer::PrivateTrainer;
+use crate::loader::PhysicalBatches;
+use crate::optimizer::LogicalBatch;
+use crate::per_example::Engine;
+
+/// A model whose training step is a private one. Validation is the model's own `InferenceStep`.
+///
+/// Made by [`PrivateTrainer::learner`]. `R` is the [`Run`] that the step belongs to.
+#[derive(Module, Debug)]
+pub struct PrivateModel<M: Module, R> {
+    model: M,
+    #[module(skip)]
+    run: R,
+}
+
+/// What [`PrivateModel`] knows of its run: the trainer, and the items `I` and batches `O` of its loader.
+pub struct Run<E, I, O> {
+    trainer: PrivateTrainer<E>,
+    items: PhantomData<fn() -> (I, O)>,
+}
+
+impl<M: Module, E, I, O> PrivateModel<M, Run<E, I, O>> {
+    pub(super) fn new(model: M, trainer: PrivateTrainer<E>) -> Self {
+        Self { model, run: Run { trainer, items: PhantomData } }
+    }
+
+    /// The model.
+    pub fn into_inner(self) -> M {
+        self.model
+    }
+}
+
+impl<M, E, I, O> TrainStep for PrivateModel<M, Run<E, I, O>>
+where
+    M: Module,
+    E: Engine<M, O> + Send + 'static,
+    I: 'static,
+    O: 'static,
+{
+    type Input = LogicalBatch<PhysicalBatches<I, O>>;
+    type Output = Spent;
+
+    fn step(&self, batch: Self::Input) -> TrainOutput<Spent> {
+        let (gradient, item) = self.run.trainer.gradient(&self.model, batch);
+        TrainOutput { grads: gradient.unwrap_or_default(), item }
+    }
+
+    fn optimize(
+        self,
+        _optimizer: &mut ModuleOptimizer,
+        rate: ModuleLearningRate,
+        gradient: GradientsParams,
+    ) -> Self {
+        let model = self.run.trainer.optimize(self.model, rate, gradient);
+        Self { model, ..self }
+    }
+
+    /// Several devices' gradients: only one of them can be of the step that was due.
+    fn optimize_multi(
+        self,
+        _optimizer: &mut ModuleOptimizer,
+        _rate: ModuleLearningRate,
+        _gradients: MultiGradientsParams,
+    ) -> Self {
+        self.run.trainer.refuse_several_devices();
+        self
+    }
+}
+
+impl<M, E, I, O> InferenceStep for PrivateModel<M, Run<E, I, O>>
+where
+    M: Module + InferenceStep,
+{
+    type Input = M::Input;
+    type Output = M::Output;
+
+    fn step(&self, batch: M::Input) -> M::Output {
+        self.model.step(batch)
+    }
+}
+
+// By hand, because a derived one would ask the same of `E`, `I` and `O`.
+
+impl<E, I, O> Clone for Run<E, I, O> {
+    fn clone(&self) -> Self {
+        Self { trainer: self.trainer.clone(), items: PhantomData }
+    }
+}
+
+impl<E, I, O> std::fmt::Debug for Run<E, I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.trainer.fmt(f)
+    }
+}

@@ -70,9 +70,17 @@ impl Sample {
         Self { ticket, indices }
     }
 
-    /// The records' indices, ascending; possibly none.
+    /// The records' indices, ascending unless [sorted](Self::sorted_by_key) otherwise; possibly none.
     pub fn indices(&self) -> &[usize] {
         &self.indices
+    }
+
+    /// Puts the records in another order, so that physical batches are of records alike: texts of one length,
+    /// say, with little padding. The step's sum is the same in any order (up to rounding).
+    #[must_use]
+    pub fn sorted_by_key<K: Ord>(mut self, key: impl FnMut(&usize) -> K) -> Self {
+        self.indices.sort_by_cached_key(key);
+        self
     }
 
     /// Splits the sample into physical batches of at most `physical` records and loads each when its

@@ -342,8 +342,14 @@ fn patches<B: Backend>(x: FloatTensor<B>, conv: &Conv, batch: usize) -> FloatTen
         x = B::float_pad(x, &padding, zero);
     }
     let padding = if symmetric { [top, left] } else { [0, 0] };
-    let options = UnfoldOptions::new(conv.stride, padding, conv.dilation);
-    let columns = B::unfold4d(x, conv.kernel, options);
+    // A kernel of one pixel sees each pixel: nothing to copy.
+    let pixels = conv.kernel == [1, 1] && conv.stride == [1, 1] && symmetric && padding == [0, 0];
+    let columns = if pixels {
+        x
+    } else {
+        let options = UnfoldOptions::new(conv.stride, padding, conv.dilation);
+        B::unfold4d(x, conv.kernel, options)
+    };
     // Rows of the last, incomplete stride may add positions that the output does not have.
     let positions = conv.output[0] * conv.output[1];
     let patch = channels / conv.groups * conv.kernel[0] * conv.kernel[1];

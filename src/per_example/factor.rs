@@ -109,6 +109,21 @@ impl Factored {
         2 * positions.saturating_mul(positions) <= self.rows.saturating_mul(self.cols)
     }
 
+    /// Whether the walk went through products with shared matrices, so that the trace's own way to the
+    /// gradient leads over a value of another size. (A kernel of more than one pixel is left to the trace:
+    /// its patches are larger than any gradient.)
+    pub(crate) fn passes_matrices(&self) -> bool {
+        let passes = |side: &Side| !side.then.is_empty();
+        let patches = |side: &Side| match &side.source {
+            Source::Patches { conv, .. } => conv.kernel != [1, 1],
+            _ => false,
+        };
+        let any = |what: &dyn Fn(&Side) -> bool| {
+            self.uses.iter().flat_map(|u| [&u.left, &u.right]).any(what)
+        };
+        any(&passes) && !any(&patches)
+    }
+
     /// The values of the trace that the factors are made from.
     pub(crate) fn sources(&self) -> impl Iterator<Item = TensorId> {
         self.uses.iter().flat_map(|u| [&u.left, &u.right]).flat_map(|side| {

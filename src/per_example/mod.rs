@@ -88,6 +88,12 @@ impl NormMethod {
             Self::Materialised => false,
         }
     }
+
+    /// Whether a gradient that is not kept in factors is computed from them, rather than as in the
+    /// trace.
+    fn contracts(self, factored: &Factored) -> bool {
+        self != Self::Materialised && factored.passes_matrices()
+    }
 }
 
 /// The answer for a batch of no examples.

@@ -38,6 +38,9 @@ pub(crate) enum Planned {
     Materialised(TensorId),
     /// Kept in factors.
     Ghost(Box<Factored>),
+    /// Computed from the factors, which spares the replay a much larger value on the way: the
+    /// gradient of the whole weight, where an adapter is trained.
+    Contracted(Box<Factored>),
 }
 
 impl Plan {
@@ -65,6 +68,9 @@ impl Plan {
                     Some(factored) if method.keeps_factors(&factored) => {
                         Planned::Ghost(Box::new(factored))
                     }
+                    Some(factored) if method.contracts(&factored) => {
+                        Planned::Contracted(Box::new(factored))
+                    }
                     _ => Planned::Materialised(*id),
                 },
             })
@@ -77,7 +83,9 @@ impl Plan {
                 Planned::Materialised(id) => {
                     wanted.insert(*id);
                 }
-                Planned::Ghost(factored) => wanted.extend(factored.sources()),
+                Planned::Ghost(factored) | Planned::Contracted(factored) => {
+                    wanted.extend(factored.sources());
+                }
             }
         }
         let graph = Graph::new(&trace.operations, &inputs, &examples, &wanted);
@@ -143,6 +151,9 @@ impl Plan {
                 }
                 Planned::Ghost(factored) => {
                     Form::Factored(Contraction::new(factored, &mut replay)?)
+                }
+                Planned::Contracted(factored) => {
+                    Form::Materialised(Contraction::new(factored, &mut replay)?.materialise())
                 }
             });
         }

@@ -83,7 +83,9 @@ impl<F> Traced<F> {
                 shape: tensor.shape.as_slice().to_vec(),
                 method: match planned {
                     Planned::Zero => PlannedMethod::Unused,
-                    Planned::Materialised(_) => PlannedMethod::Materialised,
+                    Planned::Materialised(_) | Planned::Contracted(_) => {
+                        PlannedMethod::Materialised
+                    }
                     Planned::Ghost(factored) => PlannedMethod::Ghost {
                         positions: factored.uses.iter().map(|u| u.length).sum(),
                         uses: factored.uses.len(),

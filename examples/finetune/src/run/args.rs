@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long)]
     pub batch: Option<f64>,
     /// Records in memory at a time
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 32)]
     pub physical: usize,
     /// The L2 norm to which each record's gradient is clipped
     #[arg(long, default_value_t = 1.0)]
@@ -38,6 +38,9 @@ pub struct Args {
     /// Learning rate of Adam
     #[arg(long)]
     pub lr: Option<f64>,
+    /// Learning rate of the new head, which has further to go than what is pretrained
+    #[arg(long)]
+    pub head_lr: Option<f64>,
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
     pub device: DeviceArg,
@@ -59,6 +62,13 @@ pub struct Args {
     /// Test every so many steps [default: a tenth of the run]
     #[arg(long)]
     pub eval_every: Option<u64>,
+}
+
+impl Args {
+    /// Whether the run has a guarantee.
+    pub(super) fn private(&self) -> bool {
+        self.method != Method::None && !self.non_private
+    }
 }
 
 /// Devices that the program was built with.

@@ -27,7 +27,8 @@ pub(super) fn evaluate<T: Task>(
 ) -> Result<Evaluation> {
     let model = model.valid();
     let truth = task.labels(Part::Test);
-    let records: Vec<usize> = (0..truth.len()).collect();
+    let mut records: Vec<usize> = (0..truth.len()).collect();
+    records.sort_by_key(|record| task.size(Part::Test, *record));
     let (mut right, mut loss) = (0.0, 0.0);
     for chunk in records.chunks(CHUNK) {
         let labels = labels(truth, chunk, device);

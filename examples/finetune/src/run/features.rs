@@ -44,12 +44,16 @@ impl Features {
         let bar = ProgressBar::new(records as u64).with_style(super::report::bar_style("features"));
         let (mut values, mut width) = (Vec::new(), 0);
         let trunk = model.valid();
-        let all: Vec<usize> = (0..records).collect();
+        let mut all: Vec<usize> = (0..records).collect();
+        all.sort_by_key(|record| task.size(part, *record));
         for chunk in all.chunks(CHUNK) {
             let features = trunk.features(task.inputs(part, chunk, device));
             width = features.dims()[1];
-            let features = features.into_data();
-            values.extend(features.iter::<f32>());
+            values.resize(records * width, 0.0);
+            let features: Vec<f32> = features.into_data().iter().collect();
+            for (record, row) in chunk.iter().zip(features.chunks_exact(width.max(1))) {
+                values[record * width..][..width].copy_from_slice(row);
+            }
             bar.inc(chunk.len() as u64);
         }
         bar.finish_and_clear();

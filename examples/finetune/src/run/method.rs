@@ -26,8 +26,8 @@ pub enum Method {
 
 /// The share of a model's parameters that [`Method::Topgrad`] may choose.
 pub(super) const TOP_SHARE: f64 = 0.1;
-/// The share of steps in which [`Method::TwoPhase`] trains the head alone.
-const FIRST_PHASE: f64 = 0.5;
+/// The share of steps in which [`Method::TwoPhase`] trains the head alone: they are the cheap ones.
+const FIRST_PHASE: f64 = 0.95;
 
 impl Method {
     /// As the command line has it.

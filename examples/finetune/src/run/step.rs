@@ -1,6 +1,7 @@
 //! One logical step, private or not.
 
 use anyhow::Result;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
@@ -10,7 +11,7 @@ use burn_dp::per_example::Traced;
 use burn_dp::privacy::{Delta, Epsilon, PrivacyPlan, SamplingRate};
 use burn_dp::selection::{PublicData, Schedule, Selection, TopGradientNorm, TopSelection};
 
-use super::task::{Examples, Task};
+use super::task::{Examples, Part, Task};
 
 /// A task's loss.
 pub(super) type Loss<T> = fn(&<T as Task>::Model, Examples<<T as Task>::Inputs>) -> Tensor<1>;
@@ -79,26 +80,30 @@ impl<T: Task> Stepper<T> {
         }
     }
 
-    /// Takes a step on a Poisson sample of the `records`.
+    /// Takes a step on a Poisson sample of the task's first `records`.
     pub(super) fn step(
         &mut self,
-        learning_rate: f64,
+        learning_rate: ModuleLearningRate,
+        task: &T,
         model: &mut T::Model,
         records: usize,
         physical: usize,
         load: impl Fn(&[usize]) -> Examples<T::Inputs>,
     ) -> Result<()> {
+        let size = |record: &usize| task.size(Part::Train, *record);
         match self {
             Self::Private(optimizer) => {
-                let batch = optimizer.sample(records)?.batches(physical, load)?;
+                let sample = optimizer.sample(records)?.sorted_by_key(size);
+                let batch = sample.batches(physical, load)?;
                 optimizer.step(learning_rate, model, batch)?;
             }
             Self::Ordinary { optimizer, seed, rate, taken } => {
-                let sample = PoissonSampler::new(seed, *rate, records)?.sample(*taken);
-                let size = sample.len().max(1) as f64;
+                let mut sample = PoissonSampler::new(seed, *rate, records)?.sample(*taken);
+                sample.sort_by_cached_key(size);
+                let count = sample.len().max(1) as f64;
                 let mut sum = burn::optim::GradientsAccumulator::new();
                 for chunk in sample.chunks(physical.max(1)) {
-                    let share = chunk.len() as f64 / size;
+                    let share = chunk.len() as f64 / count;
                     let loss = super::train::loss::<T>(model, load(chunk)).mul_scalar(share);
                     sum.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
                 }

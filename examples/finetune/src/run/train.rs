@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use burn::lr_scheduler::constant::ConstantLr;
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Tensor};
@@ -60,6 +62,7 @@ pub fn run<T: Task>(
         state.chosen = Some(run.choose(task, &model, &mut stepper, &device)?);
     }
     let schedule = run.schedule(task, &state)?;
+    let learning_rate = run.learning_rate(&model)?;
     let needs_features = args.method.is_head_only(stepper.taken(), run.steps);
     let features = match needs_features {
         true => Some(run.features(task, &model, folder)?),
@@ -79,7 +82,6 @@ pub fn run<T: Task>(
         model = next;
         if let Some(selection) = selection {
             bar.suspend(|| println!("{selection}"));
-            state.trained = (selection.trained(), selection.total());
         }
         let cached =
             features.as_ref().filter(|_| args.method.is_head_only(stepper.taken(), run.steps));
@@ -95,7 +97,7 @@ pub fn run<T: Task>(
                 labels: labels(task.labels(Part::Train), records, &device),
             }
         };
-        stepper.step(run.learning_rate, &mut model, run.records, args.physical, load)?;
+        stepper.step(learning_rate.clone(), task, &mut model, run.records, args.physical, load)?;
         state.seconds = before + started.elapsed().as_secs_f64() - tested;
         bar.inc(1);
         let taken = stepper.taken();
@@ -126,6 +128,8 @@ pub fn run<T: Task>(
         }
     }
     bar.finish_and_clear();
+    let last = schedule.at((run.steps - 1).into()).select(&model)?;
+    state.trained = (last.trained(), last.total());
     let statement = stepper
         .statement(run.delta)
         .unwrap_or_else(|| "Guarantee: none; trained without privacy.".into());
@@ -143,26 +147,27 @@ struct Run<'a> {
     records: usize,
     steps: u64,
     batch: f64,
-    learning_rate: f64,
+    lr: f64,
+    head_lr: f64,
     eval_every: u64,
     delta: Delta,
 }
 
 impl<'a> Run<'a> {
     fn new<T: Task>(task: &T, args: &'a Args) -> Result<Self> {
-        let (steps, batch, learning_rate) = task.defaults(args.method);
+        let defaults = task.defaults(args.method);
         let available = task.labels(Part::Train).len();
         let records = args.limit.unwrap_or(available).min(available);
         ensure!(records > 0, "--limit 0 leaves nothing to train on");
-        let steps = args.steps.unwrap_or(steps);
+        let steps = args.steps.unwrap_or(defaults.steps);
         ensure!(steps > 0, "--steps must be at least 1");
-        let batch = args.batch.unwrap_or(batch.min(records as f64));
+        let batch = args.batch.unwrap_or(defaults.batch.min(records as f64));
         ensure!(
             batch > 0.0 && batch <= records as f64,
             "--batch {batch} must be above 0 and at most the {records} records"
         );
         let seed = args.seed.map_or("random".to_owned(), |seed| seed.to_string());
-        let epsilon = if private(args) { args.epsilon.to_string() } else { "inf".to_owned() };
+        let epsilon = if args.private() { args.epsilon.to_string() } else { "inf".to_owned() };
         let name = format!("{}-{}-{epsilon}-{seed}", task.name(), args.method.name());
         Ok(Self {
             args,
@@ -171,10 +176,18 @@ impl<'a> Run<'a> {
             records,
             steps,
             batch,
-            learning_rate: args.lr.unwrap_or(learning_rate),
+            lr: args.lr.unwrap_or(defaults.lr),
+            head_lr: args.head_lr.or(args.lr).unwrap_or(defaults.head_lr),
             eval_every: args.eval_every.unwrap_or(steps.div_ceil(5)),
             delta: Delta::new(args.delta)?,
         })
+    }
+
+    /// One rate for the head, another for the rest.
+    fn learning_rate<M: Module>(&self, model: &M) -> Result<ModuleLearningRate> {
+        let head = ParamSelector::regex(HEAD)?.select(model)?.group();
+        let rest = ModuleLrScheduler::new(ConstantLr::from(self.lr));
+        Ok(rest.with_group(head, ConstantLr::from(self.head_lr)).step())
     }
 
     fn stepper<T: Task>(&self) -> Result<Stepper<T>> {
@@ -183,7 +196,7 @@ impl<'a> Run<'a> {
             Some(seed) => Seed::reproducible(seed),
             None => Seed::from_os()?,
         };
-        if !private(self.args) {
+        if !self.args.private() {
             return Ok(Stepper::ordinary(seed, rate));
         }
         let mut plan = PrivacyPlan::builder()
@@ -246,10 +259,6 @@ impl<'a> Run<'a> {
         let of = |part| Features::of(task, model, part, folder, &self.plain);
         Ok((of(Part::Train)?, of(Part::Test)?))
     }
-}
-
-fn private(args: &Args) -> bool {
-    args.method != Method::None && !args.non_private
 }
 
 /// Attaches adapters where the method wants them.

@@ -8,7 +8,7 @@ use burn_dp::selection::ParamSelector;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{Classifier, Part, Task};
+use super::{Classifier, Defaults, Part, Task};
 use crate::data::{self, Split};
 use crate::models::vision::{Backbone, ImageClassifier, Preprocess};
 use crate::run::Method;
@@ -119,12 +119,14 @@ impl Task for Images {
         }
     }
 
-    fn defaults(&self, method: Method) -> (u64, f64, f64) {
+    fn defaults(&self, method: Method) -> Defaults {
+        let defaults = |steps, batch, lr, head_lr| Defaults { steps, batch, lr, head_lr };
         match method {
-            Method::Head => (400, 2_000.0, 3e-3),
-            Method::None | Method::Full | Method::Topgrad => (60, 1_000.0, 5e-4),
-            Method::Bitfit | Method::Lora => (60, 1_000.0, 2e-3),
-            Method::TwoPhase => (100, 1_000.0, 2e-3),
+            Method::Head => defaults(400, 2_000.0, 3e-3, 3e-3),
+            Method::None => defaults(470, 64.0, 3e-4, 1e-3),
+            Method::Full | Method::Topgrad => defaults(30, 1_000.0, 5e-4, 1e-2),
+            Method::Bitfit | Method::Lora => defaults(30, 1_000.0, 2e-3, 1e-2),
+            Method::TwoPhase => defaults(220, 1_000.0, 1e-3, 3e-3),
         }
     }
 }

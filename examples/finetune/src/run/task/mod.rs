@@ -53,12 +53,29 @@ pub trait Task {
     fn labels(&self, part: Part) -> &[u8];
     /// Records as the model reads them.
     fn inputs(&self, part: Part, records: &[usize], device: &Device) -> Self::Inputs;
+    /// Records of one size go together where the order is free, because a batch is as large as its largest.
+    fn size(&self, _part: Part, _record: usize) -> usize {
+        0
+    }
     /// The weights that get adapters.
     fn adapted(&self) -> ParamSelector;
     /// The last block of the trunk.
     fn late(&self) -> ParamSelector;
-    /// Steps, expected batch size and learning rate that suit a method.
-    fn defaults(&self, method: super::Method) -> (u64, f64, f64);
+    /// What suits a method on two cores.
+    fn defaults(&self, method: super::Method) -> Defaults;
+}
+
+/// Settings where the command line has none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Defaults {
+    /// Logical steps.
+    pub steps: u64,
+    /// Expected size of a logical batch.
+    pub batch: f64,
+    /// Learning rate of all but the head.
+    pub lr: f64,
+    /// Learning rate of the head.
+    pub head_lr: f64,
 }
 
 /// A batch: inputs, or features where only the head is trained.

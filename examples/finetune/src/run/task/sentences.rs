@@ -9,7 +9,7 @@ use burn_dp::selection::ParamSelector;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{Classifier, Part, Task};
+use super::{Classifier, Defaults, Part, Task};
 use crate::data::{self, Split};
 use crate::models::text::{Encoded, TextClassifier, TextEncoder, Tokenizer};
 use crate::run::Method;
@@ -50,6 +50,13 @@ pub fn sentiment(folder: &Path, args: &TextArgs) -> Result<Texts> {
 }
 
 impl Texts {
+    fn encoded(&self, part: Part) -> &Encoded {
+        match part {
+            Part::Train => &self.encoded.train,
+            Part::Test => &self.encoded.test,
+        }
+    }
+
     /// Any text as the model reads it.
     ///
     /// # Errors
@@ -95,10 +102,11 @@ impl Task for Texts {
     }
 
     fn inputs(&self, part: Part, records: &[usize], device: &Device) -> Self::Inputs {
-        match part {
-            Part::Train => self.encoded.train.batch(records, device),
-            Part::Test => self.encoded.test.batch(records, device),
-        }
+        self.encoded(part).batch_to_longest(records, device)
+    }
+
+    fn size(&self, part: Part, record: usize) -> usize {
+        self.encoded(part).tokens(record)
     }
 
     fn adapted(&self) -> ParamSelector {
@@ -110,12 +118,14 @@ impl Task for Texts {
         ParamSelector::path("encoder.layers.5")
     }
 
-    fn defaults(&self, method: Method) -> (u64, f64, f64) {
+    fn defaults(&self, method: Method) -> Defaults {
+        let defaults = |steps, batch, lr, head_lr| Defaults { steps, batch, lr, head_lr };
         match method {
-            Method::Head => (200, 750.0, 5e-3),
-            Method::None | Method::Full | Method::Topgrad => (30, 500.0, 5e-4),
-            Method::Bitfit | Method::Lora => (30, 500.0, 2e-3),
-            Method::TwoPhase => (60, 500.0, 1e-3),
+            Method::Head => defaults(200, 750.0, 5e-3, 5e-3),
+            Method::None => defaults(240, 32.0, 5e-5, 1e-3),
+            Method::Full | Method::Topgrad => defaults(15, 500.0, 2e-4, 2e-2),
+            Method::Bitfit | Method::Lora => defaults(15, 500.0, 2e-3, 2e-2),
+            Method::TwoPhase => defaults(200, 500.0, 1e-3, 5e-3),
         }
     }
 }

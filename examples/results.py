@@ -66,6 +66,7 @@ def main():
     flags.add_argument("--table", action="store_true")
     flags = flags.parse_args()
     if not flags.table:
+        flags.commit = commit()
         programs = build(flags.device)
         done = {key(run) for run in read() if run["timing"] == flags.timing}
         for task, method, epsilon, seed in wanted(SEEDS[: flags.seeds]):
@@ -116,7 +117,7 @@ def run(programs, flags, task, method, epsilon, seed):
         "seconds_per_step": summary["seconds_per_step"],
         "peak_megabytes": summary["peak_megabytes"],
         "device": flags.device,
-        "commit": commit(),
+        "commit": flags.commit,
         "timing": flags.timing,
     }
     with RUNS.open("a") as file:

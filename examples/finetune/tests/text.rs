@@ -54,7 +54,7 @@ fn tiny_encoder_agrees_with_transformers() -> Result<()> {
 
 #[test]
 fn real_encoder_agrees_with_transformers() -> Result<()> {
-    let folder = data_folder()?.join("minilm-l6");
+    let folder = finetune::data::folder()?.join("minilm-l6");
     // Past the harness, which shows nothing of a test that passes.
     let mut out = std::io::stderr();
     if !folder.is_dir() {
@@ -352,14 +352,4 @@ fn tiny() -> PathBuf {
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
-}
-
-/// Where `examples/data.sh` puts its downloads.
-fn data_folder() -> Result<PathBuf> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(folder) = set("BURN_DP_DATA") {
-        return Ok(folder);
-    }
-    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("burn-dp/data"))
 }

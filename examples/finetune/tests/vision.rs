@@ -34,7 +34,7 @@ fn tiny_networks_compute_what_pytorch_computes() -> Result {
 
 #[test]
 fn pretrained_networks_compute_what_pytorch_computes() -> Result {
-    let folder = data_folder()?;
+    let folder = finetune::data::folder()?;
     for backbone in Backbone::ALL {
         let file = folder.join(backbone.file());
         if !file.exists() {
@@ -273,17 +273,6 @@ fn cases(file: &str) -> Result<Vec<Case>> {
 
 fn fixture(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)
-}
-
-/// Where `examples/data.sh` puts what it downloads.
-fn data_folder() -> Result<PathBuf> {
-    let of = |variable| std::env::var_os(variable).filter(|value| !value.is_empty());
-    if let Some(folder) = of("BURN_DP_DATA") {
-        return Ok(folder.into());
-    }
-    let cache = of("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| of("HOME").map(|home| Path::new(&home).join(".cache")));
-    Ok(cache.ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("burn-dp/data"))
 }
 
 fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {

@@ -29,3 +29,8 @@ pub(super) fn watch() -> Result<()> {
 pub(super) fn asked() -> bool {
     ASKED.load(Ordering::SeqCst)
 }
+
+/// Forgets an earlier Ctrl-C, so that another run can begin in this process.
+pub fn forget_interrupt() {
+    ASKED.store(false, Ordering::SeqCst);
+}

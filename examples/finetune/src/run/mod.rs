@@ -14,6 +14,7 @@ pub mod task;
 mod train;
 
 pub use args::{Args, DeviceArg};
+pub use interrupt::forget_interrupt;
 pub use method::Method;
 pub use predict::predict;
 pub use report::Summary;

@@ -1,7 +1,7 @@
 //! What a run leaves behind.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -72,23 +72,24 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Goes on after the first `taken` steps; 0 begins anew.
     pub(super) fn new<T: Task>(
         folder: &Path,
         task: &T,
         settings: serde_json::Value,
         args: &Args,
-        resume: bool,
+        taken: u64,
     ) -> Result<Self> {
         let place = || format!("cannot write to {}", folder.display());
         fs::create_dir_all(folder).with_context(place)?;
         let path = folder.join("metrics.jsonl");
-        let lines = match resume {
-            true => read_metrics(&path)?,
-            false => Vec::new(),
-        };
-        let mut options = OpenOptions::new();
-        options.create(true).append(resume).write(true).truncate(!resume);
-        let file = options.open(&path).with_context(place)?;
+        // What followed the checkpoint is done again.
+        let mut lines = if taken == 0 { Vec::new() } else { read_metrics(&path)? };
+        lines.retain(|line| line.step <= taken);
+        let mut file = File::create(&path).with_context(place)?;
+        for line in &lines {
+            writeln!(file, "{}", serde_json::to_string(line)?)?;
+        }
         let summary = Summary {
             task: task.name().into(),
             data: task.data(),

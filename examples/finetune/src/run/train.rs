@@ -18,7 +18,7 @@ use super::evaluation::evaluate;
 use super::features::Features;
 use super::method::{HEAD, Method, TOP_SHARE};
 use super::report::{self, Report, Summary};
-use super::state::State;
+use super::state::{Settings, State};
 use super::step::Stepper;
 use super::task::{Examples, Part, Task, labels};
 use super::{Args, interrupt};
@@ -41,7 +41,6 @@ pub fn run<T: Task>(
 ) -> Result<Summary> {
     interrupt::watch()?;
     let run = Run::new(task, args)?;
-    let mut report = Report::new(&run.out, task, settings, args, args.resume)?;
     println!(
         "{}: {} records to train on, {} held out",
         task.data(),
@@ -53,11 +52,13 @@ pub fn run<T: Task>(
     device.seed(args.seed.unwrap_or_else(rand_seed));
     let mut model = adapted(task, args.method, task.model(&device)?)?;
     let mut stepper = run.stepper::<T>()?;
-    let mut state = State::default();
+    let begun_with = Settings::new(&settings, args)?;
+    let mut state = State::new(begun_with.clone());
     if args.resume {
-        (state, model) = State::load(&run.out, &mut stepper, model)?;
+        (state, model) = State::load(&run.out, &begun_with, &mut stepper, model)?;
         println!("resumed after step {}", stepper.taken());
     }
+    let mut report = Report::new(&run.out, task, settings, args, stepper.taken())?;
     if args.method == Method::Topgrad && state.chosen.is_none() {
         state.chosen = Some(run.choose(task, &model, &mut stepper, &device)?);
     }

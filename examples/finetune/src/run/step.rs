@@ -31,7 +31,7 @@ impl<T: Task> Stepper<T> {
     }
 
     pub(super) fn ordinary(seed: Seed, rate: SamplingRate) -> Self {
-        let optimizer = Box::new(AdamConfig::new().init().into());
+        let optimizer = Box::new(AdamConfig::new().init());
         Self::Ordinary { optimizer, seed, rate, taken: 0 }
     }
 

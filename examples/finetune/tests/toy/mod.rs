@@ -32,11 +32,14 @@ impl Classifier<Tensor<2>> for Net {
     }
 }
 
+/// Called with record indices.
+type OnLoad = Box<dyn Fn(&[usize])>;
+
 /// Two classes of records that a straight line tells apart.
 pub struct Toy {
     labels: [Vec<u8>; 2],
-    /// Called with the record indices of each batch that is loaded to train on.
-    pub on_load: Box<dyn Fn(&[usize]) + Sync>,
+    /// For each batch that is loaded to train on.
+    pub on_load: OnLoad,
 }
 
 impl Toy {

@@ -7,10 +7,11 @@
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use finetune::data;
-use finetune::run::predict;
+use finetune::run::{exit_code, predict};
 
 #[derive(Parser)]
 #[command(about = "Classifies texts or PNG images with a fine-tuned model")]
@@ -25,8 +26,11 @@ struct Flags {
     inputs: Vec<String>,
 }
 
-fn main() -> anyhow::Result<()> {
-    let flags = Flags::parse();
+fn main() -> ExitCode {
+    exit_code(started(&Flags::parse()))
+}
+
+fn started(flags: &Flags) -> anyhow::Result<()> {
     for line in predict(&flags.run, &data::folder()?, &flags.inputs, flags.test)? {
         println!("{line}");
     }

@@ -5,10 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use finetune::data;
 use finetune::run::task::{TextArgs, sentiment};
-use finetune::run::{Args, run};
+use finetune::run::{Args, exit_code, run};
 
 #[derive(Parser)]
 #[command(about = "Fine-tunes a sentence encoder for sentiment with differential privacy")]
@@ -19,8 +21,11 @@ struct Flags {
     run: Args,
 }
 
-fn main() -> anyhow::Result<()> {
-    let flags = Flags::parse();
+fn main() -> ExitCode {
+    exit_code(started(&Flags::parse()))
+}
+
+fn started(flags: &Flags) -> anyhow::Result<()> {
     let folder = data::folder()?;
     let task = sentiment(&folder, &flags.task)?;
     run(&task, serde_json::to_value(&flags.task)?, &flags.run, &folder)?;

@@ -8,6 +8,7 @@ mod method;
 mod plots;
 mod predict;
 mod report;
+mod setup;
 mod state;
 mod step;
 pub mod task;
@@ -19,3 +20,16 @@ pub use method::Method;
 pub use predict::predict;
 pub use report::Summary;
 pub use train::run;
+
+use std::process::ExitCode;
+
+/// How a program ends: an error is told in one line, without a backtrace.
+pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -168,7 +168,7 @@ def tables(runs):
             timed = sorted(timed, key=lambda run: run["epsilon"] or 0)[-1:]
             time = f"{timed[0]['seconds_per_step']:.2f} s" if timed else ""
             memory = f"{timed[0]['peak_megabytes']:.0f} MB" if timed else ""
-            row = [method, f"{trained} ({share:.2g} %)", *cells, time, memory]
+            row = [method, f"{trained} ({share:.3g} %)", *cells, time, memory]
             yield "| " + " | ".join(row) + " |"
     commits = sorted({run["commit"] for run in runs})
     yield f"\nCommits: {', '.join(commits)}."

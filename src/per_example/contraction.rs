@@ -5,12 +5,11 @@
 use burn_backend::ops::UnfoldOptions;
 use burn_backend::tensor::IndexingUpdateOp;
 use burn_backend::tensor::{FloatTensor, IntTensor};
-use burn_backend::{Backend, Scalar, Shape, TensorMetadata};
+use burn_backend::{Backend, Scalar, Shape, Slice, TensorMetadata};
 
 use super::factor::{Conv, Factored, Layout, Operand, Side, Source, Use};
 use super::replay::Replay;
 use super::sums::per_example_sum;
-use super::value::Value;
 use crate::error::Result;
 
 /// A factored gradient of every example of a batch.
@@ -21,8 +20,28 @@ pub(crate) struct Contraction<B: Backend> {
     groups: usize,
     rows: usize,
     cols: usize,
-    layout: Vec<Layout>,
+    layout: Vec<Step<B>>,
 }
+
+/// A [`Layout`] with the values it needs.
+enum Step<B: Backend> {
+    Reshape(Vec<usize>),
+    Permute(Vec<usize>),
+    Times(FloatTensor<B>),
+}
+
+impl<B: Backend> Clone for Step<B> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Reshape(dims) => Self::Reshape(dims.clone()),
+            Self::Permute(axes) => Self::Permute(axes.clone()),
+            Self::Times(shared) => Self::Times(shared.clone()),
+        }
+    }
+}
+
+/// Scalars of gradients under a mask that exist at a time.
+const MASKED_AT_ONCE: usize = 1 << 22;
 
 /// One sum `Σ_t left[t]ᵀ right[t]` an example.
 struct Factors<B: Backend> {
@@ -73,13 +92,24 @@ impl<B: Backend> Contraction<B> {
             let (left, right) = (join::<B>(left), join::<B>(right));
             uses.push(Factors { left: Factor::Dense(left), right: Factor::Dense(right) });
         }
-        let Factored { groups, rows, cols, layout, .. } = factored.clone();
+        let Factored { groups, rows, cols, .. } = *factored;
+        let step = |step: &Layout| {
+            Ok(match step {
+                Layout::Reshape(dims) => Step::Reshape(dims.clone()),
+                Layout::Permute(axes) => Step::Permute(axes.clone()),
+                Layout::Times(shared) => Step::Times(in_f32::<B>(replay.shared(shared)?.float()?)),
+            })
+        };
+        let layout = factored.layout.iter().map(step).collect::<Result<_>>()?;
         let device = replay.device().clone();
         Ok(Self { uses, device, batch: replay.batch(), groups, rows, cols, layout })
     }
 
     /// `Σ_{t,s} (left_t · left_s)(right_t · right_s)` over all pairs of uses.
     pub(crate) fn squared_norms(&self) -> SquaredNorms<B> {
+        if self.layout.iter().any(|step| matches!(step, Step::Times(_))) {
+            return self.masked_norms();
+        }
         if let [Factors { left: Factor::Dense(left), right: Factor::Dense(right) }] = &self.uses[..]
             && left.shape()[2] == 1
         {
@@ -136,7 +166,7 @@ impl<B: Backend> Contraction<B> {
         let total = total.unwrap_or_else(|| {
             B::float_zeros(shape, &weights.device(), burn_backend::DType::F32.into())
         });
-        lay_out(Value::<B>::Float(total), &self.layout, None)
+        lay_out::<B>(total, &self.layout, None)
     }
 
     /// The gradients themselves, `[b, ...parameter]`.
@@ -162,7 +192,7 @@ impl<B: Backend> Contraction<B> {
             });
         }
         let total = total.unwrap_or_else(|| self.no_norms());
-        lay_out(Value::<B>::Float(total), &self.layout, Some(self.batch))
+        lay_out::<B>(total, &self.layout, Some(self.batch))
     }
 
     /// Puts zeros where `bad` (`[b]` bool) says so: a weight of zero would leave NaN a NaN.
@@ -181,6 +211,43 @@ impl<B: Backend> Contraction<B> {
             .map(|u| Factors { left: clean(u.left), right: clean(u.right) })
             .collect();
         Self { uses, ..self }
+    }
+
+    /// Norms of `gradient ⊙ shared`: no Gram product helps, so the gradient is made for a few examples at a
+    /// time, and the sum of all examples still is one product.
+    fn masked_norms(&self) -> SquaredNorms<B> {
+        let each = self.groups * self.rows * self.cols;
+        let together = (MASKED_AT_ONCE / each.max(1)).max(1);
+        let mut norms = Vec::new();
+        for first in (0..self.batch).step_by(together) {
+            let some = self.some(first, together.min(self.batch - first));
+            let gradients = some.materialise();
+            norms.push(per_example_sum::<B>(B::float_mul(gradients.clone(), gradients)));
+        }
+        let value = if norms.is_empty() { self.no_norms() } else { B::float_cat(norms, 0) };
+        SquaredNorms::of_squares(value, each)
+    }
+
+    /// The same for `count` examples from `first` on.
+    fn some(&self, first: usize, count: usize) -> Self {
+        let rows = |dims: usize| {
+            let mut ranges = vec![Slice::full(); dims];
+            ranges[0] = Slice::from(first..first + count);
+            ranges
+        };
+        let part = |factor: &Factor<B>| match factor {
+            Factor::Dense(x) => Factor::Dense(B::float_slice(x.clone(), &rows(4))),
+            Factor::OneHot(x) => Factor::OneHot(B::int_slice(x.clone(), &rows(2))),
+        };
+        let uses = self.uses.iter();
+        let uses = uses.map(|u| Factors { left: part(&u.left), right: part(&u.right) }).collect();
+        Self {
+            uses,
+            batch: count,
+            device: self.device.clone(),
+            layout: self.layout.clone(),
+            ..*self
+        }
     }
 
     fn outer_norms(&self, left: &FloatTensor<B>, right: &FloatTensor<B>) -> FloatTensor<B> {
@@ -498,24 +565,28 @@ pub(crate) fn in_f32<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 /// Applies the layouts of a factored gradient, behind the batch axis if there is one.
-fn lay_out<B: Backend>(x: Value<B>, layout: &[Layout], batch: Option<usize>) -> FloatTensor<B> {
+fn lay_out<B: Backend>(
+    x: FloatTensor<B>,
+    layout: &[Step<B>],
+    batch: Option<usize>,
+) -> FloatTensor<B> {
     let lead = usize::from(batch.is_some());
-    let x = layout.iter().fold(x, |x, step| match step {
-        Layout::Reshape(dims) => {
+    layout.iter().fold(x, |x, step| match step {
+        Step::Reshape(dims) => {
             let dims: Vec<usize> = batch.into_iter().chain(dims.iter().copied()).collect();
-            x.reshape(Shape::from(dims))
+            B::float_reshape(x, Shape::from(dims))
         }
-        Layout::Permute(axes) => {
+        Step::Permute(axes) => {
             let axes: Vec<usize> = (0..lead).chain(axes.iter().map(|axis| axis + lead)).collect();
-            x.permute(&axes)
+            B::float_permute(x, &axes)
         }
-    });
-    match x {
-        Value::Float(x) => x,
-        // `x` went in as float, and layouts do not change the kind.
-        Value::Int(x) => B::int_into_float(x, burn_backend::DType::F32.into()),
-        Value::Bool(x) => B::bool_into_float(x, burn_backend::DType::F32.into()),
-    }
+        Step::Times(shared) => {
+            let shape = shared.shape();
+            let dims = std::iter::repeat_n(1, lead).chain(shape.iter().copied());
+            let shared = B::float_reshape(shared.clone(), Shape::from(dims.collect::<Vec<_>>()));
+            B::float_mul(x, shared)
+        }
+    })
 }
 
 fn broken() -> crate::error::Error {

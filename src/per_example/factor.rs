@@ -94,19 +94,26 @@ pub(crate) struct Conv {
     pub(crate) output: [usize; 2],
 }
 
-/// A change of layout, on traced shapes.
+/// A change of layout, on traced shapes, or a product with a shared value of the same shape (the scores
+/// of a mask over frozen weights).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Layout {
     Reshape(Vec<usize>),
     Permute(Vec<usize>),
+    Times(TensorIr),
 }
 
 impl Factored {
-    /// Whether the Gram matrices are no larger than the gradient: the space rule of mixed ghost
-    /// clipping (Bu et al. 2022, section 4), `2 T² <= rows · cols`.
+    /// Whether what a norm needs beside the factors is no larger than the gradient. For Gram matrices this is
+    /// the space rule of mixed ghost clipping (Bu et al. 2022, section 4), `2 T² <= rows · cols`; under a
+    /// mask there are none, and the factors themselves must be the smaller.
     pub(crate) fn ghost_is_smaller(&self) -> bool {
         let positions: usize = self.uses.iter().map(|u| u.length).sum();
-        2 * positions.saturating_mul(positions) <= self.rows.saturating_mul(self.cols)
+        let gradient = self.rows.saturating_mul(self.cols);
+        if self.layout.iter().any(|step| matches!(step, Layout::Times(_))) {
+            return positions.saturating_mul(self.rows + self.cols) <= gradient;
+        }
+        2 * positions.saturating_mul(positions) <= gradient
     }
 
     /// Whether the walk went through products with shared matrices, so that the trace's own way to the
@@ -126,7 +133,7 @@ impl Factored {
 
     /// The values of the trace that the factors are made from.
     pub(crate) fn sources(&self) -> impl Iterator<Item = TensorId> {
-        self.uses.iter().flat_map(|u| [&u.left, &u.right]).flat_map(|side| {
+        let sides = self.uses.iter().flat_map(|u| [&u.left, &u.right]).flat_map(|side| {
             let source = match &side.source {
                 Source::Operand(operand) => operand.tensor.id,
                 Source::OneHot { indices } => indices.id,
@@ -134,7 +141,11 @@ impl Factored {
                 Source::Channels { grad, .. } => grad.id,
             };
             std::iter::once(source).chain(side.then.iter().map(|shared| shared.matrix.id))
-        })
+        });
+        sides.chain(self.layout.iter().filter_map(|step| match step {
+            Layout::Times(shared) => Some(shared.id),
+            _ => None,
+        }))
     }
 }
 
@@ -189,6 +200,16 @@ impl Factorizer<'_> {
             }
             OperationIr::BaseFloat(BaseOperationIr::Permute(o)) => {
                 Some(self.factor(o.input.id)?.permuted(&o.axes))
+            }
+            OperationIr::NumericFloat(_, NumericOperationIr::Mul(o)) => {
+                let batched = |t: &TensorIr| self.batched.contains(&t.id);
+                let (inner, shared) = match (batched(&o.lhs), batched(&o.rhs)) {
+                    (true, false) => (&o.lhs, &o.rhs),
+                    (false, true) => (&o.rhs, &o.lhs),
+                    _ => return None,
+                };
+                let alike = inner.shape == o.out.shape && shared.shape == o.out.shape;
+                alike.then(|| self.factor(inner.id))?.map(|inner| inner.masked(shared))
             }
             OperationIr::NumericFloat(_, NumericOperationIr::MulScalar(o)) => {
                 Some(self.factor(o.lhs.id)?.scaled(Scalar::from(o.rhs).elem()))
@@ -330,6 +351,13 @@ impl Factored {
         for u in &mut self.uses {
             u.scale *= factor;
         }
+        self
+    }
+
+    /// Times a shared value, entry by entry.
+    fn masked(mut self, shared: &TensorIr) -> Self {
+        self.begin_layout();
+        self.layout.push(Layout::Times(shared.clone()));
         self
     }
 

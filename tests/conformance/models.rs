@@ -5,6 +5,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::*;
 use burn::prelude::*;
 use burn::tensor::activation::{relu, sigmoid, softmax};
+use burn::tensor::ops::ConvOptions;
 
 use crate::harness::{Case, EXAMPLES as N, score};
 
@@ -118,6 +119,54 @@ pub const CASES: &[Case] = &[
         let model = model.apply_lora(lora).unfreeze_group(ParamGroup::all().exclude(bases));
         b.run(model, b.floats([N, 6]), |(first, second), x| {
             score(second.forward(first.forward(x).tanh()))
+        })
+    }),
+    ("Scores over a frozen matrix", |b| {
+        let model = (b.parameter([6, 5]).set_require_grad(false), b.parameter([6, 5]));
+        b.run(model, b.floats([N, 6]), |(w, scores), x| {
+            score(x.matmul(w.val() * sigmoid(scores.val())))
+        })
+    }),
+    ("Scores over a frozen matrix, at several positions", |b| {
+        let model = (b.parameter([6, 5]).set_require_grad(false), b.parameter([6, 5]));
+        b.run(model, b.floats([N, 3, 6]), |(w, scores), x| {
+            score(x.matmul((w.val() * scores.val() * 0.5).unsqueeze()))
+        })
+    }),
+    ("Straight-through scores over a frozen matrix", |b| {
+        let model = (b.parameter([6, 5]).set_require_grad(false), b.parameter([6, 5]));
+        b.run(model, b.floats([N, 3, 6]), |(w, scores), x| {
+            let scores = scores.val();
+            let hard = scores.clone().greater_equal_elem(0.1).float();
+            let mask = scores.clone() + (hard - scores).detach();
+            score(x.matmul((w.val() * mask).unsqueeze()))
+        })
+    }),
+    ("Scores over a frozen matrix that is used as it is and transposed", |b| {
+        let model = (b.parameter([3, 5]).set_require_grad(false), b.parameter([3, 5]));
+        b.run(model, b.floats([N, 2, 3]), |(w, scores), x| {
+            let w: Tensor<3> = (w.val() * scores.val()).unsqueeze();
+            score(x.matmul(w.clone()).tanh().matmul(w.transpose()))
+        })
+    }),
+    ("Scores over a frozen embedding", |b| {
+        let model = (b.parameter([9, 4]).set_require_grad(false), b.parameter([9, 4]));
+        b.run(model, b.ints([N, 3], 9), |(w, scores), tokens| {
+            score(burn::tensor::module::embedding(w.val() * scores.val(), tokens).tanh())
+        })
+    }),
+    ("Scores over a frozen convolution", |b| {
+        let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+        let model = (b.parameter([4, 2, 3, 3]).set_require_grad(false), b.parameter([4, 2, 3, 3]));
+        b.run(model, b.floats([N, 2, 4, 5]), move |(w, scores), x| {
+            let w = w.val() * sigmoid(scores.val());
+            score(burn::tensor::module::conv2d(x, w, None, options.clone()))
+        })
+    }),
+    ("Scores of rows over a frozen matrix", |b| {
+        let model = (b.parameter([6, 5]).set_require_grad(false), b.parameter([6, 1]));
+        b.run(model, b.floats([N, 3, 6]), |(w, scores), x| {
+            score(x.matmul((w.val() * scores.val()).unsqueeze()))
         })
     }),
     ("A frozen weight with a trainable bias", |b| {

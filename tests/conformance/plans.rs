@@ -104,6 +104,25 @@ fn lora_factors_are_looked_through() {
 }
 
 #[test]
+fn scores_over_a_frozen_weight_stay_in_factors() {
+    let b = bench();
+    let frozen = |shape: [usize; 2]| b.parameter(shape).set_require_grad(false);
+    let model = (frozen([6, 5]), b.parameter([6, 5]), frozen([9, 4]), b.parameter([9, 4]));
+    type Masked = (Param<Tensor<2>>, Param<Tensor<2>>, Param<Tensor<2>>, Param<Tensor<2>>);
+    let loss = |m: &Masked, (x, tokens): (Tensor<3>, Tensor<2, Int>)| {
+        let dense = x.matmul((m.0.val() * m.1.val() * 0.5).unsqueeze());
+        let rows = burn::tensor::module::embedding(m.2.val() * m.3.val(), tokens);
+        score(dense) + score(rows)
+    };
+    let batch = || (b.floats([N, 3, 6]), b.ints([N, 2], 9));
+    let ghost = methods(NormMethod::Ghost, &model, batch(), loss);
+    assert_eq!(ghost, [Ghost { positions: 3, uses: 1 }, Ghost { positions: 2, uses: 1 }]);
+    // Three positions of 6 + 5 numbers are more than the 30 of the gradient; two of 9 + 4 are less than 36.
+    let smaller = methods(NormMethod::Smaller, &model, batch(), loss);
+    assert_eq!(smaller, [Materialised, Ghost { positions: 2, uses: 1 }]);
+}
+
+#[test]
 fn attention_keeps_all_projections_in_factors() {
     let b = bench();
     let model = MultiHeadAttentionConfig::new(4, 2).with_dropout(0.0).init(&b.device);

@@ -326,6 +326,20 @@ pub enum Error {
     )]
     SelectionOfAnotherModel,
 
+    /// A structure of masks does not fit a weight.
+    #[error(
+        "a mask of {structure} does not fit `{path}`, which is {shape:?}: choose another structure, or leave the weight \
+         out with `on`"
+    )]
+    MaskDoesNotFit {
+        /// The weight.
+        path: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What was asked for.
+        structure: String,
+    },
+
     /// Rows cannot be selected in a model with adapters.
     #[error(
         "`{path}` belongs to an adapter, and burn does not nest reparameterizations: call \

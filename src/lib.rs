@@ -121,6 +121,7 @@
 pub mod batch;
 pub mod error;
 pub mod loader;
+pub mod mask;
 pub mod mechanism;
 pub mod optimizer;
 pub mod per_example;

@@ -1,0 +1,125 @@
+//! From scores to a mask.
+
+use burn::tensor::{Tensor, activation::sigmoid};
+
+use crate::error::{Error, Result};
+
+/// How scores become a mask.
+///
+/// Gradients pass the step of a binary mask unchanged (straight-through estimator: Bengio et al. 2013,
+/// arXiv 1308.3432).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum MaskKind {
+    /// 1 where the score is at least `threshold`, else 0 (Mallya et al. 2018, arXiv 1801.06519; for BERT: Zhao et
+    /// al. 2020, arXiv 2004.12406). Scores start at 0, so a threshold of 0 or below keeps everything.
+    Threshold {
+        /// Finite.
+        threshold: f64,
+    },
+    /// 1 for the largest `share` of scores, and for those that tie with the last of them (edge-popup: Ramanujan et
+    /// al. 2020, arXiv 1911.13299). At first all tie, so everything is kept.
+    TopK {
+        /// Above 0, at most 1.
+        share: f64,
+        /// Among what the share is taken.
+        scope: Scope,
+    },
+    /// 1 with probability σ(score) (Zhou et al. 2019, arXiv 1905.01067; FedPM: Isik et al. 2023, arXiv 2209.15328):
+    /// one draw for each step, made by [`SuperMaskConfig::refresh`](super::SuperMaskConfig::refresh). Scores start
+    /// where this is `keep`.
+    Stochastic {
+        /// Above 0, below 1.
+        keep: f64,
+    },
+    /// The multiplier 2 σ(score), from 0 to 2; at first 1.
+    Sigmoid,
+    /// The multiplier 1 + score; at first 1.
+    Multiplier,
+}
+
+/// Among what [`MaskKind::TopK`] takes its share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Each masked parameter has its own share.
+    Layer,
+    /// All masked parameters together; [`SuperMaskConfig::refresh`](super::SuperMaskConfig::refresh) finds the
+    /// cut before each step.
+    Global,
+}
+
+impl MaskKind {
+    /// # Errors
+    /// [`Error::InvalidSetting`] for a number out of its range.
+    pub(super) fn checked(self) -> Result<Self> {
+        match self {
+            Self::Threshold { threshold } if !threshold.is_finite() => {
+                Err(Error::setting("threshold", threshold, "finite"))
+            }
+            Self::TopK { share, .. } if !(share > 0.0 && share <= 1.0) => {
+                Err(Error::setting("share", share, "above 0 and at most 1"))
+            }
+            Self::Stochastic { keep } if !(keep > 0.0 && keep < 1.0) => {
+                Err(Error::setting("keep", keep, "above 0 and below 1"))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Whether the mask is 0 or 1.
+    pub fn is_binary(self) -> bool {
+        !matches!(self, Self::Sigmoid | Self::Multiplier)
+    }
+
+    /// What each score starts at.
+    pub(super) fn initial(self) -> f64 {
+        match self {
+            Self::Stochastic { keep } => (keep / (1.0 - keep)).ln(),
+            _ => 0.0,
+        }
+    }
+
+    /// How many of `count` scores a share is.
+    pub(super) fn kept(share: f64, count: usize) -> usize {
+        ((share * count as f64).ceil() as usize).clamp(1, count.max(1))
+    }
+
+    /// The mask of `scores`; `state` holds the draws of a stochastic mask, or the cut of a global top-k.
+    pub(super) fn mask(self, scores: Tensor<1>, state: Option<Tensor<1>>) -> Tensor<1> {
+        match self {
+            Self::Threshold { threshold } => {
+                let hard = scores.clone().detach().greater_equal_elem(threshold).float();
+                straight_through(hard, scores)
+            }
+            Self::TopK { share, scope } => {
+                let fixed = scores.clone().detach();
+                let cut = match (scope, state) {
+                    (Scope::Global, Some(cut)) => cut.detach(),
+                    _ => {
+                        let last = Self::kept(share, scores.dims()[0]) - 1;
+                        fixed.clone().sort_descending(0).slice_dim(0, last..last + 1)
+                    }
+                };
+                let hard = fixed.greater_equal(cut.expand(scores.dims())).float();
+                straight_through(hard, scores)
+            }
+            Self::Stochastic { .. } => {
+                let chance = sigmoid(scores);
+                match state {
+                    Some(draws) => {
+                        let hard = chance.clone().detach().greater(draws.detach()).float();
+                        straight_through(hard, chance)
+                    }
+                    None => chance,
+                }
+            }
+            Self::Sigmoid => sigmoid(scores).mul_scalar(2.0),
+            Self::Multiplier => scores.add_scalar(1.0),
+        }
+    }
+}
+
+/// `hard` with the gradient of `soft`. The difference is exactly zero, so `hard` stays exact.
+fn straight_through(hard: Tensor<1>, soft: Tensor<1>) -> Tensor<1> {
+    hard.detach() + (soft.clone() - soft.detach())
+}

@@ -1,0 +1,123 @@
+//! What changes from step to step besides scores: draws of stochastic masks, the cut of a global top-k.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+
+use super::config::{SuperMask, SuperMaskConfig};
+use super::kind::{MaskKind, Scope};
+use crate::error::{Error, Result};
+
+impl SuperMaskConfig {
+    /// The model as step `step` needs it: call it before each step of a [`MaskKind::Stochastic`] or a global
+    /// [`MaskKind::TopK`]; it does nothing for other kinds. One draw serves all records of a step, and is a
+    /// function of `seed`, `step` and the place in the model. The draws are no secret and cost no privacy.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when scores cannot be read.
+    pub fn refresh<M: Module>(&self, model: M, seed: u64, step: u64) -> Result<M> {
+        let change = match self.kind() {
+            MaskKind::Stochastic { .. } => {
+                let mut draws = ChaCha20Rng::seed_from_u64(seed);
+                draws.set_stream(step);
+                Change::Draws(Box::new(draws))
+            }
+            MaskKind::TopK { share, scope: Scope::Global } => {
+                let mut scores = Scores::default();
+                model.visit(&mut scores);
+                Change::Cut(cut(share, scores.all?)?)
+            }
+            _ => return Ok(model),
+        };
+        Ok(model.map(&mut Refresh { path: Vec::new(), change }))
+    }
+}
+
+/// The smallest of the largest `share` of scores.
+fn cut(share: f64, mut scores: Vec<f32>) -> Result<f32> {
+    if scores.iter().any(|score| score.is_nan()) {
+        return Err(Error::Device { reason: "a score is NaN".into() });
+    }
+    if scores.is_empty() {
+        return Ok(0.0);
+    }
+    let last = MaskKind::kept(share, scores.len()) - 1;
+    let (_, cut, _) = scores.select_nth_unstable_by(last, |a, b| b.total_cmp(a));
+    Ok(*cut)
+}
+
+enum Change {
+    Draws(Box<ChaCha20Rng>),
+    Cut(f32),
+}
+
+struct Refresh {
+    path: Vec<String>,
+    change: Change,
+}
+
+impl ModuleMapper for Refresh {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !is(&self.path, "state") {
+            return param;
+        }
+        param.map(|state| {
+            let (shape, device, dtype) = (state.dims(), state.device(), state.dtype());
+            let count = shape.iter().product();
+            let values: Vec<f32> = match &mut self.change {
+                Change::Draws(draws) => draws.random_iter().take(count).collect(),
+                Change::Cut(cut) => vec![*cut; count],
+            };
+            Tensor::from_data(TensorData::new(values, shape), (&device, dtype))
+        })
+    }
+}
+
+/// Every score of a model.
+struct Scores {
+    path: Vec<String>,
+    all: Result<Vec<f32>>,
+}
+
+impl Default for Scores {
+    fn default() -> Self {
+        Self { path: Vec::new(), all: Ok(Vec::new()) }
+    }
+}
+
+impl ModuleVisitor for Scores {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Ok(all) = self.all.as_mut().map(|all| is(&self.path, "scores").then_some(all)) else {
+            return;
+        };
+        if let Some(all) = all {
+            match param.val().try_into_data() {
+                Ok(data) => all.extend(data.iter::<f32>()),
+                Err(error) => self.all = Err(Error::Device { reason: error.to_string() }),
+            }
+        }
+    }
+}
+
+/// Whether a path is that of a field of a [`SuperMask`].
+fn is(path: &[String], field: &str) -> bool {
+    let name = <SuperMask as burn::module::Reparameterization>::NAME;
+    matches!(path, [.., mask, last] if mask == name && last == field)
+}

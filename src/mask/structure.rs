@@ -1,0 +1,72 @@
+//! What one score is for.
+
+use burn::tensor::Tensor;
+
+use crate::error::{Error, Result};
+
+/// What of a weight one score switches.
+///
+/// burn's `Linear` has its weight as `[inputs, outputs]`, a convolution as `[outputs, inputs, height, width]`, an
+/// embedding as `[tokens, width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Structure {
+    /// Each number.
+    Weight,
+    /// Each index of an axis: `Axis(0)` are rows (a linear layer's inputs, a convolution's output channels),
+    /// `Axis(1)` columns (a linear layer's neurons).
+    Axis(usize),
+    /// Equal runs of indices of an axis: attention heads, which are runs of columns of the query, key and value
+    /// projections and runs of rows of the output projection.
+    Heads {
+        /// The axis that the heads share.
+        axis: usize,
+        /// Number of heads; the axis is a multiple of it.
+        heads: usize,
+    },
+}
+
+impl Structure {
+    /// How many scores a weight of this shape has; `None` where the structure does not fit.
+    pub(super) fn scores(self, shape: &[usize]) -> Option<usize> {
+        match self {
+            Self::Weight => Some(shape.iter().product()),
+            Self::Axis(axis) => shape.get(axis).copied(),
+            Self::Heads { axis, heads } => {
+                let length = *shape.get(axis)?;
+                (heads > 0 && length.is_multiple_of(heads)).then_some(heads)
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`Error::MaskDoesNotFit`] where the structure does not fit the shape.
+    pub(super) fn check(self, path: &str, shape: &[usize]) -> Result<usize> {
+        self.scores(shape).ok_or_else(|| Error::MaskDoesNotFit {
+            path: path.to_owned(),
+            shape: shape.to_vec(),
+            structure: format!("{self:?}"),
+        })
+    }
+
+    /// A mask of scores as a factor of a weight of this shape: broadcast, unless there is one score for each
+    /// number.
+    pub(super) fn spread<const D: usize>(self, mask: Tensor<1>, shape: [usize; D]) -> Tensor<D> {
+        match self {
+            Self::Weight => mask.reshape(shape),
+            Self::Axis(axis) => mask.reshape(along(axis, shape)),
+            Self::Heads { axis, heads } => {
+                let run = shape[axis] / heads;
+                let mask = mask.reshape([heads, 1]).expand([heads, run]);
+                mask.reshape(along(axis, shape))
+            }
+        }
+    }
+}
+
+/// Ones, but for one axis.
+fn along<const D: usize>(axis: usize, shape: [usize; D]) -> [usize; D] {
+    let mut along = [1; D];
+    along[axis] = shape[axis];
+    along
+}

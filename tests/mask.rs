@@ -1,0 +1,230 @@
+//! Masks over frozen weights: they start as the model, train exactly, and leave the weights alone.
+
+mod common;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::SgdConfig;
+use burn::tensor::Tensor;
+use burn_dp::Error;
+use burn_dp::mask::{MaskKind, Scope, Structure, SuperMaskConfig};
+use burn_dp::per_example::verify;
+use burn_dp::selection::ParamSelector;
+use common::*;
+
+const KINDS: [MaskKind; 7] = [
+    MaskKind::Threshold { threshold: 0.0 },
+    MaskKind::Threshold { threshold: -0.2 },
+    MaskKind::TopK { share: 0.6, scope: Scope::Layer },
+    MaskKind::TopK { share: 0.6, scope: Scope::Global },
+    MaskKind::Sigmoid,
+    MaskKind::Multiplier,
+    MaskKind::Stochastic { keep: 0.7 },
+];
+
+const STRUCTURES: [Structure; 5] = [
+    Structure::Weight,
+    Structure::Axis(0),
+    Structure::Axis(1),
+    Structure::Heads { axis: 0, heads: 2 },
+    Structure::Heads { axis: 1, heads: 1 },
+];
+
+fn config(kind: MaskKind, structure: Structure) -> SuperMaskConfig {
+    SuperMaskConfig::new(kind).expect("valid").with_structure(structure)
+}
+
+/// The model with a mask whose scores are no longer fresh.
+fn masked(kind: MaskKind, structure: Structure) -> Net {
+    let config = config(kind, structure);
+    let model = config.apply(Net::new(&device())).expect("it fits");
+    let model = scatter(model, 9);
+    config.refresh(model, 5, 1).expect("finite scores")
+}
+
+/// Different scores, of both signs.
+fn scatter<M: Module>(model: M, seed: u64) -> M {
+    struct Scatter(u64);
+    impl burn::module::ModuleMapper for Scatter {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if !param.is_require_grad() {
+                return param;
+            }
+            // Far apart: seeds next to each other give sequences that overlap.
+            self.0 += 1000;
+            let numbers = numbers(self.0, param.val().shape().num_elements());
+            param.map(|scores| {
+                let data = burn::tensor::TensorData::new(numbers, scores.shape());
+                Tensor::from_data(data, &scores.device()).require_grad()
+            })
+        }
+    }
+    model.map(&mut Scatter(seed))
+}
+
+fn outputs(model: &Net) -> Vec<u32> {
+    let batch = collate(&records(5, 40), &device());
+    let outputs = model.forward(batch.features, batch.tokens).into_data();
+    outputs.iter::<f32>().map(f32::to_bits).collect()
+}
+
+#[test]
+fn a_fresh_mask_changes_no_bit() {
+    let before = outputs(&Net::new(&device()));
+    for kind in KINDS {
+        for structure in STRUCTURES {
+            let config = config(kind, structure);
+            let model = config.apply(Net::new(&device())).expect("it fits");
+            let model = config.refresh(model, 1, 0).expect("finite scores");
+            let same = outputs(&model) == before;
+            // A draw for few scores may keep them all.
+            let stochastic = matches!(kind, MaskKind::Stochastic { .. });
+            assert!(same || stochastic, "{kind:?} {structure:?}");
+            assert!(!same || !stochastic || structure != Structure::Weight);
+            assert_eq!(outputs(&model.materialize()), outputs(&model_again(&config)));
+        }
+    }
+}
+
+fn model_again(config: &SuperMaskConfig) -> Net {
+    let model = config.apply(Net::new(&device())).expect("it fits");
+    config.refresh(model, 1, 0).expect("finite scores")
+}
+
+#[test]
+fn scores_have_the_structures_shape() {
+    let total = |structure| {
+        let model = config(MaskKind::Sigmoid, structure).apply(Net::new(&device())).expect("fits");
+        ParamSelector::attached("mask").select(&model).expect("masks").trained()
+    };
+    // An embedding [16, 4], a square layer [4, 4], a convolution [4, 4, 2], a head [4, 2].
+    assert_eq!(total(Structure::Weight), 64 + 16 + 32 + 8);
+    assert_eq!(total(Structure::Axis(0)), 16 + 4 + 4 + 4);
+    assert_eq!(total(Structure::Axis(1)), 4 + 4 + 4 + 2);
+    assert_eq!(total(Structure::Heads { axis: 0, heads: 2 }), 4 * 2);
+}
+
+#[test]
+fn gradients_of_scores_are_exact() {
+    for kind in KINDS {
+        for structure in STRUCTURES {
+            let model = masked(kind, structure);
+            let batch = collate(&records(6, 70), &device());
+            verify(&model, batch, Net::loss, 1e-4)
+                .unwrap_or_else(|error| panic!("{kind:?} {structure:?}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn a_mask_is_what_its_rule_says() {
+    let shares = |kind: MaskKind| -> Vec<f64> {
+        let plain = values(&Net::new(&device()));
+        let masked = values(&masked(kind, Structure::Weight).materialize());
+        let ratio = |(before, after): (&Vec<f32>, &Vec<f32>)| -> f64 {
+            let kept = before.iter().zip(after).filter(|(b, a)| {
+                assert!(!kind.is_binary() || a == b || **a == 0.0, "{kind:?}: {b} became {a}");
+                a == b
+            });
+            kept.count() as f64 / before.len() as f64
+        };
+        plain.iter().zip(&masked).map(ratio).collect()
+    };
+    let weights = |shares: &[f64]| -> Vec<f64> { [0, 1, 5, 7].map(|i| shares[i]).to_vec() };
+    let layer = shares(MaskKind::TopK { share: 0.5, scope: Scope::Layer });
+    assert_eq!(weights(&layer), [0.5; 4]);
+    let global = shares(MaskKind::TopK { share: 0.5, scope: Scope::Global });
+    let kept: f64 = weights(&global).iter().zip([64.0, 16.0, 32.0, 8.0]).map(|(s, n)| s * n).sum();
+    assert_eq!(kept, 60.0);
+    let all = shares(MaskKind::Threshold { threshold: -2.0 });
+    assert_eq!(all, vec![1.0; all.len()]);
+    let none = weights(&shares(MaskKind::Threshold { threshold: 2.0 }));
+    assert_eq!(none, [0.0; 4]);
+}
+
+#[test]
+fn a_stochastic_mask_keeps_its_share_and_is_drawn_once_a_step() {
+    let config = config(MaskKind::Stochastic { keep: 0.8 }, Structure::Weight);
+    let fresh = || config.apply(Net::new(&device())).expect("it fits");
+    let drawn =
+        |seed, step| bits(&config.refresh(fresh(), seed, step).expect("drawn").materialize());
+    assert_eq!(drawn(1, 3), drawn(1, 3));
+    assert_ne!(drawn(1, 3), drawn(1, 4));
+    assert_ne!(drawn(1, 3), drawn(2, 3));
+    let (mut kept, mut all) = (0, 0);
+    for step in 0..200 {
+        let embedding = &drawn(7, step)[0];
+        kept += embedding.iter().filter(|bits| **bits & 0x7fff_ffff != 0).count();
+        all += embedding.len();
+    }
+    let share = kept as f64 / all as f64;
+    // Twelve thousand draws: four standard deviations are 0.015.
+    assert!((share - 0.8).abs() < 0.015, "{share}");
+}
+
+/// The stored weights, without what is attached to them.
+fn bases<M: Module>(model: &M) -> Vec<Vec<u32>> {
+    struct Bases(Vec<Vec<u32>>);
+    impl ModuleVisitor for Bases {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if D > 0 && !param.is_require_grad() {
+                let data = param.base().without_autodiff().into_data();
+                self.0.push(data.iter::<f32>().map(f32::to_bits).collect());
+            }
+        }
+    }
+    let mut bases = Bases(Vec::new());
+    model.visit(&mut bases);
+    bases.0
+}
+
+#[test]
+fn fifty_private_steps_leave_the_weights_alone() {
+    for kind in [MaskKind::Threshold { threshold: 0.0 }, MaskKind::Sigmoid] {
+        let mut model = config(kind, Structure::Weight).apply(Net::new(&device())).expect("fits");
+        let (before, scores) = (bases(&model), trainable(&model));
+        let mut optimizer =
+            optimizer(plan(flat(BOUND), 1.0), SgdConfig::new().init(), Path::Smaller, 3);
+        for number in 0..50 {
+            step(&mut optimizer, 0.5, &mut model, &records(8, number), 4).expect("a step");
+        }
+        assert_eq!(bases(&model), before, "{kind:?}");
+        assert_ne!(trainable(&model), scores);
+        assert!(!before.is_empty());
+    }
+}
+
+#[test]
+fn a_selection_restricts_the_mask() {
+    let model = Net::new(&device());
+    let place = ParamSelector::path("mix").select(&model).expect("it is there");
+    let config = config(MaskKind::Sigmoid, Structure::Weight).on(&place);
+    let model = config.apply(model).expect("it fits");
+    let scores = ParamSelector::attached("mask").select(&model).expect("a mask");
+    assert_eq!(scores.trained(), WIDTH * WIDTH);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let kinds = [
+        MaskKind::Threshold { threshold: f64::NAN },
+        MaskKind::TopK { share: 0.0, scope: Scope::Layer },
+        MaskKind::TopK { share: 1.1, scope: Scope::Global },
+        MaskKind::Stochastic { keep: 1.0 },
+        MaskKind::Stochastic { keep: f64::NAN },
+    ];
+    for kind in kinds {
+        assert!(
+            matches!(SuperMaskConfig::new(kind), Err(Error::InvalidSetting { .. })),
+            "{kind:?}"
+        );
+    }
+    let structures = [
+        Structure::Axis(2),
+        Structure::Heads { axis: 0, heads: 3 },
+        Structure::Heads { axis: 0, heads: 0 },
+    ];
+    for structure in structures {
+        let refused = config(MaskKind::Sigmoid, structure).apply(Net::new(&device()));
+        assert!(matches!(refused, Err(Error::MaskDoesNotFit { .. })), "{structure:?}");
+    }
+}

@@ -340,6 +340,38 @@ pub enum Error {
         structure: String,
     },
 
+    /// A mask that is not of zeros and ones has no bits.
+    #[error(
+        "masks of this kind are numbers, not bits: train a threshold, top-k or stochastic mask to export it, or \
+         `materialize` the model"
+    )]
+    MaskNotBinary,
+
+    /// Bytes of a mask cannot be read.
+    #[error("the mask cannot be read: {reason}")]
+    Mask {
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// A mask of another version of the format.
+    #[error(
+        "the mask has format {found}, and this library reads {supported}: read it with the version that wrote it"
+    )]
+    MaskVersion {
+        /// The file's.
+        found: u32,
+        /// This library's.
+        supported: u32,
+    },
+
+    /// A mask belongs to another model.
+    #[error("the mask was made for another model: its weights differ in {what}")]
+    MaskOfAnotherModel {
+        /// Where.
+        what: String,
+    },
+
     /// Rows cannot be selected in a model with adapters.
     #[error(
         "`{path}` belongs to an adapter, and burn does not nest reparameterizations: call \

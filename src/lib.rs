@@ -120,6 +120,7 @@
 
 pub mod batch;
 pub mod error;
+mod frame;
 pub mod loader;
 pub mod mask;
 pub mod mechanism;

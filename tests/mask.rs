@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::SgdConfig;
 use burn::tensor::Tensor;
 use burn_dp::Error;
-use burn_dp::mask::{MaskKind, Scope, Structure, SuperMaskConfig};
+use burn_dp::mask::{MaskKind, MaskSet, Scope, Structure, SuperMaskConfig};
 use burn_dp::per_example::verify;
 use burn_dp::selection::ParamSelector;
 use common::*;
@@ -227,4 +227,79 @@ fn what_makes_no_sense_is_refused() {
         let refused = config(MaskKind::Sigmoid, structure).apply(Net::new(&device()));
         assert!(matches!(refused, Err(Error::MaskDoesNotFit { .. })), "{structure:?}");
     }
+}
+
+// Masks alone.
+
+/// Trained-looking masks and the config they are of.
+fn set(kind: MaskKind, structure: Structure) -> (MaskSet, Net) {
+    let model = masked(kind, structure);
+    (MaskSet::of(&config(kind, structure), &model).expect("binary"), model)
+}
+
+#[test]
+fn masks_alone_make_the_model_that_they_are_of() {
+    for kind in KINDS.into_iter().filter(|kind| kind.is_binary()) {
+        for structure in STRUCTURES {
+            let (masks, model) = set(kind, structure);
+            let bytes = masks.to_bytes().expect("bytes");
+            // Whoever reads them may have masks of their own, or none.
+            for reader in [Net::new(&device()), model.clone()] {
+                assert_eq!(MaskSet::from_bytes(&bytes, &reader).expect("the same model"), masks);
+            }
+            let plain = masks.apply(Net::new(&device())).expect("the same model");
+            assert_eq!(bits(&plain), bits(&model.materialize()), "{kind:?} {structure:?}");
+        }
+    }
+}
+
+#[test]
+fn masks_of_another_model_are_refused() {
+    let (masks, _) = set(KINDS[0], Structure::Weight);
+    let bytes = masks.to_bytes().expect("bytes");
+    let mut other = Net::new(&device());
+    other.mix.weight = other.mix.weight.map(|weight| weight.mul_scalar(1.0001));
+    let mut smaller = Net::new(&device());
+    smaller.head = burn::nn::LinearConfig::new(WIDTH, 3).init(&device());
+    for model in [other, smaller] {
+        let refused = MaskSet::from_bytes(&bytes, &model);
+        assert!(matches!(refused, Err(Error::MaskOfAnotherModel { .. })), "{refused:?}");
+        assert!(matches!(masks.apply(model), Err(Error::MaskOfAnotherModel { .. })));
+    }
+}
+
+#[test]
+fn spoiled_bytes_are_refused() {
+    let model = Net::new(&device());
+    let (masks, _) = set(KINDS[2], Structure::Weight);
+    let bytes = masks.to_bytes().expect("bytes");
+    for length in 0..bytes.len() {
+        assert!(MaskSet::from_bytes(&bytes[..length], &model).is_err(), "{length} bytes");
+    }
+    for place in 0..bytes.len() {
+        let mut spoiled = bytes.clone();
+        spoiled[place] ^= 1 << (place % 8);
+        let refused = MaskSet::from_bytes(&spoiled, &model);
+        let told = matches!(refused, Err(Error::Mask { .. } | Error::MaskVersion { .. }));
+        assert!(told, "byte {place}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_soft_mask_has_no_bits() {
+    let model = masked(MaskKind::Sigmoid, Structure::Weight);
+    let refused = MaskSet::of(&config(MaskKind::Sigmoid, Structure::Weight), &model);
+    assert!(matches!(refused, Err(Error::MaskNotBinary)));
+    let none = MaskSet::of(&config(KINDS[0], Structure::Weight), &Net::new(&device()));
+    assert!(matches!(none, Err(Error::Mask { .. })));
+}
+
+#[test]
+fn a_report_tells_what_is_left() {
+    let kind = MaskKind::TopK { share: 0.5, scope: Scope::Layer };
+    let (masks, _) = set(kind, Structure::Axis(0));
+    assert_eq!((masks.scores(), masks.kept_weights()), (16 + 4 + 4 + 4, (64 + 16 + 32 + 8) / 2));
+    let report = masks.to_string();
+    assert!(report.contains("mix.weight: 2 of 4 kept (50.0 %)"), "{report}");
+    assert!(report.ends_with("60 of 120 masked weights are left (50.0 %)"), "{report}");
 }

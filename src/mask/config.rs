@@ -12,7 +12,7 @@ use crate::selection::Selection;
 #[derive(Clone, Debug)]
 pub struct SuperMaskConfig {
     pub(super) kind: MaskKind,
-    structure: Structure,
+    pub(super) structure: Structure,
     group: ParamGroup,
 }
 

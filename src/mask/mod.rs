@@ -27,11 +27,14 @@
 //! A masked model trains with [`DpOptimizer`](crate::DpOptimizer) as it is: the gradient of a score is the
 //! weight's gradient times the weight, which the engine keeps in factors.
 
+mod coding;
 mod config;
 mod kind;
 mod refresh;
+mod set;
 mod structure;
 
 pub use config::{SuperMask, SuperMaskConfig};
 pub use kind::{MaskKind, Scope};
+pub use set::{LayerMask, MaskSet};
 pub use structure::Structure;

@@ -1,6 +1,7 @@
 //! What one score is for.
 
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -8,7 +9,7 @@ use crate::error::{Error, Result};
 ///
 /// burn's `Linear` has its weight as `[inputs, outputs]`, a convolution as `[outputs, inputs, height, width]`, an
 /// embedding as `[tokens, width]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Structure {
     /// Each number.

@@ -16,14 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{DpOptimizer, Progress};
 use crate::error::{Error, Result};
+use crate::frame::{self, Broken};
 use crate::mechanism::{Seed, SeedSource};
 use crate::per_example::ModuleTensors;
 use crate::privacy::{ClippingState, Ledger, PrivacyPlan};
 
 const MAGIC: &[u8; 8] = b"burn-dp\0";
 const VERSION: u32 = 1;
-/// Magic, version, checksum, length of the body.
-const HEADER: usize = 8 + 4 + 4 + 8;
 
 #[derive(Serialize, Deserialize)]
 struct Body {
@@ -65,13 +64,7 @@ impl<E> DpOptimizer<E> {
         };
         let body = rmp_serde::to_vec_named(&body)
             .map_err(|error| Error::Checkpoint { reason: error.to_string() })?;
-        let mut bytes = Vec::with_capacity(HEADER + body.len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
-        bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&body);
-        Ok(bytes)
+        Ok(frame::seal(MAGIC, VERSION, &body))
     }
 
     /// Continues the run of a checkpoint: this optimizer takes its progress, and the model with its
@@ -146,27 +139,10 @@ impl<E> DpOptimizer<E> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Body> {
-    let truncated = || Error::Checkpoint { reason: "it is truncated".into() };
-    let (header, body) = bytes.split_at_checked(HEADER).ok_or_else(truncated)?;
-    let (magic, rest) = header.split_at(MAGIC.len());
-    if magic != MAGIC {
-        return Err(Error::Checkpoint { reason: "it is no checkpoint of this library".into() });
-    }
-    let word = |range: std::ops::Range<usize>| -> Option<u32> {
-        rest.get(range)?.try_into().ok().map(u32::from_le_bytes)
-    };
-    let version = word(0..4).ok_or_else(truncated)?;
-    if version != VERSION {
-        return Err(Error::CheckpointVersion { found: version, supported: VERSION });
-    }
-    let checksum = word(4..8).ok_or_else(truncated)?;
-    let length = rest.get(8..16).and_then(|l| l.try_into().ok()).map(u64::from_le_bytes);
-    if length != Some(body.len() as u64) {
-        return Err(truncated());
-    }
-    if crc32fast::hash(body) != checksum {
-        return Err(Error::Checkpoint { reason: "its checksum is wrong".into() });
-    }
+    let body = frame::open(MAGIC, VERSION, "checkpoint", bytes).map_err(|broken| match broken {
+        Broken::Version(found) => Error::CheckpointVersion { found, supported: VERSION },
+        Broken::Reason(reason) => Error::Checkpoint { reason },
+    })?;
     rmp_serde::from_slice(body).map_err(|error| Error::Checkpoint { reason: error.to_string() })
 }
 

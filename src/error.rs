@@ -354,6 +354,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// There is nothing to aggregate.
+    #[error("there are no masks to aggregate: leave the round out")]
+    NoMasks,
+
     /// A mask of another version of the format.
     #[error(
         "the mask has format {found}, and this library reads {supported}: read it with the version that wrote it"

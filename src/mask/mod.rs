@@ -14,7 +14,7 @@
 //! # fn main() -> burn_dp::Result<()> {
 //! let device = Device::default().autodiff();
 //! let model: Linear = LinearConfig::new(8, 4).init(&device);
-//! let x = Tensor::ones([1, 8], &device);
+//! let x: Tensor<2> = Tensor::ones([1, 8], &device);
 //! let before = model.forward(x.clone()).into_data();
 //!
 //! let masked = SuperMaskConfig::new(MaskKind::Threshold { threshold: 0.0 })?.apply(model)?;
@@ -27,14 +27,18 @@
 //! A masked model trains with [`DpOptimizer`](crate::DpOptimizer) as it is: the gradient of a score is the
 //! weight's gradient times the weight, which the engine keeps in factors.
 
+mod aggregate;
 mod coding;
 mod config;
 mod kind;
+mod randomized_response;
 mod refresh;
 mod set;
 mod structure;
 
+pub use aggregate::{BetaShares, CentralNoise, LayerShares, MaskShares};
 pub use config::{SuperMask, SuperMaskConfig};
 pub use kind::{MaskKind, Scope};
+pub use randomized_response::RandomizedResponse;
 pub use set::{LayerMask, MaskSet};
 pub use structure::Structure;

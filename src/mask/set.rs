@@ -37,17 +37,17 @@ const VERSION: u32 = 1;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaskSet {
-    structure: Structure,
-    fingerprint: [u8; 32],
-    layers: Vec<LayerMask>,
+    pub(super) structure: Structure,
+    pub(super) fingerprint: [u8; 32],
+    pub(super) layers: Vec<LayerMask>,
 }
 
 /// The mask of one weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerMask {
-    path: String,
-    shape: Vec<usize>,
-    bits: Vec<bool>,
+    pub(super) path: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) bits: Vec<bool>,
 }
 
 impl LayerMask {

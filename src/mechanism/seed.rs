@@ -183,6 +183,8 @@ pub enum Domain {
     Sampling,
     /// Noise on the scores by which parameters are selected.
     SelectionNoise,
+    /// Noise on the sum of clients' masks.
+    MaskNoise,
 }
 
 impl Domain {
@@ -194,6 +196,7 @@ impl Domain {
             Self::CountNoise => 2,
             Self::Sampling => 3,
             Self::SelectionNoise => 4,
+            Self::MaskNoise => 5,
         }
     }
 }

@@ -1,0 +1,280 @@
+//! Many clients' masks as one: pure functions, for a federated server or a simulation.
+
+use super::set::{LayerMask, MaskSet};
+use super::structure::Structure;
+use crate::error::{Error, Result};
+use crate::mechanism::{Domain, Seed, gaussian};
+use crate::privacy::{DpEvent, NoiseMultiplier};
+
+/// For each score the share of clients that keep it, between 0 and 1 unless noise took it beyond.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MaskShares {
+    structure: Structure,
+    fingerprint: [u8; 32],
+    layers: Vec<LayerShares>,
+}
+
+/// The shares of one weight's scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerShares {
+    path: String,
+    shape: Vec<usize>,
+    shares: Vec<f64>,
+}
+
+impl LayerShares {
+    /// The weight's path in the model.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// A share for each score.
+    pub fn shares(&self) -> &[f64] {
+        &self.shares
+    }
+}
+
+impl MaskShares {
+    /// The mean of the clients' masks, each with a weight. **Weights must be public**: the number of a client's
+    /// records, say, is a secret of the client's.
+    ///
+    /// # Errors
+    /// [`Error::NoMasks`], [`Error::MaskOfAnotherModel`] where masks differ in model or structure, and
+    /// [`Error::InvalidSetting`] for weights that are negative, not finite, or all zero.
+    pub fn mean(masks: &[(MaskSet, f64)]) -> Result<Self> {
+        let total: f64 = masks.iter().map(|(_, weight)| weight).sum();
+        if let Some((_, wrong)) = masks.iter().find(|(_, w)| !(w.is_finite() && *w >= 0.0)) {
+            return Err(Error::setting("weight of a mask", wrong, "finite and at least 0"));
+        }
+        let mut sum = Self::zeros(masks.iter().map(|(mask, _)| mask))?;
+        if !(total > 0.0 && total.is_finite()) {
+            return Err(Error::setting("sum of the masks' weights", total, "positive and finite"));
+        }
+        for (mask, weight) in masks {
+            sum.add(mask, weight / total);
+        }
+        Ok(sum)
+    }
+
+    /// The mean under central differential privacy of clients (add/remove one client): what each mask adds to
+    /// `reference` is clipped, noise of the Gaussian mechanism goes to the sum, and the divisor is a public number.
+    /// Returns the event to record; sampling of clients, if any, goes around it.
+    ///
+    /// `reference` must be public: the shares that the last round released, or one half everywhere
+    /// (`MaskShares::from(&mask).map(|_| 0.5)`), of which a mask of n bits is √n / 2 away. One (seed, `round`) must
+    /// never be used twice.
+    ///
+    /// # Errors
+    /// As [`mean`](Self::mean), and for shares of `reference` that are not finite.
+    pub fn private_mean(
+        masks: &[MaskSet],
+        reference: &Self,
+        mechanism: &CentralNoise,
+        seed: &Seed,
+        round: u64,
+    ) -> Result<(Self, DpEvent)> {
+        let CentralNoise { clipping_norm, expected_clients, noise_multiplier } = *mechanism;
+        let blank = reference.clone().map(|_| 0.0);
+        masks.iter().try_for_each(|mask| blank.check(mask))?;
+        let flat = reference.layers.iter().flat_map(|layer| &layer.shares);
+        if let Some(wrong) = flat.clone().find(|share| !share.is_finite()) {
+            return Err(Error::setting("share of the reference", wrong, "finite"));
+        }
+        let mut sum = blank;
+        for mask in masks {
+            let distance = reference.distance(mask);
+            // A little less than allowed, for the rounding of the distance itself.
+            let scale = (clipping_norm / distance).min(1.0) * (1.0 - 1e-12);
+            sum.add_difference(mask, reference, scale);
+        }
+        let std = noise_multiplier.value() * clipping_norm;
+        for (index, layer) in sum.layers.iter_mut().enumerate() {
+            let noise =
+                gaussian(seed, Domain::MaskNoise, round, index as u64, layer.shares.len(), std)?;
+            for (share, noise) in layer.shares.iter_mut().zip(noise) {
+                *share = (*share + f64::from(noise)) / expected_clients;
+            }
+        }
+        for (layer, reference) in sum.layers.iter_mut().zip(&reference.layers) {
+            let pairs = layer.shares.iter_mut().zip(&reference.shares);
+            pairs.for_each(|(share, reference)| *share += reference);
+        }
+        Ok((sum, DpEvent::Gaussian { noise_multiplier }))
+    }
+
+    /// The mask that at least half of the clients keep.
+    pub fn majority(&self) -> MaskSet {
+        self.masks(|share| share >= 0.5)
+    }
+
+    /// The shares, in the order of the weights' paths.
+    pub fn layers(&self) -> &[LayerShares] {
+        &self.layers
+    }
+
+    /// Each share changed in the same way: post-processing, which is free.
+    #[must_use]
+    pub fn map(mut self, change: impl Fn(f64) -> f64) -> Self {
+        let shares = self.layers.iter_mut().flat_map(|layer| &mut layer.shares);
+        shares.for_each(|share| *share = change(*share));
+        self
+    }
+
+    fn masks(&self, keep: impl Fn(f64) -> bool) -> MaskSet {
+        let layer = |layer: &LayerShares| {
+            let bits = layer.shares.iter().map(|share| keep(*share)).collect();
+            LayerMask { path: layer.path.clone(), shape: layer.shape.clone(), bits }
+        };
+        let layers = self.layers.iter().map(layer).collect();
+        MaskSet { structure: self.structure, fingerprint: self.fingerprint, layers }
+    }
+
+    /// Zeros for masks that are all of one model.
+    fn zeros<'m>(mut masks: impl Iterator<Item = &'m MaskSet>) -> Result<Self> {
+        let zeros = Self::from(masks.next().ok_or(Error::NoMasks)?).map(|_| 0.0);
+        masks.try_for_each(|mask| zeros.check(mask))?;
+        Ok(zeros)
+    }
+
+    /// # Errors
+    /// [`Error::MaskOfAnotherModel`].
+    fn check(&self, mask: &MaskSet) -> Result<()> {
+        let alike = mask.fingerprint == self.fingerprint
+            && mask.structure == self.structure
+            && mask.layers.len() == self.layers.len()
+            && mask.layers.iter().zip(&self.layers).all(|(a, b)| a.path == b.path);
+        match alike {
+            true => Ok(()),
+            false => Err(Error::MaskOfAnotherModel { what: "the first client's masks".into() }),
+        }
+    }
+
+    fn add(&mut self, mask: &MaskSet, weight: f64) {
+        for (layer, mask) in self.layers.iter_mut().zip(&mask.layers) {
+            for (share, bit) in layer.shares.iter_mut().zip(&mask.bits) {
+                *share += if *bit { weight } else { 0.0 };
+            }
+        }
+    }
+
+    fn add_difference(&mut self, mask: &MaskSet, reference: &Self, scale: f64) {
+        let layers = self.layers.iter_mut().zip(&mask.layers).zip(&reference.layers);
+        for ((layer, mask), reference) in layers {
+            let shares = layer.shares.iter_mut().zip(&mask.bits).zip(&reference.shares);
+            for ((share, bit), reference) in shares {
+                *share += scale * (value(*bit) - reference);
+            }
+        }
+    }
+
+    /// The L2 distance of a mask.
+    fn distance(&self, mask: &MaskSet) -> f64 {
+        let layers = self.layers.iter().zip(&mask.layers);
+        let pairs = layers.flat_map(|(layer, mask)| layer.shares.iter().zip(&mask.bits));
+        pairs.map(|(share, bit)| (value(*bit) - share).powi(2)).sum::<f64>().sqrt()
+    }
+}
+
+/// A single mask, as shares of 0 and 1.
+impl From<&MaskSet> for MaskShares {
+    fn from(mask: &MaskSet) -> Self {
+        let layer = |layer: &LayerMask| LayerShares {
+            path: layer.path.clone(),
+            shape: layer.shape.clone(),
+            shares: layer.bits.iter().map(|bit| value(*bit)).collect(),
+        };
+        let layers = mask.layers.iter().map(layer).collect();
+        Self { structure: mask.structure, fingerprint: mask.fingerprint, layers }
+    }
+}
+
+fn value(bit: bool) -> f64 {
+    f64::from(u8::from(bit))
+}
+
+/// The Gaussian mechanism on clients' masks: see [`MaskShares::private_mean`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CentralNoise {
+    clipping_norm: f64,
+    expected_clients: f64,
+    noise_multiplier: NoiseMultiplier,
+}
+
+impl CentralNoise {
+    /// Each client moves the sum by at most `clipping_norm` (L2, in bits); noise has `noise_multiplier` times that
+    /// as its standard deviation; the sum is divided by the public number `expected_clients`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for a clipping norm or a number of clients that is not positive and finite.
+    pub fn new(
+        clipping_norm: f64,
+        expected_clients: f64,
+        noise_multiplier: NoiseMultiplier,
+    ) -> Result<Self> {
+        let settings = [("clipping_norm", clipping_norm), ("expected_clients", expected_clients)];
+        for (name, number) in settings {
+            if !(number > 0.0 && number.is_finite()) {
+                return Err(Error::setting(name, number, "positive and finite"));
+            }
+        }
+        Ok(Self { clipping_norm, expected_clients, noise_multiplier })
+    }
+}
+
+/// A beta distribution for each score, updated by each round's masks (FedPM: Isik et al. 2023, arXiv 2209.15328,
+/// section 3.3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct BetaShares {
+    prior: f64,
+    /// Masks kept, and masks seen, for each score.
+    kept: Option<MaskShares>,
+    seen: f64,
+}
+
+impl BetaShares {
+    /// Begins with Beta(`prior`, `prior`): 1 is uniform, more pulls towards one half.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for a prior that is below 1 or not finite.
+    pub fn new(prior: f64) -> Result<Self> {
+        if !(prior.is_finite() && prior >= 1.0) {
+            return Err(Error::setting("prior", prior, "finite and at least 1"));
+        }
+        Ok(Self { prior, kept: None, seen: 0.0 })
+    }
+
+    /// Sees one round's masks.
+    ///
+    /// # Errors
+    /// As [`MaskShares::mean`].
+    pub fn update(&mut self, masks: &[MaskSet]) -> Result<()> {
+        let all = self.kept.iter().map(|kept| kept.masks(|_| true));
+        let all: Vec<MaskSet> = all.collect();
+        let mut kept = MaskShares::zeros(all.iter().chain(masks))?;
+        if let Some(before) = &self.kept {
+            kept.layers.clone_from(&before.layers);
+        }
+        masks.iter().for_each(|mask| kept.add(mask, 1.0));
+        self.kept = Some(kept);
+        self.seen += masks.len() as f64;
+        Ok(())
+    }
+
+    /// Forgets what was seen, as FedPM does every few rounds.
+    pub fn reset(&mut self) {
+        (self.kept, self.seen) = (None, 0.0);
+    }
+
+    /// The distributions' means, (prior + kept) / (2 prior + seen); none before the first round.
+    pub fn mean(&self) -> Option<MaskShares> {
+        let (prior, seen) = (self.prior, self.seen);
+        Some(self.kept.clone()?.map(|kept| (prior + kept) / (2.0 * prior + seen)))
+    }
+
+    /// The distributions' modes, (prior + kept - 1) / (2 prior + seen - 2): FedPM's choice.
+    pub fn mode(&self) -> Option<MaskShares> {
+        let (prior, seen) = (self.prior, self.seen);
+        let mode = |kept: f64| (prior + kept - 1.0) / (2.0 * prior + seen - 2.0);
+        Some(self.kept.clone().filter(|_| seen > 0.0)?.map(mode))
+    }
+}

@@ -3,10 +3,11 @@
 mod common;
 
 use burn::module::{Module, ModuleVisitor, Param};
+use burn::nn::{Linear, LinearConfig};
 use burn::optim::SgdConfig;
 use burn::tensor::Tensor;
 use burn_dp::Error;
-use burn_dp::mask::{MaskKind, MaskSet, Scope, Structure, SuperMaskConfig};
+use burn_dp::mask::{Gate, MaskKind, MaskSet, Scope, Structure, SuperMaskConfig};
 use burn_dp::per_example::verify;
 use burn_dp::selection::ParamSelector;
 use common::*;
@@ -201,6 +202,90 @@ fn a_selection_restricts_the_mask() {
     let model = config.apply(model).expect("it fits");
     let scores = ParamSelector::attached("mask").select(&model).expect("a mask");
     assert_eq!(scores.trained(), WIDTH * WIDTH);
+}
+
+#[test]
+fn structures_can_differ_between_weights() {
+    let model = Net::new(&device());
+    let place = |path: &str| ParamSelector::path(path).select(&model).expect("it is there");
+    let config = config(KINDS[2], Structure::Axis(0))
+        .with_structure_on(&place("mix"), Structure::Heads { axis: 1, heads: 2 })
+        .with_structure_on(&place("head"), Structure::Weight);
+    let masked = config.apply(model.clone()).expect("it fits");
+    let masked = scatter(masked, 4);
+    let masks = MaskSet::of(&config, &masked).expect("binary");
+    let counts: Vec<usize> = masks.layers().iter().map(|layer| layer.bits().len()).collect();
+    let paths: Vec<&str> = masks.layers().iter().map(|layer| layer.path()).collect();
+    assert_eq!(paths, ["conv.weight", "embedding.weight", "head.weight", "mix.weight"]);
+    assert_eq!(counts, [4, 16, 8, 2]);
+    let bytes = masks.to_bytes().expect("bytes");
+    assert_eq!(MaskSet::from_bytes(&bytes, &model).expect("the same model"), masks);
+    assert_eq!(bits(&masks.apply(model).expect("the same")), bits(&masked.clone().materialize()));
+    // A second layer of masks would freeze the first.
+    assert!(matches!(config.apply(masked), Err(Error::Mask { .. })));
+}
+
+#[derive(Module, Debug)]
+struct Gated {
+    hidden: Linear,
+    first: Gate,
+    second: Gate,
+}
+
+impl Gated {
+    fn new(gated: &[&str], config: &SuperMaskConfig) -> Self {
+        let device = device();
+        device.seed(1);
+        let hidden = LinearConfig::new(3, 6).init(&device);
+        let first = Gate::new([6], &device).expect("a shape");
+        let second = Gate::new([2, 1], &device).expect("a shape");
+        let model = Self { hidden, first, second };
+        if gated.is_empty() {
+            return model;
+        }
+        let gates = ParamSelector::paths(gated.iter().copied()).expect("some").select(&model);
+        config.clone().on(&gates.expect("there")).apply(model).expect("it fits")
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<3> {
+        let [records, _] = x.dims();
+        let hidden = self.first.forward(self.hidden.forward(x).tanh());
+        self.second.forward(hidden.reshape([records, 2, 3]))
+    }
+
+    fn loss(&self, x: Tensor<2>) -> Tensor<1> {
+        self.forward(x).powi_scalar(2).sum()
+    }
+}
+
+#[test]
+fn gates_mask_activations() {
+    let x = || {
+        let data = burn::tensor::TensorData::new(numbers(3, 15), [5, 3]);
+        Tensor::<2>::from_data(data, &device())
+    };
+    let both = ["first", "second"];
+    for kind in KINDS {
+        let config = config(kind, Structure::Weight);
+        let before = Gated::new(&[], &config).forward(x()).into_data();
+        let fresh = Gated::new(&both, &config);
+        if !matches!(kind, MaskKind::Stochastic { .. }) {
+            assert_eq!(fresh.forward(x()).into_data(), before, "{kind:?}");
+        }
+        let model = config.refresh(scatter(fresh, 6), 2, 3).expect("finite scores");
+        assert_eq!(ParamSelector::masks().select(&model).expect("masks").trained(), 6 + 2);
+        let by_hand = {
+            let plain = model.clone().materialize();
+            let first = plain.first.forward(Tensor::<2>::ones([1, 6], &device()));
+            let second = plain.second.forward(Tensor::<3>::ones([1, 2, 1], &device()));
+            let hidden = Gated::new(&[], &config).hidden.forward(x()).tanh() * first;
+            (hidden.reshape([5, 2, 3]) * second).into_data()
+        };
+        assert_eq!(model.forward(x()).into_data(), by_hand, "{kind:?}");
+        verify(&model, x(), |model: &Gated, x| model.loss(x), 1e-4)
+            .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+    }
+    assert!(matches!(Gate::new([3, 0], &device()), Err(Error::InvalidSetting { .. })));
 }
 
 #[test]

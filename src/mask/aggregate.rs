@@ -9,7 +9,6 @@ use crate::privacy::{DpEvent, NoiseMultiplier};
 /// For each score the share of clients that keep it, between 0 and 1 unless noise took it beyond.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaskShares {
-    structure: Structure,
     fingerprint: [u8; 32],
     layers: Vec<LayerShares>,
 }
@@ -19,6 +18,7 @@ pub struct MaskShares {
 pub struct LayerShares {
     path: String,
     shape: Vec<usize>,
+    structure: Structure,
     shares: Vec<f64>,
 }
 
@@ -123,10 +123,11 @@ impl MaskShares {
     fn masks(&self, keep: impl Fn(f64) -> bool) -> MaskSet {
         let layer = |layer: &LayerShares| {
             let bits = layer.shares.iter().map(|share| keep(*share)).collect();
-            LayerMask { path: layer.path.clone(), shape: layer.shape.clone(), bits }
+            let LayerShares { path, shape, structure, .. } = layer.clone();
+            LayerMask { path, shape, structure, bits }
         };
         let layers = self.layers.iter().map(layer).collect();
-        MaskSet { structure: self.structure, fingerprint: self.fingerprint, layers }
+        MaskSet { fingerprint: self.fingerprint, layers }
     }
 
     /// Zeros for masks that are all of one model.
@@ -140,9 +141,12 @@ impl MaskShares {
     /// [`Error::MaskOfAnotherModel`].
     fn check(&self, mask: &MaskSet) -> Result<()> {
         let alike = mask.fingerprint == self.fingerprint
-            && mask.structure == self.structure
             && mask.layers.len() == self.layers.len()
-            && mask.layers.iter().zip(&self.layers).all(|(a, b)| a.path == b.path);
+            && mask
+                .layers
+                .iter()
+                .zip(&self.layers)
+                .all(|(a, b)| (&a.path, a.structure) == (&b.path, b.structure));
         match alike {
             true => Ok(()),
             false => Err(Error::MaskOfAnotherModel { what: "the first client's masks".into() }),
@@ -181,10 +185,11 @@ impl From<&MaskSet> for MaskShares {
         let layer = |layer: &LayerMask| LayerShares {
             path: layer.path.clone(),
             shape: layer.shape.clone(),
+            structure: layer.structure,
             shares: layer.bits.iter().map(|bit| value(*bit)).collect(),
         };
         let layers = mask.layers.iter().map(layer).collect();
-        Self { structure: mask.structure, fingerprint: mask.fingerprint, layers }
+        Self { fingerprint: mask.fingerprint, layers }
     }
 }
 

@@ -1,20 +1,28 @@
 //! Attaching masks to a model.
 
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup, Reparameterization, Reparameterizer};
+use std::collections::BTreeSet;
+
+use burn::module::{Module, ModuleVisitor, Param, Reparameterization, Reparameterizer};
 use burn::tensor::Tensor;
 
 use super::kind::{MaskKind, Scope};
 use super::structure::Structure;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::selection::Selection;
 
 /// Attaches a [`SuperMask`] to weights and freezes everything else.
 #[derive(Clone, Debug)]
 pub struct SuperMaskConfig {
     pub(super) kind: MaskKind,
-    pub(super) structure: Structure,
-    group: ParamGroup,
+    structure: Structure,
+    /// Structures of some weights; the last that matches holds.
+    exceptions: Vec<(Paths, Structure)>,
+    /// Which weights; all where this is none.
+    place: Option<Paths>,
 }
+
+/// Weights by their paths, which outlive a model's identities.
+type Paths = BTreeSet<String>;
 
 /// The scores of one weight; made by [`SuperMaskConfig`].
 #[derive(Module, Debug)]
@@ -26,7 +34,7 @@ pub struct SuperMask {
     #[module(skip)]
     kind: MaskKind,
     #[module(skip)]
-    structure: Structure,
+    pub(super) structure: Structure,
 }
 
 impl SuperMaskConfig {
@@ -35,7 +43,8 @@ impl SuperMaskConfig {
     /// # Errors
     /// [`Error::InvalidSetting`](crate::Error::InvalidSetting) for a number out of its range.
     pub fn new(kind: MaskKind) -> Result<Self> {
-        Ok(Self { kind: kind.checked()?, structure: Structure::Weight, group: ParamGroup::all() })
+        let structure = Structure::Weight;
+        Ok(Self { kind: kind.checked()?, structure, exceptions: Vec::new(), place: None })
     }
 
     /// With a score for each row, column or head instead.
@@ -45,10 +54,18 @@ impl SuperMaskConfig {
         self
     }
 
+    /// With another structure for the weights in `selection`: heads, say, are runs of columns in some weights and
+    /// of rows in others.
+    #[must_use]
+    pub fn with_structure_on(mut self, selection: &Selection, structure: Structure) -> Self {
+        self.exceptions.push((paths(selection), structure));
+        self
+    }
+
     /// Only for the weights in `selection`.
     #[must_use]
     pub fn on(mut self, selection: &Selection) -> Self {
-        self.group = selection.group();
+        self.place = Some(paths(selection));
         self
     }
 
@@ -61,7 +78,7 @@ impl SuperMaskConfig {
     /// structure does not fit, instead of leaving them as they are.)
     ///
     /// # Errors
-    /// [`Error::MaskDoesNotFit`](crate::Error::MaskDoesNotFit).
+    /// [`Error::MaskDoesNotFit`], and [`Error::Mask`] for a model that has masks.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         let mut fit = Fit { config: self, path: Vec::new(), result: Ok(()) };
         model.visit(&mut fit);
@@ -70,9 +87,19 @@ impl SuperMaskConfig {
     }
 
     /// Whether this weight gets a mask.
-    fn wants<const D: usize>(&self, path: &str, weight: &Param<Tensor<D>>) -> bool {
-        D >= 2 && self.group.matches(&weight.id, Some(path))
+    fn wants<const D: usize>(&self, path: &str) -> bool {
+        D >= 2 && self.place.as_ref().is_none_or(|place| place.contains(path))
     }
+
+    pub(super) fn structure_of(&self, path: &str) -> Structure {
+        let mut exceptions = self.exceptions.iter().rev();
+        let exception = exceptions.find(|(place, _)| place.contains(path));
+        exception.map_or(self.structure, |(_, structure)| *structure)
+    }
+}
+
+fn paths(selection: &Selection) -> Paths {
+    selection.paths().map(str::to_owned).collect()
 }
 
 impl Reparameterizer for SuperMaskConfig {
@@ -83,11 +110,12 @@ impl Reparameterizer for SuperMaskConfig {
         path: &str,
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<SuperMask>) {
-        let wanted = self.wants(path, &param);
+        let wanted = self.wants::<D>(path);
+        let structure = self.structure_of(path);
         let base = param.set_require_grad(false);
         let weight = base.base();
         let (device, dtype) = (weight.device(), weight.dtype());
-        let Some(count) = self.structure.scores(&weight.dims()).filter(|_| wanted) else {
+        let Some(count) = structure.scores(&weight.dims()).filter(|_| wanted) else {
             return (base, None);
         };
         let scores = Tensor::<1>::full([count], self.kind.initial(), (&device, dtype));
@@ -99,7 +127,7 @@ impl Reparameterizer for SuperMaskConfig {
             _ => None,
         };
         let state = state.map(|state| Param::from_tensor(state).set_require_grad(false));
-        let (kind, structure) = (self.kind, self.structure);
+        let kind = self.kind;
         (base, Some(SuperMask { scores: Param::from_tensor(scores), state, kind, structure }))
     }
 }
@@ -123,8 +151,12 @@ struct Fit<'c> {
 }
 
 impl ModuleVisitor for Fit<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
+    fn enter_module(&mut self, name: &str, kind: &str) {
         self.path.push(name.to_owned());
+        if kind == "Reparameterization" && name == SuperMask::NAME && self.result.is_ok() {
+            let reason = "the model has one: put all structures into one configuration".into();
+            self.result = Err(Error::Mask { reason });
+        }
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
@@ -133,8 +165,9 @@ impl ModuleVisitor for Fit<'_> {
 
     fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<D>>) {
         let path = self.path.join(".");
-        if self.result.is_ok() && self.config.wants(&path, weight) {
-            let fit = self.config.structure.check(&path, &weight.base().dims());
+        if self.result.is_ok() && self.config.wants::<D>(&path) {
+            let structure = self.config.structure_of(&path);
+            let fit = structure.check(&path, &weight.base().dims());
             self.result = fit.map(|_| ());
         }
     }

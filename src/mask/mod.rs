@@ -30,6 +30,7 @@
 mod aggregate;
 mod coding;
 mod config;
+mod gate;
 mod kind;
 mod randomized_response;
 mod refresh;
@@ -38,6 +39,7 @@ mod structure;
 
 pub use aggregate::{BetaShares, CentralNoise, LayerShares, MaskShares};
 pub use config::{SuperMask, SuperMaskConfig};
+pub use gate::Gate;
 pub use kind::{MaskKind, Scope};
 pub use randomized_response::RandomizedResponse;
 pub use set::{LayerMask, MaskSet};

@@ -37,7 +37,6 @@ const VERSION: u32 = 1;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaskSet {
-    pub(super) structure: Structure,
     pub(super) fingerprint: [u8; 32],
     pub(super) layers: Vec<LayerMask>,
 }
@@ -47,6 +46,7 @@ pub struct MaskSet {
 pub struct LayerMask {
     pub(super) path: String,
     pub(super) shape: Vec<usize>,
+    pub(super) structure: Structure,
     pub(super) bits: Vec<bool>,
 }
 
@@ -59,6 +59,11 @@ impl LayerMask {
     /// The weight's shape.
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// What a bit stands for.
+    pub fn structure(&self) -> Structure {
+        self.structure
     }
 
     /// A bit for each score: whether what it stands for is kept.
@@ -84,9 +89,17 @@ impl MaskSet {
         let mut layers = Vec::new();
         for (path, weight) in &weights.all {
             let Some(scores) = &weight.scores else { continue };
+            let structure = config.structure_of(path);
+            let count = structure.check(path, &weight.shape)?;
             let mask = config.kind().mask(scores.clone(), weight.state.clone());
-            let bits = read(mask)?.into_iter().map(|value| value > 0.5).collect();
-            layers.push(LayerMask { path: path.clone(), shape: weight.shape.clone(), bits });
+            let bits: Vec<bool> = read(mask)?.into_iter().map(|value| value > 0.5).collect();
+            if bits.len() != count {
+                return Err(Error::Mask {
+                    reason: format!("`{path}` has one of another configuration than this"),
+                });
+            }
+            let (path, shape) = (path.clone(), weight.shape.clone());
+            layers.push(LayerMask { path, shape, structure, bits });
         }
         if layers.is_empty() {
             return Err(Error::Mask {
@@ -94,7 +107,7 @@ impl MaskSet {
             });
         }
         let fingerprint = weights.fingerprint(layers.iter().map(|layer| layer.path.as_str()))?;
-        Ok(Self { structure: config.structure, fingerprint, layers })
+        Ok(Self { fingerprint, layers })
     }
 
     /// The masks, in the order of the weights' paths.
@@ -123,7 +136,7 @@ impl MaskSet {
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         self.check(&Weights::of(&model)?)?;
         let masks = self.layers.iter().map(|layer| (layer.path.as_str(), layer)).collect();
-        Ok(model.map(&mut Multiply { path: Vec::new(), structure: self.structure, masks }))
+        Ok(model.map(&mut Multiply { path: Vec::new(), masks }))
     }
 
     /// A versioned, checked file: each mask in the smaller of packed bits and a range code.
@@ -135,11 +148,11 @@ impl MaskSet {
             let (packed, coded) = (coding::pack(&layer.bits), coding::encode(&layer.bits)?);
             let ones = (coded.len() < packed.len()).then_some(layer.kept() as u64);
             let bits = if ones.is_some() { coded } else { packed };
-            Ok(Stored { path: layer.path.clone(), shape: layer.shape.clone(), ones, bits })
+            let LayerMask { path, shape, structure, .. } = layer.clone();
+            Ok(Stored { path, shape, structure, ones, bits })
         };
         let layers = self.layers.iter().map(layer).collect::<Result<_>>()?;
-        let Self { structure, fingerprint, .. } = *self;
-        let body = rmp_serde::to_vec(&Body { structure, fingerprint, layers })
+        let body = rmp_serde::to_vec(&Body { fingerprint: self.fingerprint, layers })
             .map_err(|error| Error::Mask { reason: error.to_string() })?;
         Ok(frame::seal(MAGIC, VERSION, &body))
     }
@@ -157,10 +170,10 @@ impl MaskSet {
         let body: Body = rmp_serde::from_slice(body)
             .map_err(|error| Error::Mask { reason: error.to_string() })?;
         let weights = Weights::of(model)?;
-        let Body { structure, fingerprint, layers } = body;
+        let Body { fingerprint, layers } = body;
         let layer = |stored: Stored| -> Result<LayerMask> {
             // Sizes are the model's: a file cannot ask for more memory than that.
-            let Stored { path, shape, ones, bits } = stored;
+            let Stored { path, shape, structure, ones, bits } = stored;
             weights.find(&path, &shape)?;
             let count = structure.check(&path, &shape)?;
             let bits = match ones {
@@ -169,10 +182,10 @@ impl MaskSet {
                 }
                 None => coding::unpack(&bits, count)?,
             };
-            Ok(LayerMask { path, shape, bits })
+            Ok(LayerMask { path, shape, structure, bits })
         };
         let layers = layers.into_iter().map(layer).collect::<Result<_>>()?;
-        let masks = Self { structure, fingerprint, layers };
+        let masks = Self { fingerprint, layers };
         masks.check(&weights)?;
         Ok(masks)
     }
@@ -205,7 +218,6 @@ impl fmt::Display for MaskSet {
 
 #[derive(Serialize, Deserialize)]
 struct Body {
-    structure: Structure,
     fingerprint: [u8; 32],
     layers: Vec<Stored>,
 }
@@ -214,6 +226,7 @@ struct Body {
 struct Stored {
     path: String,
     shape: Vec<usize>,
+    structure: Structure,
     /// How many bits are one, where `bits` is a range code.
     ones: Option<u64>,
     #[serde(with = "serde_bytes")]
@@ -323,7 +336,6 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
 /// Multiplies weights by masks.
 struct Multiply<'m> {
     path: Vec<String>,
-    structure: Structure,
     masks: BTreeMap<&'m str, &'m LayerMask>,
 }
 
@@ -343,7 +355,7 @@ impl ModuleMapper for Multiply<'_> {
             let values = TensorData::new(values, [layer.bits.len()]);
             let mask = Tensor::from_data(values, (&weight.device(), weight.dtype()));
             let shape = weight.dims();
-            weight * self.structure.spread(mask, shape)
+            weight * layer.structure.spread(mask, shape)
         })
     }
 }

@@ -217,6 +217,9 @@ impl<B: Backend> Contraction<B> {
     /// time, and the sum of all examples still is one product.
     fn masked_norms(&self) -> SquaredNorms<B> {
         let each = self.groups * self.rows * self.cols;
+        if let Some(value) = self.masked_outer_norms() {
+            return SquaredNorms::of_squares(value, each);
+        }
         let together = (MASKED_AT_ONCE / each.max(1)).max(1);
         let mut norms = Vec::new();
         for first in (0..self.batch).step_by(together) {
@@ -226,6 +229,42 @@ impl<B: Backend> Contraction<B> {
         }
         let value = if norms.is_empty() { self.no_norms() } else { B::float_cat(norms, 0) };
         SquaredNorms::of_squares(value, each)
+    }
+
+    /// One position under a mask C: the norm of (l rᵀ) ⊙ C is (l²)ᵀ C² r².
+    fn masked_outer_norms(&self) -> Option<FloatTensor<B>> {
+        let [Factors { left: Factor::Dense(left), right: Factor::Dense(right) }] = &self.uses[..]
+        else {
+            return None;
+        };
+        if left.shape()[2] != 1 || self.groups != 1 {
+            return None;
+        }
+        let mut mask: Option<FloatTensor<B>> = None;
+        for step in &self.layout {
+            match step {
+                Step::Reshape(_) => {}
+                Step::Permute(_) => return None,
+                Step::Times(shared) => {
+                    let shape = Shape::from(vec![self.rows, self.cols]);
+                    let shared = B::float_reshape(shared.clone(), shape);
+                    mask = Some(match mask {
+                        None => shared,
+                        Some(mask) => B::float_mul(mask, shared),
+                    });
+                }
+            }
+        }
+        // A square that underflows must not hide the other factors.
+        let squares = |x: FloatTensor<B>| {
+            let lost = Scalar::Float(f64::from(f32::MIN_POSITIVE));
+            B::float_add_scalar(B::float_mul(x.clone(), x), lost)
+        };
+        let rows = |x: &FloatTensor<B>, width: usize| {
+            squares(B::float_reshape(x.clone(), Shape::from(vec![self.batch, width])))
+        };
+        let seen = B::float_matmul(rows(left, self.rows), squares(mask?));
+        Some(per_example_sum::<B>(B::float_mul(seen, rows(right, self.cols))))
     }
 
     /// The same for `count` examples from `first` on.

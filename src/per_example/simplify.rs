@@ -3,10 +3,12 @@
 //! burn differentiates operation by operation, so a backward pass recomputes what the forward pass had,
 //! and keeps more of it than a formula for the whole would. The trace shows the whole.
 
+mod reduced_product;
 mod softmax;
 
 use std::collections::{HashMap, HashSet};
 
+use burn_backend::{DType, Shape};
 use burn_ir::{IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
 
 use super::graph::is_random;
@@ -20,6 +22,40 @@ pub(super) fn simplify(trace: &mut Trace, inputs: &HashSet<TensorId>) {
         *id = same.get(id).copied().unwrap_or(*id);
     }
     softmax::shorten(&mut trace.operations);
+    reduced_product::shorten(&mut trace.operations, &trace.module);
+}
+
+/// Puts others in the place of some operations, by their index.
+fn replace(
+    operations: &mut Vec<OperationIr>,
+    mut others: impl FnMut(usize, &mut Fresh) -> Option<Vec<OperationIr>>,
+) {
+    let mut fresh = Fresh::after(operations);
+    let mut replaced = Vec::with_capacity(operations.len());
+    for (index, op) in std::mem::take(operations).into_iter().enumerate() {
+        match others(index, &mut fresh) {
+            Some(others) => replaced.extend(others),
+            None => replaced.push(op),
+        }
+    }
+    *operations = replaced;
+}
+
+/// Names for new values.
+struct Fresh {
+    last: u64,
+}
+
+impl Fresh {
+    fn after(operations: &[OperationIr]) -> Self {
+        let ids = operations.iter().flat_map(|op| op.nodes()).map(|tensor| tensor.id.value());
+        Self { last: ids.max().unwrap_or(0) }
+    }
+
+    fn value(&mut self, shape: Shape, dtype: DType) -> TensorIr {
+        self.last += 1;
+        TensorIr::uninit(TensorId::new(self.last), shape, dtype)
+    }
 }
 
 /// Common subexpression elimination: drops every operation that repeats an earlier one, and returns what

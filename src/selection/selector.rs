@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use burn::module::{Module, ParamGroup};
+use burn::module::{Module, ParamGroup, Reparameterization};
 
 use super::inventory::{Entry, Inventory};
 use super::selected::Selection;
 use crate::error::{Error, Result};
+use crate::mask::SuperMask;
 
 /// A rule for what is trained, which knows nothing of the data and so costs no privacy.
 ///
@@ -26,6 +27,7 @@ enum Rule {
     Regex { pattern: String, group: ParamGroup },
     Group(ParamGroup),
     Attached(String),
+    Scores,
     Union(Box<Rule>, Box<Rule>),
     And(Box<Rule>, Box<Rule>),
     Minus(Box<Rule>, Box<Rule>),
@@ -97,6 +99,11 @@ impl ParamSelector {
     /// The adapters of burn's `Lora` or of [`LowRank`](super::LowRank), attached to the model before.
     pub fn lora() -> Self {
         Self::attached("lora")
+    }
+
+    /// The scores of every [`SuperMask`](crate::mask::SuperMask), attached to the model before.
+    pub const fn masks() -> Self {
+        Self { rule: Rule::Scores }
     }
 
     /// The parameters of every reparameterization with this name.
@@ -177,6 +184,10 @@ impl Rule {
                 entry.paths.iter().any(|path| group.matches(&entry.id, Some(path)))
             }),
             Self::Attached(name) => matching(&|entry| entry.attached.as_ref() == Some(name)),
+            // A mask may have more than scores: the draws of a stochastic one are no parameters.
+            Self::Scores => matching(&|entry| {
+                entry.attached.as_deref() == Some(SuperMask::NAME) && entry.name() == "scores"
+            }),
             Self::Union(one, other) => both(one, other, |one, other| one || other)?,
             Self::And(one, other) => both(one, other, |one, other| one && other)?,
             Self::Minus(one, other) => both(one, other, |one, other| one && !other)?,
@@ -189,6 +200,7 @@ impl Rule {
                 "attach adapters first, with `model.apply_reparameterization(LowRank::new(..)?)` or \
                  burn's `model.apply_lora(..)`"
             }
+            Self::Scores => "attach masks first, with `SuperMaskConfig::new(..)?.apply(model)?`",
             Self::Norms => "the model has no normalisation layer: choose another rule",
             _ => "print the selection of `ParamSelector::all()` to see what there is",
         }
@@ -263,6 +275,7 @@ impl fmt::Display for Rule {
             Self::Regex { pattern, .. } => write!(f, "/{pattern}/"),
             Self::Group(_) => write!(f, "group"),
             Self::Attached(name) => write!(f, "{name}"),
+            Self::Scores => write!(f, "masks"),
             Self::Union(one, other) => write!(f, "({one} or {other})"),
             Self::And(one, other) => write!(f, "({one} and {other})"),
             Self::Minus(one, other) => write!(f, "({one} minus {other})"),

@@ -16,6 +16,7 @@ mod harness;
 mod laws;
 mod layers;
 mod losses;
+mod masks;
 mod models;
 mod operations;
 mod plans;
@@ -41,4 +42,4 @@ macro_rules! table {
         }
     };
 }
-table!(batches, convolution, layers, losses, models, operations, pooling, sequences);
+table!(batches, convolution, layers, losses, masks, models, operations, pooling, sequences);

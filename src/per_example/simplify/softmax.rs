@@ -16,6 +16,8 @@ use burn_ir::{
     TensorId, TensorIr,
 };
 
+use super::{Fresh, replace};
+
 /// Replaces each such backward pass; what it needed before is left for the graph to drop.
 pub(super) fn shorten(operations: &mut Vec<OperationIr>) {
     let found: HashMap<usize, Softmax> = {
@@ -23,23 +25,7 @@ pub(super) fn shorten(operations: &mut Vec<OperationIr>) {
         let matches = operations.iter().enumerate();
         matches.filter_map(|(index, op)| Some((index, finder.backward(op)?))).collect()
     };
-    if found.is_empty() {
-        return;
-    }
-    let ids = operations.iter().flat_map(|op| op.nodes()).map(|tensor| tensor.id.value());
-    let mut next = ids.max().unwrap_or(0);
-    let mut fresh = |like: &TensorIr| {
-        next += 1;
-        TensorIr::uninit(TensorId::new(next), like.shape.clone(), like.dtype)
-    };
-    let mut shortened = Vec::with_capacity(operations.len());
-    for (index, op) in std::mem::take(operations).into_iter().enumerate() {
-        match found.get(&index) {
-            Some(softmax) => shortened.extend(softmax.backward(&mut fresh)),
-            None => shortened.push(op),
-        }
-    }
-    *operations = shortened;
+    replace(operations, |index, fresh| Some(found.get(&index)?.backward(fresh).into()));
 }
 
 /// What the short form is made of.
@@ -55,9 +41,10 @@ struct Softmax {
 }
 
 impl Softmax {
-    fn backward(&self, fresh: &mut impl FnMut(&TensorIr) -> TensorIr) -> [OperationIr; 4] {
+    fn backward(&self, fresh: &mut Fresh) -> [OperationIr; 4] {
         let Self { result, gradient, sum, out } = self;
-        let (product, total, centred) = (fresh(out), fresh(&sum.out), fresh(out));
+        let mut like = |value: &TensorIr| fresh.value(value.shape.clone(), value.dtype);
+        let (product, total, centred) = (like(out), like(&sum.out), like(out));
         let float = |op| OperationIr::NumericFloat(out.dtype, op);
         let binary = |lhs: &TensorIr, rhs: &TensorIr, out: &TensorIr| BinaryOpIr {
             lhs: lhs.clone(),

@@ -35,12 +35,17 @@ fn every_method_trains_and_leaves_its_results() -> Result<()> {
         let summary =
             train(&Toy::new(), &format!("--method {name} --seed 1 --epsilon 8"), out.path())?;
         let (total, head) = (6 * 16 + 16 + 16 * 2 + 2, 16 * 2 + 2);
-        assert_eq!(summary.parameters - if name == "lora" { 8 * (6 + 16) } else { 0 }, total);
+        let attached = match method {
+            Method::Lora => 8 * (6 + 16),
+            Method::Supermask => 6 * 16,
+            _ => 0,
+        };
+        assert_eq!(summary.parameters - attached, total);
         match method {
             Method::None | Method::Full => assert_eq!(summary.trained, total),
             Method::Head => assert_eq!(summary.trained, head),
             Method::Bitfit => assert_eq!(summary.trained, head + 16),
-            Method::Lora => assert_eq!(summary.trained, head + 8 * (6 + 16)),
+            Method::Lora | Method::Supermask => assert_eq!(summary.trained, head + attached),
             // Its second phase has all of a net this small.
             Method::TwoPhase => assert_eq!(summary.trained, total),
             Method::Topgrad => assert!((head..=total).contains(&summary.trained)),
@@ -57,13 +62,14 @@ fn every_method_trains_and_leaves_its_results() -> Result<()> {
         assert_eq!(text("metrics.jsonl")?.lines().count(), 5);
         assert_eq!(text("privacy.txt")?.contains("differential privacy"), *method != Method::None);
         assert!(out.path().join("model.bpk").exists());
+        assert_eq!(out.path().join("mask.bin").exists(), *method == Method::Supermask);
     }
     Ok(())
 }
 
 #[test]
 fn saved_weights_are_those_that_were_tested() -> Result<()> {
-    for method in ["full", "lora"] {
+    for method in ["full", "lora", "supermask --mask stochastic"] {
         let (task, out, device) = (Toy::new(), tempdir()?, Device::default());
         let summary = train(&task, &format!("--method {method} --seed 2"), out.path())?;
         let mut safe: Net = task.model(&device)?;

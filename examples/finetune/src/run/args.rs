@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use clap::{Args as ClapArgs, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use super::masks::MaskArgs;
 use super::method::Method;
 
 /// The settings of a run. What is left out has a default that suits the task and the method.
@@ -41,6 +42,10 @@ pub struct Args {
     /// Learning rate of the new head, which has further to go than what is pretrained
     #[arg(long)]
     pub head_lr: Option<f64>,
+    /// The mask, where one is trained
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub mask: MaskArgs,
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
     pub device: DeviceArg,

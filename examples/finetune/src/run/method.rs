@@ -18,6 +18,8 @@ pub enum Method {
     Bitfit,
     /// Low-rank adapters, and the head
     Lora,
+    /// A mask over the frozen trunk, and the head
+    Supermask,
     /// The layers with the largest gradients on the private data, which is paid for, and the head
     Topgrad,
     /// The head first, then biases and the last block as well
@@ -38,6 +40,7 @@ impl Method {
             Self::Head => "head",
             Self::Bitfit => "bitfit",
             Self::Lora => "lora",
+            Self::Supermask => "supermask",
             Self::Topgrad => "topgrad",
             Self::TwoPhase => "two-phase",
         }
@@ -52,6 +55,7 @@ impl Method {
             Self::Head => Schedule::new(head()),
             Self::Bitfit => Schedule::new(bias()),
             Self::Lora => Schedule::new(ParamSelector::lora().union(head())),
+            Self::Supermask => Schedule::new(ParamSelector::masks().union(head())),
             Self::TwoPhase => {
                 let later = bias().union(late.clone());
                 Schedule::new(head()).then(Self::first_phase(steps).into(), later)

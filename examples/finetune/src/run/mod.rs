@@ -4,6 +4,7 @@ mod args;
 mod evaluation;
 mod features;
 mod interrupt;
+mod masks;
 mod method;
 mod plots;
 mod predict;
@@ -16,6 +17,7 @@ mod train;
 
 pub use args::{Args, DeviceArg};
 pub use interrupt::forget_interrupt;
+pub use masks::{MaskArgs, MaskSummary, Of, Rule};
 pub use method::Method;
 pub use predict::predict;
 pub use report::Summary;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::evaluation::Evaluation;
 use super::state::State;
 use super::task::Task;
-use super::{Args, plots};
+use super::{Args, MaskSummary, plots};
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,6 +61,8 @@ pub struct Summary {
     pub seconds_per_step: f64,
     /// The process's peak resident set, where the system tells.
     pub peak_megabytes: Option<f64>,
+    /// The mask, where a binary one was trained.
+    pub mask: Option<MaskSummary>,
 }
 
 /// Writes results as they come.
@@ -104,6 +106,7 @@ impl Report {
             loss: f64::NAN,
             seconds_per_step: f64::NAN,
             peak_megabytes: None,
+            mask: None,
         };
         Ok(Self { folder: folder.to_owned(), summary, lines, file })
     }
@@ -134,8 +137,15 @@ impl Report {
         }
     }
 
-    pub(super) fn finish(mut self, state: &State, statement: &str, steps: u64) -> Result<Summary> {
+    pub(super) fn finish(
+        mut self,
+        state: &State,
+        statement: &str,
+        steps: u64,
+        mask: Option<MaskSummary>,
+    ) -> Result<Summary> {
         let summary = &mut self.summary;
+        summary.mask = mask;
         if let Some(last) = self.lines.last() {
             (summary.accuracy, summary.loss) = (last.accuracy, last.loss);
             summary.epsilon = last.epsilon;
@@ -189,6 +199,17 @@ impl fmt::Display for Summary {
         ];
         for (name, value) in rows {
             table.add_row([name.to_owned(), value]);
+        }
+        if let Some(mask) = &self.mask {
+            let of = |part: usize| part as f64 / mask.weights.max(1) as f64;
+            let text = format!(
+                "{:.1} % of {} weights kept; {:.3} bits a weight, {:.3} coded",
+                100.0 * of(mask.kept),
+                mask.weights,
+                of(mask.scores),
+                8.0 * of(mask.bytes)
+            );
+            table.add_row(["mask".to_owned(), text]);
         }
         write!(f, "{table}")
     }

@@ -7,6 +7,7 @@ use burn::lr_scheduler::constant::ConstantLr;
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::Module;
 use burn::tensor::Device;
+use burn_dp::mask::SuperMaskConfig;
 use burn_dp::mechanism::Seed;
 use burn_dp::privacy::*;
 use burn_dp::selection::{Groups, LowRank, ParamSelector, Schedule, TopGradientNorm, TopSelection};
@@ -146,12 +147,23 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Attaches adapters where the method wants them.
-pub(super) fn adapted<T: Task>(task: &T, method: Method, model: T::Model) -> Result<T::Model> {
-    if method != Method::Lora {
-        return Ok(model);
+/// Attaches adapters or a mask where the method wants them.
+pub(super) fn adapted<T: Task>(
+    task: &T,
+    args: &Args,
+    model: T::Model,
+) -> Result<(T::Model, Option<SuperMaskConfig>)> {
+    let place = || task.adapted().select(&model).context("where adapters go");
+    match args.method {
+        Method::Lora => {
+            let (rank, alpha) = ADAPTERS;
+            let adapters = LowRank::new(rank, alpha)?.on(&place()?);
+            Ok((model.apply_reparameterization(adapters), None))
+        }
+        Method::Supermask => {
+            let config = args.mask.config(&place()?)?;
+            Ok((config.apply(model)?, Some(config)))
+        }
+        _ => Ok((model, None)),
     }
-    let (rank, alpha) = ADAPTERS;
-    let place = task.adapted().select(&model).context("where adapters go")?;
-    Ok(model.apply_reparameterization(LowRank::new(rank, alpha)?.on(&place)))
 }

@@ -15,7 +15,7 @@ use super::report::{self, Report, Summary};
 use super::setup::{Run, adapted};
 use super::state::{Settings, State};
 use super::task::{Examples, Part, Task, labels};
-use super::{Args, interrupt};
+use super::{Args, interrupt, masks};
 
 /// Fine-tunes `task`'s model as `args` say; `settings` are the task's own, for the record. `folder` is where
 /// features are kept.
@@ -39,7 +39,7 @@ pub fn run<T: Task>(
 
     let device = run.plain.clone().autodiff();
     device.seed(args.seed.unwrap_or_else(rand_seed));
-    let mut model = adapted(task, args.method, task.model(&device)?)?;
+    let (mut model, mask) = adapted(task, args, task.model(&device)?)?;
     let mut stepper = run.stepper::<T>()?;
     let begun_with = Settings::new(&settings, args)?;
     let mut state = State::new(begun_with.clone());
@@ -70,6 +70,10 @@ pub fn run<T: Task>(
     while stepper.taken() < run.steps {
         let (next, selection) = stepper.follow(&schedule, model)?;
         model = next;
+        if let Some(mask) = &mask {
+            // Draws are no secret.
+            model = mask.refresh(model, args.seed.unwrap_or(0), stepper.taken())?;
+        }
         if let Some(selection) = selection {
             bar.suspend(|| println!("{selection}"));
         }
@@ -111,7 +115,11 @@ pub fn run<T: Task>(
     let statement = stepper
         .statement(run.delta)
         .unwrap_or_else(|| "Guarantee: none; trained without privacy.".into());
-    let summary = report.finish(&state, &statement, run.steps)?;
+    let mask = match &mask {
+        Some(config) => masks::save(&run.out, config, &model)?,
+        None => None,
+    };
+    let summary = report.finish(&state, &statement, run.steps, mask)?;
     report::save_weights(&run.out, model)?;
     println!("{summary}\nin {}", run.out.display());
     Ok(summary)

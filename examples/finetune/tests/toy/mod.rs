@@ -18,7 +18,7 @@ const WIDTH: usize = 6;
 
 #[derive(Module, Debug)]
 pub struct Net {
-    trunk: Linear,
+    pub trunk: Linear,
     head: Linear,
 }
 

@@ -171,8 +171,11 @@ impl MaskSet {
             .map_err(|error| Error::Mask { reason: error.to_string() })?;
         let weights = Weights::of(model)?;
         let Body { fingerprint, layers } = body;
+        if !layers.is_sorted_by(|a, b| a.path < b.path) {
+            return Err(Error::Mask { reason: "its weights are not in order".into() });
+        }
+        // Sizes are the model's: a file cannot ask for more memory than that.
         let layer = |stored: Stored| -> Result<LayerMask> {
-            // Sizes are the model's: a file cannot ask for more memory than that.
             let Stored { path, shape, structure, ones, bits } = stored;
             weights.find(&path, &shape)?;
             let count = structure.check(&path, &shape)?;
@@ -357,5 +360,80 @@ impl ModuleMapper for Multiply<'_> {
             let shape = weight.dims();
             weight * layer.structure.spread(mask, shape)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::Device;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mask::MaskKind;
+
+    fn model() -> Linear {
+        let device = Device::default().autodiff();
+        LinearConfig::new(40, 10).init(&device)
+    }
+
+    fn masks(share: f64) -> MaskSet {
+        let kind = MaskKind::Stochastic { keep: share };
+        let config = SuperMaskConfig::new(kind).unwrap();
+        let model = config.apply(model().map(&mut Same)).unwrap();
+        MaskSet::of(&config, &config.refresh(model, 1, 0).unwrap()).unwrap()
+    }
+
+    /// Gives every parameter the same values each time.
+    struct Same;
+
+    impl ModuleMapper for Same {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| tensor.ones_like())
+        }
+    }
+
+    /// What a reader makes of a body with a right header.
+    fn read_body(body: &[u8]) -> Result<MaskSet> {
+        MaskSet::from_bytes(&frame::seal(MAGIC, VERSION, body), &model().map(&mut Same))
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let refused = read_body(&body);
+            prop_assert!(matches!(refused, Err(Error::Mask { .. })), "{refused:?}");
+        }
+
+        #[test]
+        fn a_spoiled_body_is_a_mask_of_the_model_or_refused(
+            share in prop::sample::select(vec![0.05, 0.5]),
+            spoils in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let bytes = masks(share).to_bytes().unwrap();
+            let mut body = frame::open(MAGIC, VERSION, "mask", &bytes).ok().unwrap().to_vec();
+            for (place, value) in spoils {
+                let place = place.index(body.len());
+                body[place] = value;
+            }
+            match read_body(&body) {
+                Ok(masks) => prop_assert_eq!(masks.scores(), 400),
+                Err(error) => prop_assert!(
+                    matches!(error, Error::Mask { .. } | Error::MaskOfAnotherModel { .. } | Error::MaskDoesNotFit { .. }),
+                    "{error}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn a_mask_that_is_listed_twice_is_refused() {
+        let bytes = masks(0.5).to_bytes().unwrap();
+        let body = frame::open(MAGIC, VERSION, "mask", &bytes).ok().unwrap();
+        let mut body: Body = rmp_serde::from_slice(body).unwrap();
+        let again = rmp_serde::from_slice(&rmp_serde::to_vec(&body.layers[0]).unwrap()).unwrap();
+        body.layers.push(again);
+        let refused = read_body(&rmp_serde::to_vec(&body).unwrap());
+        assert!(matches!(refused, Err(Error::Mask { .. })), "{refused:?}");
     }
 }

@@ -11,6 +11,7 @@ use burn_dp::mechanism::Seed;
 use burn_dp::privacy::{
     Accountant, Adjacency, DpEvent, Epsilon, NoiseMultiplier, PrivacyAccountant,
 };
+use burn_dp::selection::ParamSelector;
 use common::*;
 use proptest::prelude::*;
 
@@ -81,7 +82,14 @@ proptest! {
             beta.update(&masks).unwrap();
             all.extend(masks);
         }
-        let mean = shares(&MaskShares::mean(&weighted(&all)).unwrap());
+        let mean = MaskShares::mean(&weighted(&all)).unwrap();
+        // Masks, or their mean: it is the same.
+        let mut by_mean = BetaShares::new(1.0).unwrap();
+        by_mean.update_with_mean(&mean, all.len() as f64).unwrap();
+        for (a, b) in shares(&by_mean.mean().unwrap()).into_iter().zip(shares(&beta.mean().unwrap())) {
+            prop_assert!((a - b).abs() < 1e-12);
+        }
+        let mean = shares(&mean);
         let (mode, posterior) = (shares(&beta.mode().unwrap()), shares(&beta.mean().unwrap()));
         for ((mean, mode), posterior) in mean.into_iter().zip(mode).zip(posterior) {
             prop_assert!((mean - mode).abs() < 1e-12);
@@ -125,6 +133,42 @@ fn what_cannot_be_aggregated_is_refused() {
 /// One half everywhere, which is at the same distance of every mask.
 fn half() -> MaskShares {
     MaskShares::from(&client(1)).map(|_| 0.5)
+}
+
+#[test]
+fn a_client_begins_where_the_server_is() {
+    let config = config(Structure::Weight);
+    let model = || config.apply(Net::new(&device())).expect("it fits");
+    let sent = MaskShares::from(&client(1)).map(|kept| 0.2 + 0.6 * kept);
+    let begun = config.begin(model(), &sent).expect("the same weights");
+    // Drawn often, each weight is kept as often as it should be.
+    let drawn: Vec<MaskSet> = (0..300)
+        .map(|step| {
+            let model = config.refresh(begun.clone(), 5, step).expect("drawn");
+            MaskSet::of(&config, &model).expect("binary")
+        })
+        .collect();
+    let mean = shares(&MaskShares::mean(&weighted(&drawn)).expect("alike"));
+    for (mean, sent) in mean.into_iter().zip(shares(&sent)) {
+        // Five standard deviations, for a hundred weights.
+        assert!((mean - sent).abs() < 5.0 * (0.16f64 / 300.0).sqrt(), "{mean} instead of {sent}");
+    }
+    // It still trains, and no share is out of reach.
+    assert!(ParamSelector::masks().select(&begun).expect("masks").trained() > 0);
+    let certain = config.begin(model(), &sent.clone().map(|_| f64::INFINITY)).expect("clamped");
+    let certain = MaskSet::of(&config, &config.refresh(certain, 1, 0).expect("drawn"));
+    let certain = bits(&certain.expect("binary"));
+    assert!(certain.iter().filter(|bit| **bit).count() * 100 > certain.len() * 95);
+
+    let soft = SuperMaskConfig::new(MaskKind::Sigmoid).expect("valid");
+    let refused = soft.begin(soft.apply(Net::new(&device())).expect("it fits"), &sent);
+    assert!(matches!(refused, Err(Error::Mask { .. })));
+    let refused = config.begin(Net::new(&device()), &sent);
+    assert!(matches!(refused, Err(Error::MaskOfAnotherModel { .. })));
+    let rows = config.clone().with_structure(Structure::Axis(0));
+    let refused = rows.begin(rows.apply(Net::new(&device())).expect("it fits"), &sent);
+    assert!(matches!(refused, Err(Error::MaskOfAnotherModel { .. })));
+    assert!(config.begin(model(), &sent.map(|_| f64::NAN)).is_err());
 }
 
 #[test]

@@ -253,15 +253,33 @@ impl BetaShares {
     /// # Errors
     /// As [`MaskShares::mean`].
     pub fn update(&mut self, masks: &[MaskSet]) -> Result<()> {
-        let all = self.kept.iter().map(|kept| kept.masks(|_| true));
-        let all: Vec<MaskSet> = all.collect();
-        let mut kept = MaskShares::zeros(all.iter().chain(masks))?;
-        if let Some(before) = &self.kept {
-            kept.layers.clone_from(&before.layers);
-        }
+        let mut kept = MaskShares::zeros(masks.iter())?;
         masks.iter().for_each(|mask| kept.add(mask, 1.0));
+        self.add(kept, masks.len() as f64)
+    }
+
+    /// Sees one round's mean over `clients`, which may be noised: post-processing, which is free.
+    ///
+    /// # Errors
+    /// [`Error::MaskOfAnotherModel`], and [`Error::InvalidSetting`] for a number of clients that is not positive
+    /// and finite.
+    pub fn update_with_mean(&mut self, mean: &MaskShares, clients: f64) -> Result<()> {
+        if !(clients > 0.0 && clients.is_finite()) {
+            return Err(Error::setting("clients", clients, "positive and finite"));
+        }
+        self.add(mean.clone().map(|share| share * clients), clients)
+    }
+
+    fn add(&mut self, mut kept: MaskShares, clients: f64) -> Result<()> {
+        if let Some(before) = &self.kept {
+            before.check(&kept.masks(|_| true))?;
+            for (layer, before) in kept.layers.iter_mut().zip(&before.layers) {
+                let pairs = layer.shares.iter_mut().zip(&before.shares);
+                pairs.for_each(|(share, before)| *share += before);
+            }
+        }
         self.kept = Some(kept);
-        self.seen += masks.len() as f64;
+        self.seen += clients;
         Ok(())
     }
 

@@ -28,6 +28,7 @@
 //! weight's gradient times the weight, which the engine keeps in factors.
 
 mod aggregate;
+mod begin;
 mod coding;
 mod config;
 mod gate;

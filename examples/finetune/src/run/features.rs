@@ -15,6 +15,17 @@ use super::task::{Classifier, Part, Task};
 /// Records that go through the trunk at once.
 const CHUNK: usize = 100;
 
+/// Features of every record of a part, one after the other, and how many numbers each has.
+///
+/// # Errors
+/// When data or weights are missing.
+pub fn cached_features<T: Task>(task: &T, part: Part, folder: &Path) -> Result<(Vec<f32>, usize)> {
+    let device = Device::flex();
+    let model = task.model(&device.clone().autodiff())?;
+    let Features { values, width } = Features::of(task, &model, part, folder, &device)?;
+    Ok((values, width))
+}
+
 /// Features of every record of a part.
 pub(super) struct Features {
     values: Vec<f32>,

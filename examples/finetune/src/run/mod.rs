@@ -16,6 +16,7 @@ pub mod task;
 mod train;
 
 pub use args::{Args, DeviceArg};
+pub use features::cached_features;
 pub use interrupt::forget_interrupt;
 pub use masks::{MaskArgs, MaskSummary, Of, Rule};
 pub use method::Method;

@@ -7,9 +7,12 @@ use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use burn_backend::Shape;
 use burn_backend::ops::FloatTensorOps;
 use burn_dispatch::{Dispatch, DispatchTensor};
+use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::per_example::{GradientSum, ModuleTensors, PerExample, read};
+use crate::per_example::{
+    GradientSum, ModuleTensors, ParameterGradient, PerExample, read, runs_on_threads,
+};
 use crate::privacy::{Clipping, ClippingState};
 
 /// Accumulates over the physical batches of a step. Kept in at least single precision.
@@ -99,12 +102,18 @@ impl<'p> ClippedSum<'p> {
                 Tensor::<1>::from_data(data, (&self.device, DType::F32)).into_dispatch()
             })
             .collect();
-        for (parameter, gradient) in self.parameters.iter_mut().zip(&gradients.gradients) {
+        let add = |parameter: &mut Parameter, gradient: &ParameterGradient| {
             let clipped = gradient.weighted_sum(&weights[parameter.group], &gradients);
             parameter.sum = Some(match parameter.sum.take() {
                 None => clipped,
                 Some(sum) => Dispatch::float_add(sum, clipped),
             });
+        };
+        let forms = &gradients.gradients;
+        if runs_on_threads(&self.device) {
+            self.parameters.par_iter_mut().zip(forms).for_each(|(p, gradient)| add(p, gradient));
+        } else {
+            self.parameters.iter_mut().zip(forms).for_each(|(p, gradient)| add(p, gradient));
         }
         Ok(())
     }
@@ -137,8 +146,13 @@ impl<'p> ClippedSum<'p> {
     /// An upper bound of every example's gradient norm in each clipping group, read to the host.
     fn norms(&self, gradients: &PerExample, groups: usize) -> Result<Vec<Vec<f64>>> {
         let mut squared: Vec<Option<Tensor<1>>> = vec![None; groups];
-        for (parameter, gradient) in self.parameters.iter().zip(&gradients.gradients) {
-            let norms = gradient.norms(gradients);
+        let of = |gradient: &ParameterGradient| gradient.norms(gradients);
+        let all: Vec<_> = if runs_on_threads(&self.device) {
+            gradients.gradients.par_iter().map(of).collect()
+        } else {
+            gradients.gradients.iter().map(of).collect()
+        };
+        for (parameter, norms) in self.parameters.iter().zip(all) {
             let norm = Tensor::<1>::from_dispatch(norms.value) + Tensor::from_dispatch(norms.slack);
             let total = &mut squared[parameter.group];
             *total = Some(match total.take() {

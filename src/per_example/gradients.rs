@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Bool, DType, Device, Shape, Tensor};
-use burn_backend::ops::{BoolTensorOps, FloatTensorOps};
+use burn_backend::TensorMetadata;
+use burn_backend::ops::FloatTensorOps;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{Scalar, TensorMetadata};
 use burn_dispatch::{Dispatch, DispatchTensor};
 
-use super::contraction::{Contraction, SquaredNorms};
-use super::sums::per_example_sum;
+use super::contraction::SquaredNorms;
+use super::form::{Form, Place};
 use crate::error::{Error, Result};
 
 /// Losses and gradients of every example of a batch.
@@ -31,16 +31,6 @@ pub(crate) struct ParameterGradient {
     pub(crate) path: String,
     pub(crate) shape: Shape,
     pub(crate) form: Form,
-}
-
-/// How a gradient is held.
-pub(crate) enum Form {
-    /// The loss does not depend on the parameter.
-    Zero,
-    /// `[examples, ...parameter]`.
-    Materialised(FloatTensor<Dispatch>),
-    /// The two factors of a contraction.
-    Factored(Contraction<Dispatch>),
 }
 
 impl PerExample {
@@ -128,17 +118,7 @@ impl PerExample {
         let bad = bad.into_dispatch();
         for gradient in &mut self.gradients {
             let form = std::mem::replace(&mut gradient.form, Form::Zero);
-            gradient.form = match form {
-                Form::Zero => Form::Zero,
-                Form::Factored(contraction) => Form::Factored(contraction.without(&bad)),
-                Form::Materialised(x) => {
-                    let mut dims = vec![1; x.shape().num_dims()];
-                    dims[0] = self.examples;
-                    let mask = Dispatch::bool_reshape(bad.clone(), Shape::from(dims));
-                    let mask = Dispatch::bool_expand(mask, x.shape());
-                    Form::Materialised(Dispatch::float_mask_fill(x, mask, Scalar::Float(0.0)))
-                }
-            };
+            gradient.form = form.without(&bad);
         }
         self
     }
@@ -154,15 +134,7 @@ impl PerExample {
 impl ParameterGradient {
     /// Squared norms, `[examples]`.
     pub(crate) fn norms(&self, of: &PerExample) -> SquaredNorms<Dispatch> {
-        match &self.form {
-            Form::Zero => SquaredNorms::of_squares(zeros(&[of.examples], of), 0),
-            Form::Factored(contraction) => contraction.squared_norms(),
-            Form::Materialised(x) => {
-                let squares = Dispatch::float_mul(x.clone(), x.clone());
-                let value = per_example_sum::<Dispatch>(squares);
-                SquaredNorms::of_squares(value, self.shape.num_elements())
-            }
-        }
+        self.form.norms(&self.place(of), of.examples)
     }
 
     /// The weighted sum in the parameter's shape.
@@ -171,27 +143,15 @@ impl ParameterGradient {
         weights: &FloatTensor<Dispatch>,
         of: &PerExample,
     ) -> DispatchTensor {
-        let sum = match &self.form {
-            Form::Zero => zeros(self.shape.as_slice(), of),
-            Form::Factored(contraction) => contraction.weighted_sum(weights),
-            Form::Materialised(x) => {
-                let row = Shape::from(vec![1, of.examples]);
-                let weights = Dispatch::float_reshape(weights.clone(), row);
-                Dispatch::float_matmul(weights, rows(x.clone(), of.examples))
-            }
-        };
-        Dispatch::float_reshape(sum, self.shape.clone())
+        self.form.weighted_sum(&self.place(of), weights)
     }
 
     fn materialise(&self, of: &PerExample) -> DispatchTensor {
-        let dims: Vec<usize> =
-            [of.examples].into_iter().chain(self.shape.iter().copied()).collect();
-        let full = match &self.form {
-            Form::Zero => zeros(&dims, of),
-            Form::Factored(contraction) => contraction.materialise(),
-            Form::Materialised(x) => x.clone(),
-        };
-        Dispatch::float_reshape(full, Shape::from(dims))
+        self.form.materialise(&self.place(of), of.examples)
+    }
+
+    fn place<'p>(&'p self, of: &'p PerExample) -> Place<'p> {
+        Place { shape: &self.shape, device: &of.device }
     }
 }
 
@@ -199,17 +159,6 @@ impl ParameterGradient {
 pub(crate) fn read(tensor: Tensor<1>) -> Result<Vec<f64>> {
     let data = tensor.try_into_data().map_err(|e| Error::Device { reason: e.to_string() })?;
     Ok(data.iter::<f64>().collect())
-}
-
-/// `[examples, everything else]`.
-fn rows(x: FloatTensor<Dispatch>, examples: usize) -> FloatTensor<Dispatch> {
-    let rest = x.shape().num_elements().checked_div(examples).unwrap_or(0);
-    Dispatch::float_reshape(x, Shape::from(vec![examples, rest]))
-}
-
-fn zeros(dims: &[usize], of: &PerExample) -> FloatTensor<Dispatch> {
-    let shape = Shape::from(dims.to_vec());
-    Dispatch::float_zeros(shape, of.device.as_dispatch(), DType::F32.into())
 }
 
 /// A gradient summed over examples, for every trainable parameter.

@@ -54,6 +54,40 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// The same in two stages: what depends on no example, and the rest, for which the first stage's results
+    /// are inputs.
+    pub(crate) fn stages(
+        operations: &[OperationIr],
+        inputs: &HashSet<TensorId>,
+        examples: &HashSet<TensorId>,
+        wanted: &HashSet<TensorId>,
+    ) -> (Self, Self) {
+        let batched = depends_on_example(operations, examples);
+        let is_batched = |op: &&OperationIr| op.outputs().any(|out| batched.contains(&out.id));
+        let kept = alive(operations, inputs, wanted);
+        let (second, first): (Vec<_>, Vec<_>) = kept.iter().partition(is_batched);
+        let made = first.iter().flat_map(|op| op.outputs()).map(|out| out.id);
+        // The first stage must not free what it does not make either: a weight may serve both.
+        let made: HashSet<TensorId> = made.chain(inputs.iter().copied()).collect();
+        let read = second.iter().flat_map(|op| op.inputs()).map(|input| input.id);
+        let handed: HashSet<TensorId> =
+            read.chain(wanted.iter().copied()).filter(|id| made.contains(id)).collect();
+        let own = |operations: Vec<&OperationIr>| -> Vec<OperationIr> {
+            operations.into_iter().cloned().collect()
+        };
+        let inputs_of_second = inputs.union(&handed).copied().collect();
+        let first = Self::new(&own(first), inputs, &HashSet::new(), &handed);
+        let second = Self::new(&own(second), &inputs_of_second, examples, wanted);
+        (first, second)
+    }
+
+    /// Whether replaying it draws random numbers.
+    pub(crate) fn is_random(&self) -> bool {
+        self.operations.iter().any(is_random)
+    }
+}
+
 /// The operations whose results `wanted` needs.
 fn alive(
     operations: &[OperationIr],

@@ -8,7 +8,8 @@ use burn_backend::Shape;
 use burn_dispatch::{Dispatch, DispatchTensor};
 
 use super::contraction::in_f32;
-use super::gradients::{Form, ParameterGradient, PerExample};
+use super::form::Form;
+use super::gradients::{ParameterGradient, PerExample};
 use super::tensors::ModuleTensors;
 use super::value::Value;
 use super::{Engine, empty};

@@ -28,6 +28,7 @@
 
 mod contraction;
 mod factor;
+mod form;
 mod gradients;
 mod graph;
 mod looped;
@@ -43,17 +44,17 @@ mod traced;
 mod value;
 mod verify;
 
-pub(crate) use gradients::read;
 pub use gradients::{GradientSum, PerExample};
+pub(crate) use gradients::{ParameterGradient, read};
 pub use looped::Loop;
-pub(crate) use tensors::{ModuleTensor, ModuleTensors};
+pub(crate) use tensors::{ModuleTensor, ModuleTensors, runs_on_threads};
 pub use traced::{Explanation, ParameterPlan, PlannedMethod, Traced};
 pub use verify::{Agreement, verify};
 
 use burn::tensor::Tensor;
 
 use self::factor::Factored;
-use self::gradients::{Form, ParameterGradient};
+use self::form::Form;
 use crate::error::Result;
 
 /// Something that computes per-example losses and gradients of model `M` on batches `X`.

@@ -1,27 +1,33 @@
 //! What the traced engine will do for examples of one shape: the graph to replay, and for each
 //! trainable parameter whether its gradient stays in factors or is materialised.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use burn::tensor::Device;
-use burn_backend::{Shape, TensorMetadata};
+use burn_backend::ops::FloatTensorOps;
+use burn_backend::{Shape, Slice, TensorMetadata};
 use burn_dispatch::{Dispatch, DispatchTensor};
 use burn_ir::TensorId;
+use rayon::prelude::*;
 
 use super::NormMethod;
 use super::contraction::{Contraction, in_f32};
 use super::factor::{Factored, Factorizer};
-use super::gradients::Form;
+use super::form::Form;
 use super::graph::{Graph, depends_on_example, producers};
 use super::replay::Replay;
 use super::simplify::simplify;
-use super::tensors::ModuleTensors;
+use super::tensors::{ModuleTensors, runs_on_threads};
 use super::trace::Trace;
 use super::value::Value;
 use crate::error::{Error, Result};
 
 /// A plan for one shape of example.
 pub(crate) struct Plan {
+    /// What depends on no example, computed once.
+    shared: Graph,
+    /// What does, computed for every part of a batch.
     graph: Graph,
     module: Vec<TensorId>,
     batch: Vec<TensorId>,
@@ -88,12 +94,14 @@ impl Plan {
                 }
             }
         }
-        let graph = Graph::new(&trace.operations, &inputs, &examples, &wanted);
-        let constants = trace.constants.into_iter().filter(|(id, _)| graph.needed.contains(id));
+        let (shared, graph) = Graph::stages(&trace.operations, &inputs, &examples, &wanted);
+        let needed = |id: &TensorId| graph.needed.contains(id) || shared.needed.contains(id);
+        let constants = trace.constants.into_iter().filter(|(id, _)| needed(id));
         let constants = constants
             .map(|(id, data)| (id, Value::from_data(data, device.as_dispatch())))
             .collect();
         Self {
+            shared,
             graph,
             module: trace.module,
             batch: trace.batch,
@@ -105,7 +113,7 @@ impl Plan {
 
     /// Number of operations a replay executes.
     pub(crate) fn operations(&self) -> usize {
-        self.graph.operations.len()
+        self.shared.operations.len() + self.graph.operations.len()
     }
 
     /// Losses (`[examples]`) and gradients of all `examples` of a batch, whose tensors are
@@ -116,16 +124,55 @@ impl Plan {
         batch: Vec<DispatchTensor>,
         examples: usize,
     ) -> Result<(DispatchTensor, Vec<Form>)> {
+        let values = self.shared_values(tensors)?;
+        let parts = parts(tensors, examples, self.graph.is_random());
+        if parts.len() == 1 {
+            return self.run_part(tensors, values, batch, examples);
+        }
+        let part = |range: &Range<usize>| {
+            let rows = |tensor: &DispatchTensor| {
+                let mut ranges = vec![Slice::full(); tensor.shape().num_dims()];
+                ranges[0] = Slice::from(range.clone());
+                Value::from_dispatch(tensor.clone()).slice(&ranges).into_dispatch()
+            };
+            let batch = batch.iter().map(rows).collect();
+            self.run_part(tensors, values.clone(), batch, range.len())
+        };
+        let done: Vec<_> = parts.par_iter().map(part).collect::<Result<_>>()?;
+        let (losses, forms): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        let sizes = parts.iter().map(Range::len).collect();
+        Ok((Dispatch::float_cat(losses, 0), Form::join(sizes, forms)))
+    }
+
+    /// What depends on no example: parameters, constants, and what is computed from them.
+    fn shared_values(&self, tensors: &ModuleTensors) -> Result<Values> {
         let device = tensors.device.as_dispatch().clone();
-        let mut replay = Replay::<Dispatch>::new(device.clone(), examples, &self.graph.batched);
-        for (id, tensor) in self.module.iter().zip(&tensors.tensors) {
-            if self.graph.needed.contains(id) {
-                replay.insert(*id, Value::from_dispatch(tensor.value.clone()));
-            }
+        let none = HashSet::new();
+        let mut replay = Replay::<Dispatch>::new(device, 1, &none);
+        let needed = |id| self.graph.needed.contains(id) || self.shared.needed.contains(id);
+        for (id, tensor) in self.module.iter().zip(&tensors.tensors).filter(|(id, _)| needed(id)) {
+            replay.insert(*id, Value::from_dispatch(tensor.value.clone()));
         }
         for (id, value) in &self.constants {
             replay.insert(*id, value.clone());
         }
+        for (op, dying) in self.shared.operations.iter().zip(&self.shared.dying) {
+            replay.run(op, dying)?;
+        }
+        Ok(replay.into_values())
+    }
+
+    /// Some examples of a batch.
+    fn run_part(
+        &self,
+        tensors: &ModuleTensors,
+        values: Values,
+        batch: Vec<DispatchTensor>,
+        examples: usize,
+    ) -> Result<(DispatchTensor, Vec<Form>)> {
+        let device = tensors.device.as_dispatch().clone();
+        let mut replay = Replay::<Dispatch>::new(device.clone(), examples, &self.graph.batched);
+        values.into_iter().for_each(|(id, value)| replay.insert(id, value));
         for (id, tensor) in self.batch.iter().zip(batch) {
             if self.graph.needed.contains(id) {
                 // The traced example has an axis 0 of its own, of length one.
@@ -181,4 +228,19 @@ impl Plan {
         };
         value.float()
     }
+}
+
+type Values = HashMap<TensorId, Value<Dispatch>>;
+
+/// Fewer examples than this are not worth a thread of their own.
+const SMALLEST_PART: usize = 2;
+
+/// The examples that each thread replays. burn's Flex runs most operations on one thread, so a batch is cut
+/// in parts; a device with a queue of its own gets it whole, and so does a graph whose random draws would
+/// depend on which thread comes first.
+fn parts(tensors: &ModuleTensors, examples: usize, random: bool) -> Vec<Range<usize>> {
+    let alone = random || !runs_on_threads(&tensors.device);
+    let threads = if alone { 1 } else { rayon::current_num_threads() };
+    let count = threads.min(examples / SMALLEST_PART).max(1);
+    (0..count).map(|part| examples * part / count..examples * (part + 1) / count).collect()
 }

@@ -70,6 +70,11 @@ impl<'g, B: Backend> Replay<'g, B> {
         self.values.remove(&id)
     }
 
+    /// All that is still held.
+    pub(crate) fn into_values(self) -> HashMap<TensorId, Value<B>> {
+        self.values
+    }
+
     /// A copy of the handle of a result; `None` if nothing computed it.
     pub(crate) fn get(&self, id: TensorId) -> Option<Value<B>> {
         self.values.get(&id).cloned()

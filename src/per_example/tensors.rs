@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use burn::module::{Flag, Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
-use burn_dispatch::DispatchTensor;
+use burn_backend::Backend;
+use burn_dispatch::{Dispatch, DispatchTensor};
 
 use crate::error::{Error, Result};
 
@@ -140,4 +141,11 @@ impl ModuleVisitor for Collector {
             self.batch_statistics.get_or_insert((module, kind.to_owned()));
         }
     }
+}
+
+/// Whether operations on this device run on the thread that asks for them, so that several threads get more
+/// done. (Elsewhere there is a queue.)
+pub(crate) fn runs_on_threads(device: &Device) -> bool {
+    let name = Dispatch::name(device.as_dispatch());
+    name.contains("flex") || name.contains("ndarray")
 }

@@ -494,4 +494,10 @@ impl Value<burn_dispatch::Dispatch> {
             Self::Float(tensor)
         }
     }
+
+    pub(crate) fn into_dispatch(self) -> burn_dispatch::DispatchTensor {
+        match self {
+            Self::Float(tensor) | Self::Int(tensor) | Self::Bool(tensor) => tensor,
+        }
+    }
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::per_example::{
-    GradientSum, ModuleTensors, ParameterGradient, PerExample, read, runs_on_threads,
+    GradientSum, ModuleTensors, ParameterGradient, PerExample, is_on_host, read,
 };
 use crate::privacy::{Clipping, ClippingState};
 
@@ -110,7 +110,7 @@ impl<'p> ClippedSum<'p> {
             });
         };
         let forms = &gradients.gradients;
-        if runs_on_threads(&self.device) {
+        if is_on_host::<Dispatch>(self.device.as_dispatch()) {
             self.parameters.par_iter_mut().zip(forms).for_each(|(p, gradient)| add(p, gradient));
         } else {
             self.parameters.iter_mut().zip(forms).for_each(|(p, gradient)| add(p, gradient));
@@ -147,7 +147,7 @@ impl<'p> ClippedSum<'p> {
     fn norms(&self, gradients: &PerExample, groups: usize) -> Result<Vec<Vec<f64>>> {
         let mut squared: Vec<Option<Tensor<1>>> = vec![None; groups];
         let of = |gradient: &ParameterGradient| gradient.norms(gradients);
-        let all: Vec<_> = if runs_on_threads(&self.device) {
+        let all: Vec<_> = if is_on_host::<Dispatch>(self.device.as_dispatch()) {
             gradients.gradients.par_iter().map(of).collect()
         } else {
             gradients.gradients.iter().map(of).collect()

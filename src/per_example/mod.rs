@@ -47,7 +47,7 @@ mod verify;
 pub use gradients::{GradientSum, PerExample};
 pub(crate) use gradients::{ParameterGradient, read};
 pub use looped::Loop;
-pub(crate) use tensors::{ModuleTensor, ModuleTensors, runs_on_threads};
+pub(crate) use tensors::{ModuleTensor, ModuleTensors, is_on_host};
 pub use traced::{Explanation, ParameterPlan, PlannedMethod, Traced};
 pub use verify::{Agreement, verify};
 

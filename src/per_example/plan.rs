@@ -18,7 +18,7 @@ use super::form::Form;
 use super::graph::{Graph, depends_on_example, producers};
 use super::replay::Replay;
 use super::simplify::simplify;
-use super::tensors::{ModuleTensors, runs_on_threads};
+use super::tensors::{ModuleTensors, is_on_host};
 use super::trace::Trace;
 use super::value::Value;
 use crate::error::{Error, Result};
@@ -239,7 +239,7 @@ const SMALLEST_PART: usize = 2;
 /// in parts; a device with a queue of its own gets it whole, and so does a graph whose random draws would
 /// depend on which thread comes first.
 fn parts(tensors: &ModuleTensors, examples: usize, random: bool) -> Vec<Range<usize>> {
-    let alone = random || !runs_on_threads(&tensors.device);
+    let alone = random || !is_on_host::<Dispatch>(tensors.device.as_dispatch());
     let threads = if alone { 1 } else { rayon::current_num_threads() };
     let count = threads.min(examples / SMALLEST_PART).max(1);
     (0..count).map(|part| examples * part / count..examples * (part + 1) / count).collect()

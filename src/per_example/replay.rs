@@ -13,12 +13,14 @@ use burn_backend::{Backend, Shape, Slice};
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
 use super::rules;
+use super::tensors::is_on_host;
 use super::value::Value;
 use crate::error::{Error, Result};
 
 /// The state of one pass: the values computed so far, and how to read and write them in a rule.
 pub(crate) struct Replay<'g, B: Backend> {
     device: B::Device,
+    on_host: bool,
     batch: usize,
     batched: &'g HashSet<TensorId>,
     values: HashMap<TensorId, Value<B>>,
@@ -33,6 +35,7 @@ pub(crate) struct Replay<'g, B: Backend> {
 impl<'g, B: Backend> Replay<'g, B> {
     pub(crate) fn new(device: B::Device, batch: usize, batched: &'g HashSet<TensorId>) -> Self {
         Self {
+            on_host: is_on_host::<B>(&device),
             device,
             batch,
             batched,
@@ -111,6 +114,11 @@ impl<'g, B: Backend> Replay<'g, B> {
 impl<B: Backend> Replay<'_, B> {
     pub(crate) fn device(&self) -> &B::Device {
         &self.device
+    }
+
+    /// Whether the device is this machine's processor.
+    pub(crate) fn is_on_host(&self) -> bool {
+        self.on_host
     }
 
     pub(crate) fn batch(&self) -> usize {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::module::{Flag, Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
 use burn_backend::Backend;
-use burn_dispatch::{Dispatch, DispatchTensor};
+use burn_dispatch::DispatchTensor;
 
 use crate::error::{Error, Result};
 
@@ -145,7 +145,7 @@ impl ModuleVisitor for Collector {
 
 /// Whether operations on this device run on the thread that asks for them, so that several threads get more
 /// done. (Elsewhere there is a queue.)
-pub(crate) fn runs_on_threads(device: &Device) -> bool {
-    let name = Dispatch::name(device.as_dispatch());
+pub(crate) fn is_on_host<B: Backend>(device: &B::Device) -> bool {
+    let name = B::name(device);
     name.contains("flex") || name.contains("ndarray")
 }

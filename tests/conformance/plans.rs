@@ -8,7 +8,7 @@ use burn::nn::*;
 use burn::prelude::*;
 use burn_dp::batch::Batch;
 use burn_dp::per_example::PlannedMethod::{self, Ghost, Materialised, Unused};
-use burn_dp::per_example::{Engine, NormMethod, Traced};
+use burn_dp::per_example::{Engine, NormMethod, Traced, verify};
 
 use crate::harness::{Bench, EXAMPLES as N, Law, device, score};
 
@@ -139,4 +139,41 @@ fn an_unused_parameter_is_known_to_be_unused() {
     let loss = |(linear, _): &(Linear, Param<Tensor<1>>), x: Tensor<2>| score(linear.forward(x));
     let ghost = methods(NormMethod::Ghost, &model, b.floats([N, 3]), loss);
     assert_eq!(ghost, [Ghost { positions: 1, uses: 1 }, Unused]);
+}
+
+#[test]
+fn threads_share_a_batch_without_changing_it() {
+    let b = bench();
+    let model = (
+        EmbeddingConfig::new(9, 4).init(&b.device),
+        LinearConfig::new(4, 5).init(&b.device),
+        b.parameter([5]),
+    );
+    type Model = (Embedding, Linear, Param<Tensor<1>>);
+    let loss = |(embedding, linear, scale): &Model, tokens: Tensor<2, Int>| {
+        let hidden = linear.forward(embedding.forward(tokens)).tanh();
+        score(hidden * scale.val().unsqueeze())
+    };
+    let batch = b.ints([11, 3], 9);
+    let sums = [1, 2, 3, 5].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| {
+            verify(&model, batch.clone(), loss, 1e-4).expect("exact");
+            for method in [NormMethod::Ghost, NormMethod::Materialised] {
+                let mut engine = Traced::new(loss).with_norm_method(method);
+                let gradients = engine.per_example(&model, batch.clone()).expect("traced");
+                assert_eq!(gradients.squared_norms().dims(), [11]);
+            }
+            let gradients = Traced::new(loss).per_example(&model, batch.clone()).expect("traced");
+            let weights =
+                Tensor::from_data([0.1f32, 1., 0., 2., 3., 4., 5., 6., 7., 8., 9.], &b.device);
+            let sum =
+                gradients.weighted_sum(weights).expect("a weight each").into_gradients(&model);
+            let sum: Tensor<2> = sum.get(model.1.weight.id).expect("trained");
+            sum.into_data()
+        })
+    });
+    for sum in &sums {
+        sum.assert_approx_eq::<f32>(&sums[0], burn::tensor::Tolerance::relative(1e-5));
+    }
 }

@@ -5,6 +5,7 @@
 
 mod activation;
 mod base;
+mod host;
 mod index;
 mod matmul;
 mod module;

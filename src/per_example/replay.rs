@@ -13,14 +13,14 @@ use burn_backend::{Backend, Shape, Slice};
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
 use super::rules;
-use super::tensors::is_on_host;
+use super::tensors::is_flex;
 use super::value::Value;
 use crate::error::{Error, Result};
 
 /// The state of one pass: the values computed so far, and how to read and write them in a rule.
 pub(crate) struct Replay<'g, B: Backend> {
     device: B::Device,
-    on_host: bool,
+    on_flex: bool,
     batch: usize,
     batched: &'g HashSet<TensorId>,
     values: HashMap<TensorId, Value<B>>,
@@ -35,7 +35,7 @@ pub(crate) struct Replay<'g, B: Backend> {
 impl<'g, B: Backend> Replay<'g, B> {
     pub(crate) fn new(device: B::Device, batch: usize, batched: &'g HashSet<TensorId>) -> Self {
         Self {
-            on_host: is_on_host::<B>(&device),
+            on_flex: is_flex::<B>(&device),
             device,
             batch,
             batched,
@@ -116,9 +116,8 @@ impl<B: Backend> Replay<'_, B> {
         &self.device
     }
 
-    /// Whether the device is this machine's processor.
-    pub(crate) fn is_on_host(&self) -> bool {
-        self.on_host
+    pub(crate) fn is_on_flex(&self) -> bool {
+        self.on_flex
     }
 
     pub(crate) fn batch(&self) -> usize {

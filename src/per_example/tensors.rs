@@ -146,6 +146,9 @@ impl ModuleVisitor for Collector {
 /// Whether operations on this device run on the thread that asks for them, so that several threads get more
 /// done. (Elsewhere there is a queue.)
 pub(crate) fn is_on_host<B: Backend>(device: &B::Device) -> bool {
-    let name = B::name(device);
-    name.contains("flex") || name.contains("ndarray")
+    is_flex::<B>(device) || B::name(device).contains("ndarray")
+}
+
+pub(crate) fn is_flex<B: Backend>(device: &B::Device) -> bool {
+    B::name(device).contains("flex")
 }

@@ -4,7 +4,7 @@ use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
 use burn_ir::{ActivationOperationIr, BinaryOpIr, DimOpIr, TensorIr};
 
-use super::host;
+use super::flex;
 use crate::error::Result;
 use crate::per_example::replay::Replay;
 use crate::per_example::value::Value;
@@ -16,15 +16,15 @@ pub(super) fn apply<B: Backend>(o: &ActivationOperationIr, r: &mut Replay<'_, B>
         A::ReluBackward(o) => pair(o, r, B::relu_backward),
         A::LeakyRelu(o) => unary(&o.lhs, &o.out, r, |x| B::leaky_relu(x, o.rhs.into())),
         A::PRelu(o) => prelu(o, r),
-        A::Gelu(o) if r.is_on_host() => {
+        A::Gelu(o) if r.is_on_flex() => {
             let input = r.float(&o.input)?;
-            r.put(&o.out, Value::Float(host::gelu::<B>(input)?))
+            r.put(&o.out, Value::Float(flex::gelu::<B>(input)?))
         }
         A::Gelu(o) => unary(&o.input, &o.out, r, B::gelu),
-        A::GeluBackward(o) if r.is_on_host() => {
+        A::GeluBackward(o) if r.is_on_flex() => {
             let lhs = r.full(&o.lhs)?.float()?;
             let rhs = r.full(&o.rhs)?.float()?;
-            r.put(&o.out, Value::Float(host::gelu_backward::<B>(lhs, rhs)?))
+            r.put(&o.out, Value::Float(flex::gelu_backward::<B>(lhs, rhs)?))
         }
         A::GeluBackward(o) => pair(o, r, B::gelu_backward),
         A::Sigmoid(o) => unary(&o.input, &o.out, r, B::sigmoid),

@@ -5,7 +5,7 @@
 
 mod activation;
 mod base;
-mod host;
+mod flex;
 mod index;
 mod matmul;
 mod module;

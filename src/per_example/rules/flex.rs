@@ -1,8 +1,9 @@
-//! GELU on the host, for backends that compute on the thread that asks.
+//! GELU for burn's Flex backend.
 //!
-//! burn's Flex computes erf with a scalar function, number by number, twice: in the forward pass and in the backward
-//! pass. Here both are straight lines of arithmetic, which the compiler makes vector code of; for a transformer this
-//! is a fifth of a step. Results differ from the backend's in the last digits of f32.
+//! Flex computes erf with a scalar function, number by number, twice: in the forward pass and in the backward pass.
+//! Here both are straight lines of arithmetic, which the compiler makes vector code of; for a transformer this is a
+//! fifth of a step. Results differ from Flex's in the last digits of f32. (burn-ndarray is left alone: its backward
+//! pass is that of the tanh approximation, and a plan computes what its backend does.)
 
 use burn::tensor::read_sync;
 use burn_backend::tensor::FloatTensor;

@@ -189,7 +189,7 @@ fn central_noise_has_the_size_of_its_event() {
         }
     }
     // z C, divided by the number of clients.
-    let ratio = (squares / f64::from(count)).sqrt() / (0.7 * norm / 8.0);
+    let ratio = (squares / count).sqrt() / (0.7 * norm / 8.0);
     // Twelve thousand numbers: four standard deviations are 0.026.
     assert!((ratio - 1.0).abs() < 0.026, "{ratio}");
 }

@@ -117,10 +117,8 @@ fn uneven(labels: &[u8], classes: usize, args: &Args) -> Vec<Vec<usize>> {
         }
     }
     // A client without a record would have nothing to train on.
-    for client in 0..shares.len() {
-        if shares[client].is_empty() {
-            shares[client].push(rng.random_range(0..labels.len()));
-        }
+    for share in shares.iter_mut().filter(|share| share.is_empty()) {
+        share.push(rng.random_range(0..labels.len()));
     }
     shares
 }

@@ -61,7 +61,7 @@ fn normal_cdf(x: f32) -> f32 {
     ];
     const Q: [f32; 5] =
         [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2];
-    const LARGEST: f32 = 3.832_506_9;
+    const LARGEST: f32 = 3.832_507;
     let y = x * std::f32::consts::FRAC_1_SQRT_2;
     let square = y * y;
     let p = P.iter().fold(0.0, |sum, c| sum * square + c);

@@ -36,7 +36,7 @@ pub struct Args {
     /// The L2 norm to which each record's gradient is clipped
     #[arg(long, default_value_t = 1.0)]
     pub clipping_norm: f64,
-    /// Learning rate of Adam
+    /// Learning rate of Adam, for all but the head
     #[arg(long)]
     pub lr: Option<f64>,
     /// Learning rate of the new head, which has further to go than what is pretrained

@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct MaskArgs {
     /// How scores become a mask, for --method supermask
-    #[arg(long, value_enum, default_value_t = Rule::Threshold)]
-    pub mask: Rule,
-    /// What one score is for
-    #[arg(long, value_enum, default_value_t = Of::Weight)]
-    pub mask_of: Of,
+    /// [default: multiplier with privacy, threshold without]
+    #[arg(long, value_enum)]
+    pub mask: Option<Rule>,
+    /// What one score is for [default: output where it multiplies, weight where it switches]
+    #[arg(long, value_enum)]
+    pub mask_of: Option<Of>,
     /// The threshold, the share that is kept, or the probability to be kept
     /// [default: -0.005, 0.9, 0.95]
     #[arg(long, allow_negative_numbers = true)]
@@ -49,18 +50,26 @@ pub enum Rule {
 pub enum Of {
     /// Each number of a weight
     Weight,
-    /// Each row: a linear layer's input, a convolution's output channel
-    Row,
-    /// Each column: a linear layer's neuron, a convolution's input channel
-    Column,
+    /// All weights of an output: a neuron, a channel
+    Output,
+    /// All weights of an input
+    Input,
 }
 
 impl MaskArgs {
+    /// `output` is the axis of a weight's outputs.
+    ///
     /// # Errors
     /// When the number does not suit the rule.
-    pub(super) fn config(&self, place: &Selection) -> Result<SuperMaskConfig> {
+    pub(super) fn config(
+        &self,
+        place: &Selection,
+        private: bool,
+        output: usize,
+    ) -> Result<SuperMaskConfig> {
         let at = |default: f64| self.mask_at.unwrap_or(default);
-        let kind = match self.mask {
+        let rule = self.rule(private);
+        let kind = match rule {
             Rule::Threshold => MaskKind::Threshold { threshold: at(-0.005) },
             Rule::TopK => MaskKind::TopK { share: at(0.9), scope: Scope::Layer },
             Rule::TopKGlobal => MaskKind::TopK { share: at(0.9), scope: Scope::Global },
@@ -68,13 +77,36 @@ impl MaskArgs {
             Rule::Sigmoid => MaskKind::Sigmoid,
             Rule::Multiplier => MaskKind::Multiplier,
         };
-        let structure = match self.mask_of {
+        let of = self.mask_of.unwrap_or(if rule.multiplies() { Of::Output } else { Of::Weight });
+        let structure = match of {
             Of::Weight => Structure::Weight,
-            Of::Row => Structure::Axis(0),
-            Of::Column => Structure::Axis(1),
+            Of::Output => Structure::Axis(output),
+            Of::Input => Structure::Axis(1 - output),
         };
         let config = SuperMaskConfig::new(kind).context("--mask-at")?;
         Ok(config.with_structure(structure).on(place))
+    }
+
+    /// The learning rate of scores, where that of multipliers is `multipliers`.
+    pub(super) fn learning_rate(&self, private: bool, multipliers: f64) -> f64 {
+        if self.rule(private).multiplies() { multipliers } else { SWITCHES }
+    }
+
+    /// Noise goes to every score, so that under privacy few of them that move smoothly do better than
+    /// millions that switch.
+    fn rule(&self, private: bool) -> Rule {
+        self.mask.unwrap_or(if private { Rule::Multiplier } else { Rule::Threshold })
+    }
+}
+
+/// The learning rate of scores that switch weights. Adam moves each score by about as much in a step,
+/// and the default threshold is 0.005 away: some get there in the tens of steps that a run has.
+const SWITCHES: f64 = 3e-4;
+
+impl Rule {
+    /// Whether a score is a factor rather than a switch.
+    fn multiplies(self) -> bool {
+        matches!(self, Self::Sigmoid | Self::Multiplier)
     }
 }
 

@@ -52,6 +52,12 @@ impl<'a> Run<'a> {
             batch > 0.0 && batch <= records as f64,
             "--batch {batch} must be above 0 and at most the {records} records"
         );
+        let lr = match args.method {
+            Method::Supermask => args.mask.learning_rate(args.private(), defaults.lr),
+            _ => defaults.lr,
+        };
+        // Where only the head trains there is one rate.
+        let head_lr = args.head_lr.or(args.lr.filter(|_| args.method == Method::Head));
         let seed = args.seed.map_or("random".to_owned(), |seed| seed.to_string());
         let epsilon = if args.private() { args.epsilon.to_string() } else { "inf".to_owned() };
         let name = format!("{}-{}-{epsilon}-{seed}", task.name(), args.method.name());
@@ -62,8 +68,8 @@ impl<'a> Run<'a> {
             records,
             steps,
             batch,
-            lr: args.lr.unwrap_or(defaults.lr),
-            head_lr: args.head_lr.or(args.lr).unwrap_or(defaults.head_lr),
+            lr: args.lr.unwrap_or(lr),
+            head_lr: head_lr.unwrap_or(defaults.head_lr),
             eval_every: args.eval_every.unwrap_or(steps.div_ceil(5)),
             delta: Delta::new(args.delta)?,
         })
@@ -161,7 +167,7 @@ pub(super) fn adapted<T: Task>(
             Ok((model.apply_reparameterization(adapters), None))
         }
         Method::Supermask => {
-            let config = args.mask.config(&place()?)?;
+            let config = args.mask.config(&place()?, args.private(), task.output_axis())?;
             Ok((config.apply(model)?, Some(config)))
         }
         _ => Ok((model, None)),

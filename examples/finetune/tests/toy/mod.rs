@@ -103,6 +103,10 @@ impl Task for Toy {
         ParamSelector::path("trunk.weight")
     }
 
+    fn output_axis(&self) -> usize {
+        1
+    }
+
     fn late(&self) -> ParamSelector {
         ParamSelector::path("trunk")
     }

@@ -112,6 +112,10 @@ impl Task for Images {
         ParamSelector::regex(rule).unwrap_or(ParamSelector::all())
     }
 
+    fn output_axis(&self) -> usize {
+        0
+    }
+
     fn late(&self) -> ParamSelector {
         match self.backbone {
             Backbone::SqueezeNet => ParamSelector::path("SqueezeNet.fires.7"),
@@ -126,7 +130,7 @@ impl Task for Images {
             Method::None => defaults(470, 64.0, 3e-4, 1e-3),
             Method::Full | Method::Topgrad => defaults(30, 1_000.0, 5e-4, 1e-2),
             Method::Bitfit | Method::Lora => defaults(30, 1_000.0, 2e-3, 1e-2),
-            Method::Supermask => defaults(30, 1_000.0, 1e-3, 1e-2),
+            Method::Supermask => defaults(30, 1_000.0, 1e-2, 1e-2),
             Method::TwoPhase => defaults(220, 1_000.0, 1e-3, 3e-3),
         }
     }

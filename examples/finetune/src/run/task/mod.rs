@@ -59,6 +59,8 @@ pub trait Task {
     }
     /// The weights that get adapters.
     fn adapted(&self) -> ParamSelector;
+    /// Their axis of outputs: 1 for linear layers, 0 for convolutions.
+    fn output_axis(&self) -> usize;
     /// The last block of the trunk.
     fn late(&self) -> ParamSelector;
     /// What suits a method on two cores.

@@ -114,6 +114,10 @@ impl Task for Texts {
         ParamSelector::regex(rule).unwrap_or(ParamSelector::all())
     }
 
+    fn output_axis(&self) -> usize {
+        1
+    }
+
     fn late(&self) -> ParamSelector {
         ParamSelector::path("encoder.layers.5")
     }
@@ -125,7 +129,7 @@ impl Task for Texts {
             Method::None => defaults(240, 32.0, 5e-5, 1e-3),
             Method::Full | Method::Topgrad => defaults(15, 500.0, 2e-4, 2e-2),
             Method::Bitfit | Method::Lora => defaults(15, 500.0, 2e-3, 2e-2),
-            Method::Supermask => defaults(15, 500.0, 5e-4, 2e-2),
+            Method::Supermask => defaults(15, 500.0, 2e-2, 2e-2),
             Method::TwoPhase => defaults(200, 500.0, 1e-3, 5e-3),
         }
     }

@@ -36,7 +36,7 @@ BINARY = ["--method", "supermask", "--mask", "threshold"]
 # Without privacy small batches and many steps pay.
 NON_PRIVATE = {
     ("sst2", "supermask-binary"): "--steps 240 --batch 32 --head-lr 1e-3",
-    ("cifar10", "supermask-binary"): "--steps 470 --batch 64 --head-lr 1e-3",
+    ("cifar10", "supermask-binary"): "--steps 470 --batch 64 --lr 1e-4 --head-lr 1e-3",
 }
 TITLES = {
     "sst2": "Sentence sentiment: MiniLM-L6",

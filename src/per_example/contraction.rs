@@ -118,10 +118,14 @@ impl<B: Backend> Contraction<B> {
             return SquaredNorms::of_squares(self.outer_norms(left, right), terms);
         }
         let mut total = None;
+        let mut lengths = Vec::new();
         for (i, a) in self.uses.iter().enumerate() {
             for (j, b) in self.uses.iter().enumerate().skip(i) {
                 let left = gram(&a.left, &b.left);
                 let right = gram(&a.right, &b.right);
+                if i == j {
+                    lengths.push([root_of_diagonal::<B>(&left), root_of_diagonal::<B>(&right)]);
+                }
                 let pair = per_example_sum::<B>(B::float_mul(left, right));
                 let pair = if i == j { pair } else { double::<B>(pair) };
                 total = Some(match total {
@@ -133,7 +137,7 @@ impl<B: Backend> Contraction<B> {
         let value = total.unwrap_or_else(|| self.no_norms());
         // Rounding cannot make a sum of squares negative, but it can a Gram sum.
         let value = B::float_clamp_min(value, Scalar::Float(0.0));
-        SquaredNorms { slack: self.slack(), value }
+        SquaredNorms { slack: self.slack(lengths), value }
     }
 
     /// `Σ_b c_b · gradient_b` in the parameter's shape: one ordinary weight-gradient product.
@@ -143,8 +147,12 @@ impl<B: Backend> Contraction<B> {
         for u in &self.uses {
             let sum = match (&u.left, &u.right) {
                 (Factor::Dense(l), Factor::Dense(r)) => {
-                    let r = all_examples::<B>(B::float_mul(r.clone(), c.clone()));
-                    B::float_matmul(B::float_swap_dims(all_examples::<B>(l.clone()), 1, 2), r)
+                    let (mut l, mut r) = (l.clone(), r.clone());
+                    // The weight may go to either: to the smaller.
+                    let weighted = if self.rows < self.cols { &mut l } else { &mut r };
+                    *weighted = B::float_mul(weighted.clone(), c.clone());
+                    let (l, r) = (all_examples::<B>(l), all_examples::<B>(r));
+                    B::float_matmul(B::float_swap_dims(l, 1, 2), r)
                 }
                 (Factor::OneHot(indices), Factor::Dense(dense)) => {
                     let dense = B::float_mul(dense.clone(), c.clone());
@@ -301,20 +309,11 @@ impl<B: Backend> Contraction<B> {
     /// A first-order allowance for rounding in the Gram sums: they may cancel, so the error is
     /// relative to `(Σ_t |left_t||right_t|)²`, which also bounds the squared norm itself. Each entry
     /// of a Gram matrix is an inner product of `width` terms, whose rounding error grows as the root
-    /// of their number.
-    fn slack(&self) -> FloatTensor<B> {
+    /// of their number. `lengths` are those of every use's rows.
+    fn slack(&self, lengths: Vec<[FloatTensor<B>; 2]>) -> FloatTensor<B> {
         let mut bounds: Option<[FloatTensor<B>; 3]> = None;
         let mut terms = 0;
-        for u in &self.uses {
-            let (left, right) = match (lengths(&u.left), lengths(&u.right)) {
-                (Some(l), Some(r)) => (l, r),
-                (Some(l), None) => {
-                    let ones = ones::<B>(&l);
-                    (l, ones)
-                }
-                (None, Some(r)) => (ones::<B>(&r), r),
-                (None, None) => continue,
-            };
+        for [left, right] in lengths {
             terms += left.shape()[2] + self.rows.min(4096) + self.cols.min(4096);
             let products = B::float_mul(left.clone(), right.clone());
             let sums = [products, left, right].map(per_example_sum::<B>);
@@ -404,6 +403,13 @@ fn operand_rows<B: Backend>(
 ) -> Result<FloatTensor<B>> {
     let batch = replay.batch();
     let x = replay.stored(&operand.tensor)?.float()?;
+    // Before anything else: mostly it undoes a transposition, and then nothing below copies.
+    let x = if operand.positions_last {
+        let last = x.shape().num_dims() - 1;
+        B::float_swap_dims(x, last - 1, last)
+    } else {
+        x
+    };
     let have = x.shape();
     let rank = operand.stack.len() + 3;
     // Operands of one product may have fewer stack axes, or axes of size one to broadcast.
@@ -423,15 +429,13 @@ fn operand_rows<B: Backend>(
     let groups: Vec<usize> = stack_axes().filter(|(_, s)| !s).map(|(axis, _)| axis).collect();
     let summed: Vec<usize> = stack_axes().filter(|(_, s)| *s).map(|(axis, _)| axis).collect();
     let group_count: usize = groups.iter().map(|axis| operand.stack[axis - 1]).product();
-    let (position, width) =
-        if operand.positions_last { (rank - 1, rank - 2) } else { (rank - 2, rank - 1) };
-    let width_size = x.shape()[width];
+    let width = x.shape()[rank - 1];
     let mut axes = vec![0];
     axes.extend(groups);
     axes.extend(summed);
-    axes.extend([position, width]);
+    axes.extend([rank - 2, rank - 1]);
     let x = B::float_permute(x, &axes);
-    Ok(B::float_reshape(x, Shape::from(vec![batch, group_count, length, width_size])))
+    Ok(B::float_reshape(x, Shape::from(vec![batch, group_count, length, width])))
 }
 
 /// The patches a kernel sees: `[b, 1, channels, h, w]` as `[b, groups, positions, patch]`.
@@ -528,18 +532,14 @@ fn lost_squares(terms: usize) -> f64 {
     terms as f64 * f64::from(f32::MIN_POSITIVE)
 }
 
-fn ones<B: Backend>(like: &FloatTensor<B>) -> FloatTensor<B> {
-    B::float_add_scalar(B::float_mul_scalar(like.clone(), Scalar::Float(0.0)), Scalar::Float(1.0))
-}
-
-/// The length of every row, `[b, g, t, 1]`; identity rows have length one and are left out.
-fn lengths<B: Backend>(factor: &Factor<B>) -> Option<FloatTensor<B>> {
-    match factor {
-        Factor::Dense(x) => {
-            Some(B::float_sqrt(B::float_sum_dim(B::float_mul(x.clone(), x.clone()), 3)))
-        }
-        Factor::OneHot(_) => None,
-    }
+/// The length of every row, `[b, g, t]`, from the Gram matrix of the rows. (The same for OneHot rows, which
+/// have length one.)
+fn root_of_diagonal<B: Backend>(gram: &FloatTensor<B>) -> FloatTensor<B> {
+    let shape = gram.shape();
+    let (b, g, t) = (shape[0], shape[1], shape[2]);
+    let flat = B::float_reshape(gram.clone(), Shape::from(vec![b, g, t * t]));
+    let entries = Slice::new(0, Some((t * t) as isize), t as isize + 1);
+    B::float_sqrt(B::float_slice(flat, &[Slice::full(), Slice::full(), entries]))
 }
 
 /// `[b, g, t, w]` as `[g, b·t, w]`.

@@ -103,11 +103,8 @@ impl<'p> ClippedSum<'p> {
             })
             .collect();
         let add = |parameter: &mut Parameter, gradient: &ParameterGradient| {
-            let clipped = gradient.weighted_sum(&weights[parameter.group], &gradients);
-            parameter.sum = Some(match parameter.sum.take() {
-                None => clipped,
-                Some(sum) => Dispatch::float_add(sum, clipped),
-            });
+            let (weights, sum) = (&weights[parameter.group], parameter.sum.take());
+            parameter.sum = Some(gradient.weighted_sum(weights, &gradients, sum));
         };
         let forms = &gradients.gradients;
         if is_on_host::<Dispatch>(self.device.as_dispatch()) {

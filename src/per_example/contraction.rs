@@ -140,41 +140,57 @@ impl<B: Backend> Contraction<B> {
         SquaredNorms { slack: self.slack(lengths), value }
     }
 
-    /// `Σ_b c_b · gradient_b` in the parameter's shape: one ordinary weight-gradient product.
-    pub(crate) fn weighted_sum(&self, weights: &FloatTensor<B>) -> FloatTensor<B> {
+    /// `onto + Σ_b c_b · gradient_b` in the parameter's shape: one ordinary weight-gradient product.
+    pub(crate) fn weighted_sum(
+        &self,
+        weights: &FloatTensor<B>,
+        onto: Option<FloatTensor<B>>,
+    ) -> FloatTensor<B> {
         let c = B::float_reshape(weights.clone(), Shape::from(vec![self.batch, 1, 1, 1]));
-        let mut total: Option<FloatTensor<B>> = None;
+        let shape = Shape::from(vec![self.groups, self.rows, self.cols]);
+        // Where there is no layout to apply in between, rows can be added where the sum already is.
+        let (mut total, onto) = match onto {
+            Some(onto) if self.layout.is_empty() => {
+                (Some(B::float_reshape(onto, shape.clone())), None)
+            }
+            onto => (None, onto),
+        };
         for u in &self.uses {
-            let sum = match (&u.left, &u.right) {
+            total = Some(match (&u.left, &u.right) {
                 (Factor::Dense(l), Factor::Dense(r)) => {
                     let (mut l, mut r) = (l.clone(), r.clone());
                     // The weight may go to either: to the smaller.
                     let weighted = if self.rows < self.cols { &mut l } else { &mut r };
                     *weighted = B::float_mul(weighted.clone(), c.clone());
                     let (l, r) = (all_examples::<B>(l), all_examples::<B>(r));
-                    B::float_matmul(B::float_swap_dims(l, 1, 2), r)
+                    let product = B::float_matmul(B::float_swap_dims(l, 1, 2), r);
+                    match total {
+                        None => product,
+                        Some(total) => B::float_add(total, product),
+                    }
                 }
                 (Factor::OneHot(indices), Factor::Dense(dense)) => {
                     let dense = B::float_mul(dense.clone(), c.clone());
-                    scatter_rows::<B>(indices.clone(), dense, self.rows)
+                    scatter_rows::<B>(indices.clone(), dense, self.rows, total)
                 }
                 (Factor::Dense(dense), Factor::OneHot(indices)) => {
                     let dense = B::float_mul(dense.clone(), c.clone());
-                    let sum = scatter_rows::<B>(indices.clone(), dense, self.cols);
+                    let total = total.map(|total| B::float_swap_dims(total, 1, 2));
+                    let sum = scatter_rows::<B>(indices.clone(), dense, self.cols, total);
                     B::float_swap_dims(sum, 1, 2)
                 }
                 (Factor::OneHot(_), Factor::OneHot(_)) => continue,
-            };
-            total = Some(match total {
-                None => sum,
-                Some(total) => B::float_add(total, sum),
             });
         }
-        let shape = Shape::from(vec![self.groups, self.rows, self.cols]);
-        let total = total.unwrap_or_else(|| {
-            B::float_zeros(shape, &weights.device(), burn_backend::DType::F32.into())
-        });
-        lay_out::<B>(total, &self.layout, None)
+        let zeros = || B::float_zeros(shape, &weights.device(), burn_backend::DType::F32.into());
+        let sum = lay_out::<B>(total.unwrap_or_else(zeros), &self.layout, None);
+        match onto {
+            None => sum,
+            Some(onto) => {
+                let shape = onto.shape();
+                B::float_add(onto, B::float_reshape(sum, shape))
+            }
+        }
     }
 
     /// The gradients themselves, `[b, ...parameter]`.
@@ -550,22 +566,23 @@ fn all_examples<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_reshape(x, Shape::from(vec![g, b * t, w]))
 }
 
-/// Adds rows `[b, 1, t, w]` at `indices` `[b, t]` of a zero matrix: `[1, classes, w]`.
+/// Adds rows `[b, 1, t, w]` at `indices` `[b, t]` of a matrix `[1, classes, w]`, of zeros if there is none.
 fn scatter_rows<B: Backend>(
     indices: IntTensor<B>,
     rows: FloatTensor<B>,
     classes: usize,
+    onto: Option<FloatTensor<B>>,
 ) -> FloatTensor<B> {
     let shape = rows.shape();
     let (count, width) = (shape[0] * shape[2], shape[3]);
-    let zeros = B::float_zeros(
-        Shape::from(vec![classes, width]),
-        &rows.device(),
-        burn_backend::DType::F32.into(),
-    );
+    let matrix = Shape::from(vec![classes, width]);
+    let onto = match onto {
+        Some(onto) => B::float_reshape(onto, matrix),
+        None => B::float_zeros(matrix, &rows.device(), burn_backend::DType::F32.into()),
+    };
     let indices = B::int_reshape(indices, Shape::from(vec![count]));
     let rows = B::float_reshape(rows, Shape::from(vec![count, width]));
-    let sum = B::float_select_assign(zeros, 0, indices, rows, IndexingUpdateOp::Add);
+    let sum = B::float_select_assign(onto, 0, indices, rows, IndexingUpdateOp::Add);
     B::float_reshape(sum, Shape::from(vec![1, classes, width]))
 }
 
@@ -582,7 +599,7 @@ fn scatter_rows_each<B: Backend>(
     let offsets = B::int_mul_scalar(offsets, Scalar::Int(classes as i64));
     let offsets = B::int_reshape(offsets, Shape::from(vec![batch, 1]));
     let indices = B::int_add(indices, offsets);
-    let sum = scatter_rows::<B>(indices, rows, batch * classes);
+    let sum = scatter_rows::<B>(indices, rows, batch * classes, None);
     B::float_reshape(sum, Shape::from(vec![batch, 1, classes, width]))
 }
 

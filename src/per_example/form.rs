@@ -72,28 +72,33 @@ impl Form {
         }
     }
 
-    /// `Σ_i weights[i] · gradient_i`, in the parameter's shape.
+    /// `onto + Σ_i weights[i] · gradient_i`, in the parameter's shape.
     pub(crate) fn weighted_sum(
         &self,
         place: &Place<'_>,
         weights: &FloatTensor<Dispatch>,
+        onto: Option<FloatTensor<Dispatch>>,
     ) -> FloatTensor<Dispatch> {
         let sum = match self {
-            Self::Zero => zeros(place.shape.as_slice(), place),
-            Self::Factored(contraction) => contraction.weighted_sum(weights),
+            Self::Zero => onto.unwrap_or_else(|| zeros(place.shape.as_slice(), place)),
+            Self::Factored(contraction) => contraction.weighted_sum(weights, onto),
             Self::Materialised(x) => {
                 let examples = weights.shape().num_elements();
                 let row = Shape::from(vec![1, examples]);
                 let weights = Dispatch::float_reshape(weights.clone(), row);
-                Dispatch::float_matmul(weights, rows(x.clone(), examples))
+                let sum = Dispatch::float_matmul(weights, rows(x.clone(), examples));
+                let sum = Dispatch::float_reshape(sum, place.shape.clone());
+                match onto {
+                    None => sum,
+                    Some(onto) => Dispatch::float_add(onto, sum),
+                }
             }
             Self::Parts(parts) => {
-                let sums = offsets(parts).map(|(first, part)| {
+                let total = offsets(parts).fold(onto, |onto, (first, part)| {
                     let range = [Slice::from(first..first + part.examples)];
                     let weights = Dispatch::float_slice(weights.clone(), &range);
-                    part.form.weighted_sum(place, &weights)
+                    Some(part.form.weighted_sum(place, &weights, onto))
                 });
-                let total = sums.reduce(Dispatch::float_add);
                 total.unwrap_or_else(|| zeros(place.shape.as_slice(), place))
             }
         };

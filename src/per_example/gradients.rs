@@ -102,8 +102,8 @@ impl PerExample {
         }
         let weights =
             weights.without_autodiff().to_device(&self.device).cast(DType::F32).into_dispatch();
-        let sums = self.gradients.iter().map(|g| (g.id, g.weighted_sum(&weights, self))).collect();
-        Ok(GradientSum { sums })
+        let sum = |g: &ParameterGradient| (g.id, g.weighted_sum(&weights, self, None));
+        Ok(GradientSum { sums: self.gradients.iter().map(sum).collect() })
     }
 
     /// All entries of one parameter's per-example gradients.
@@ -137,13 +137,14 @@ impl ParameterGradient {
         self.form.norms(&self.place(of), of.examples)
     }
 
-    /// The weighted sum in the parameter's shape.
+    /// The weighted sum, added to another, in the parameter's shape.
     pub(crate) fn weighted_sum(
         &self,
         weights: &FloatTensor<Dispatch>,
         of: &PerExample,
+        onto: Option<DispatchTensor>,
     ) -> DispatchTensor {
-        self.form.weighted_sum(&self.place(of), weights)
+        self.form.weighted_sum(&self.place(of), weights, onto)
     }
 
     fn materialise(&self, of: &PerExample) -> DispatchTensor {

@@ -184,7 +184,7 @@ def tables(runs):
             share = f"{share:.0f}" if share > 10 else f"{share:.2g}"
             row = [method, f"{trained} ({share} %)", *cells, time, memory]
             yield "| " + " | ".join(row) + " |"
-    yield "\n### Masks\n"
+    yield "\n### Exported masks\n"
     yield from masks([run for run in runs if run.get("mask") and not run["timing"]])
     commits = sorted({run["commit"] for run in runs})
     yield f"\nCommits: {', '.join(commits)}."

@@ -12,7 +12,8 @@ NAMES = {
     "burn private": "burn-dp",
     "torch ghost": "Opacus, ghost clipping",
     "torch hooks": "Opacus, hooks",
-    "jax vmap": "jax_privacy",
+    "jax microbatch": "jax_privacy",
+    "jax vmap": "jax, vmap by hand",
 }
 
 
@@ -23,9 +24,9 @@ def main():
     figure, (relative, absolute) = plt.subplots(1, 2, figsize=(11, 4))
     for place, (way, name) in enumerate(NAMES.items()):
         mine = {workload: (ratio, time) for workload, who, ratio, time in bars if who == way}
-        x = [index + 0.2 * (place - 1.5) for index, workload in enumerate(workloads) if workload in mine]
-        relative.bar(x, [mine[w][0] for w in workloads if w in mine], 0.18, label=name)
-        absolute.bar(x, [mine[w][1] for w in workloads if w in mine], 0.18, label=name)
+        x = [index + 0.16 * (place - 2) for index, workload in enumerate(workloads) if workload in mine]
+        relative.bar(x, [mine[w][0] for w in workloads if w in mine], 0.15, label=name)
+        absolute.bar(x, [mine[w][1] for w in workloads if w in mine], 0.15, label=name)
     relative.axhline(1.0, color="black", linewidth=0.8)
     relative.set_title("private step / the library's own ordinary step")
     absolute.set_title("private step, milliseconds")

@@ -50,6 +50,7 @@ WAYS = [
     ("torch", "ghost"),
     ("torch", "hooks"),
     ("jax", "ordinary"),
+    ("jax", "microbatch"),
     ("jax", "vmap"),
 ]
 # Opacus 1.6 has no ghost norms for its LSTM: they fail with an error of shapes.
@@ -166,22 +167,22 @@ def write(runs):
 
 def tables(runs):
     yield "\nMilliseconds a step: median over rounds, with the spread between the fastest and the slowest.\n"
-    yield "| workload | trained | burn | **burn-dp** | torch | Opacus, ghost | Opacus, hooks | jax | jax_privacy |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| workload | trained | burn | **burn-dp** | torch | Opacus, ghost | Opacus, hooks | jax | jax_privacy | jax, vmap |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     yield from by_row(runs, time_cell)
     yield "\nCost of privacy: the private step as a multiple of the same library's ordinary training of everything.\n"
-    yield "| workload | trained | **burn-dp** | Opacus, ghost | Opacus, hooks | jax_privacy | burn-dp / best peer, time |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| workload | trained | **burn-dp** | Opacus, ghost | Opacus, hooks | jax_privacy | jax, vmap | burn-dp / best peer, time |"
+    yield "|---|---|---|---|---|---|---|---|"
     yield from overheads(runs)
     yield "\nPeak memory of the whole process in MB, and what of it came after weights and data were there.\n"
-    yield "| workload | trained | burn | **burn-dp** | torch | Opacus, ghost | Opacus, hooks | jax | jax_privacy |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| workload | trained | burn | **burn-dp** | torch | Opacus, ghost | Opacus, hooks | jax | jax_privacy | jax, vmap |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     yield from by_row(runs, memory_cell)
     larger = [run for run in runs if run["width"]]
     if larger:
         yield "\nWorkload B as batch, length and width double, milliseconds a step:\n"
-        yield "| batch, T, d | burn | **burn-dp** | torch | Opacus, ghost | Opacus, hooks | jax | jax_privacy |"
-        yield "|---|---|---|---|---|---|---|---|"
+        yield "| batch, T, d | burn | **burn-dp** | torch | Opacus, ghost | Opacus, hooks | jax | jax_privacy | jax, vmap |"
+        yield "|---|---|---|---|---|---|---|---|---|"
         shapes = dict.fromkeys((run["batch"], run["length"], run["width"]) for run in larger)
         for shape in shapes:
             mine = [run for run in larger if (run["batch"], run["length"], run["width"]) == shape]

@@ -179,8 +179,8 @@ class Encoder(nn.Module):
         self.head = nn.Linear(384, 2)
 
     def forward(self, tokens, mask):
-        # Opacus counts examples on the first axis of every layer's input.
-        position = torch.arange(tokens.shape[1]).expand_as(tokens)
+        # Opacus counts examples on the first axis of every layer's input, and wants it contiguous.
+        position = torch.arange(tokens.shape[1]).repeat(len(tokens), 1)
         x = self.word(tokens) + self.position(position) + self.token_type(torch.zeros_like(tokens))
         x = self.norm(x)
         bias = ((1 - mask) * -1e4)[:, None, None, :]

@@ -26,8 +26,9 @@ const LEARNING_RATE: f64 = 1e-4;
 pub struct Report {
     /// Each timed step.
     milliseconds: Vec<f64>,
-    /// The first step, which traces and plans.
     first_milliseconds: f64,
+    /// The trace and the plan, once for these shapes; none where there is no privacy.
+    plan_milliseconds: Option<f64>,
     /// Resident before the first step: program, weights and data.
     start_megabytes: f64,
     peak_megabytes: f64,
@@ -41,14 +42,15 @@ pub fn steps<M: Module, X: Batch>(
 ) -> Result<Report> {
     let model = select(args.train, model)?;
     let start_megabytes = megabytes("VmRSS:");
-    let mut times = match args.mode {
-        Mode::Ordinary => ordinary(args, model, &batch, loss),
+    let (plan_milliseconds, mut times) = match args.mode {
+        Mode::Ordinary => (None, ordinary(args, model, &batch, loss)),
         Mode::Private => private(args, model, &batch, loss)?,
     };
     let milliseconds = times.split_off(WARM_UP);
     Ok(Report {
         milliseconds,
         first_milliseconds: times.swap_remove(0),
+        plan_milliseconds,
         start_megabytes,
         peak_megabytes: megabytes("VmHWM:"),
     })
@@ -92,7 +94,7 @@ fn private<M: Module, X: Batch>(
     mut model: M,
     batch: &X,
     loss: fn(&M, X) -> Tensor<1>,
-) -> Result<Vec<f64>> {
+) -> Result<(Option<f64>, Vec<f64>)> {
     let plan = PrivacyPlan::builder()
         .noise_multiplier(NoiseMultiplier::new(1.0)?)
         .sampling_rate(SamplingRate::new(0.01)?)
@@ -100,7 +102,10 @@ fn private<M: Module, X: Batch>(
         .steps(Steps::from((WARM_UP + args.steps) as u64))
         .clipping(Clipping::flat(ClippingNorm::new(1.0)?))
         .build()?;
-    let engine = Traced::new(loss);
+    let mut engine = Traced::new(loss);
+    let start = Instant::now();
+    engine.explain(&model, batch)?;
+    let planned = start.elapsed().as_secs_f64() * 1e3;
     let seed = Seed::reproducible(1);
     let mut optimizer = DpOptimizer::with_seed(plan, SgdConfig::new().init(), engine, seed);
     let mut times = Vec::new();
@@ -110,7 +115,7 @@ fn private<M: Module, X: Batch>(
         optimizer.step(LEARNING_RATE, &mut model, logical)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(times)
+    Ok((Some(planned), times))
 }
 
 /// A line of the process's memory account; NaN where the system does not tell.

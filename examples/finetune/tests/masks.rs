@@ -81,9 +81,16 @@ fn squeezenet_starts_as_it_is() -> Result<()> {
 
 #[test]
 fn a_run_exports_the_mask_that_it_trained() -> Result<()> {
-    for flags in ["", "--mask top-k", "--mask stochastic --mask-of column", "--mask top-k-global"] {
+    let cases = [
+        "--non-private",
+        "--epsilon 8 --mask threshold",
+        "--epsilon 8 --mask top-k",
+        "--epsilon 8 --mask stochastic --mask-of output",
+        "--epsilon 8 --mask top-k-global",
+    ];
+    for flags in cases {
         let (task, out) = (Toy::new(), tempdir()?);
-        let flags = format!("--method supermask --seed 1 --epsilon 8 {flags}");
+        let flags = format!("--method supermask --seed 1 {flags}");
         let Some(summary) = train(&task, &flags, out.path())?.mask else {
             anyhow::bail!("{flags}: no mask")
         };
@@ -98,8 +105,12 @@ fn a_run_exports_the_mask_that_it_trained() -> Result<()> {
         let trunk = |model: toy::Net| model.trunk.weight.val().into_data();
         ensure!(trunk(masked) == trunk(trained), "{flags}: another trunk");
     }
-    let out = tempdir()?;
-    let soft = train(&Toy::new(), "--method supermask --mask sigmoid --seed 1", out.path())?;
-    ensure!(soft.mask.is_none() && !out.path().join("mask.bin").exists());
+    // Under privacy the default multiplies.
+    for flags in ["--epsilon 8", "--mask sigmoid"] {
+        let out = tempdir()?;
+        let flags = format!("--method supermask --seed 1 {flags}");
+        let soft = train(&Toy::new(), &flags, out.path())?;
+        ensure!(soft.mask.is_none() && !out.path().join("mask.bin").exists());
+    }
     Ok(())
 }

@@ -81,7 +81,7 @@ def main():
         done = {key(run) for run in read() if run["timing"] == flags.timing}
         for task, method, epsilon, seed in wanted(SEEDS[: flags.seeds]):
             if flags.only in (None, task) and (task, method, epsilon, seed) not in done:
-                if not flags.timing or (epsilon in (None, EPSILONS[0]) and seed == SEEDS[0]):
+                if not flags.timing or (seed == SEEDS[0] and (method == "none" or epsilon == EPSILONS[0])):
                     run(programs, flags, task, method, epsilon, seed)
     write_table(read())
 

@@ -57,7 +57,7 @@ WAYS = [
 CANNOT = {("lstm", "torch", "ghost")}
 FIELDS = [
     "workload", "train", "library", "mode", "batch", "length", "width", "milliseconds", "first_milliseconds",
-    "start_megabytes", "peak_megabytes", "threads", "machine", "commit", "date",
+    "plan_milliseconds", "start_megabytes", "peak_megabytes", "threads", "machine", "commit", "date",
 ]  # fmt: skip
 
 
@@ -130,8 +130,9 @@ def run(programs, job, steps, number):
     report["milliseconds"] = round(statistics.median(report["milliseconds"]), 2)
     print(f"round {number + 1}: {name}: {report['milliseconds']:.0f} ms, {report['peak_megabytes']:.0f} MB", flush=True)
     line = {"batch": "", "length": "", "width": "", **job, **report, "threads": THREADS, "machine": machine()}
-    for field in ["first_milliseconds", "start_megabytes", "peak_megabytes"]:
-        line[field] = round(line[field], 1)
+    for field in ["first_milliseconds", "plan_milliseconds", "start_megabytes", "peak_megabytes"]:
+        # Only burn-dp makes a plan.
+        line[field] = "" if line.get(field) is None else round(line[field], 1)
     line["commit"], line["date"] = commit(), datetime.date.today().isoformat()
     new = not RUNS.exists()
     with RUNS.open("a", newline="") as file:

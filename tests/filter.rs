@@ -5,9 +5,9 @@ use burn_dp::privacy::{
     Accountant, Adjacency, Delta, DpEvent, Epsilon, GaussianAccountant, NoiseMultiplier,
     RdpAccountant, RenyiFilter, RenyiOdometer, SamplingRate, Spending, ZeroConcentration,
 };
+use chacha20::ChaCha12Rng;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha12Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 const KIND: Adjacency = Adjacency::AddRemove;

@@ -2,8 +2,8 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
+use chacha20::ChaCha20Rng;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha20Rng;
 
 use super::config::{SuperMask, SuperMaskConfig};
 use super::kind::{MaskKind, Scope};

@@ -93,7 +93,7 @@ pub fn add_gaussian(
 
 /// The noise of block `number` starts at a region of its own, so threads need not agree on an order.
 fn add_block(block: &mut [f32], stream: &Stream, number: usize, std: f64) {
-    let mut rng = stream.region(number);
+    let mut rng = stream.bulk(number);
     for value in block {
         let z: f64 = StandardNormal.sample(&mut rng);
         *value = (f64::from(*value) + std * z) as f32;

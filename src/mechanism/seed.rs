@@ -12,11 +12,14 @@
 //! used twice, and no key is used both to derive and to output. Two of (domain, step, index, region) thus
 //! share keystream only if two 256-bit keys collide.
 
+mod bulk;
+
 use core::fmt;
 
+use bulk::BulkKeystream;
+use chacha20::ChaCha20Rng;
 use rand::rngs::SysRng;
 use rand::{Rng, SeedableRng, TryRng};
-use rand_chacha::ChaCha20Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -225,6 +228,13 @@ impl Stream {
         let region = region as u64;
         debug_assert!(region < REGIONS_PER_STREAM, "region {region} wraps around");
         self.key.keystream(self.index, region.wrapping_mul(BLOCKS_PER_REGION))
+    }
+
+    /// As [`region`](Self::region), for who reads much of it: many blocks are made at a time.
+    pub(super) fn bulk(&self, region: usize) -> BulkKeystream {
+        let region = region as u64;
+        debug_assert!(region < REGIONS_PER_STREAM, "region {region} wraps around");
+        BulkKeystream::new(&self.key.0, self.index, region.wrapping_mul(BLOCKS_PER_REGION))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use chacha20::ChaCha20Rng;
 use finetune::data;
 use finetune::run::cached_features;
 use finetune::run::task::{ImageArgs, Part, Task, cifar10};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution, Gamma};
 
 use crate::Args;

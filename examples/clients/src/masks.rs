@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use burn_dp::mask::{BetaShares, CentralNoise, MaskKind, MaskSet, MaskShares, SuperMaskConfig};
 use burn_dp::mechanism::Seed;
 use burn_dp::privacy::NoiseMultiplier;
+use chacha20::ChaCha20Rng;
 use rand::SeedableRng;
-use rand_chacha::ChaCha20Rng;
 
 use crate::Args;
 use crate::data::Clients;

@@ -6,8 +6,8 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_dp::mechanism::{Domain, Seed, add_gaussian};
 use burn_dp::privacy::NoiseMultiplier;
+use chacha20::ChaCha20Rng;
 use rand::SeedableRng;
-use rand_chacha::ChaCha20Rng;
 
 use crate::Args;
 use crate::data::Clients;

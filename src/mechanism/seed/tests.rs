@@ -73,6 +73,15 @@ fn a_region_never_reaches_the_next_one() {
 }
 
 #[test]
+fn bulk_keystream_is_the_same_keystream() {
+    let stream = Seed::reproducible(3).stream(Domain::GradientNoise, 4, u64::MAX - 1);
+    for region in [0, 1, 1 << 24, REGIONS_PER_STREAM as usize - 1] {
+        let (mut bulk, mut words) = (stream.bulk(region), stream.region(region));
+        assert!((0..3000).all(|_| bulk.next_u64() == words.next_u64()), "region {region}");
+    }
+}
+
+#[test]
 fn keys_from_the_operating_system_differ_on_every_load() -> Result<()> {
     let seeds = [Seed::from_os()?, Seed::from_os()?, Seed::new(SeedSource::OperatingSystem)?];
     let first: HashSet<_> =

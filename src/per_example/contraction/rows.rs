@@ -2,12 +2,13 @@
 
 use burn_backend::ops::UnfoldOptions;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{Backend, Scalar, Shape, TensorMetadata};
+use burn_backend::{Backend, DType, Scalar, Shape, TensorMetadata};
 
 use super::{Factor, Factors, in_f32};
 use crate::error::{Error, Result};
 use crate::per_example::factor::{Conv, Operand, Shared, Side, Source, Use};
 use crate::per_example::replay::Replay;
+use crate::per_example::rules::flex::{self, Windows};
 
 impl<B: Backend> Factors<B> {
     pub(super) fn new(u: &Use, replay: &mut Replay<'_, B>) -> Result<Self> {
@@ -33,7 +34,10 @@ impl<B: Backend> Factor<B> {
         let mut matrices = side.then.iter();
         let rows = match &side.source {
             Source::Operand(operand) => operand_rows(operand, length, replay)?,
-            Source::Patches { x, conv } => patches::<B>(replay.repeated(x)?.float()?, conv, batch),
+            Source::Patches { x, conv } => {
+                let on_flex = replay.is_on_flex() && x.dtype == DType::F32;
+                patches::<B>(replay.repeated(x)?.float()?, conv, batch, on_flex)?
+            }
             Source::Channels { grad, groups } => {
                 let grad = replay.repeated(grad)?;
                 let width = grad.shape().num_elements() / (batch * groups * length).max(1);
@@ -102,7 +106,12 @@ fn operand_rows<B: Backend>(
 }
 
 /// The patches a kernel sees: `[b, 1, channels, h, w]` as `[b, groups, positions, patch]`.
-fn patches<B: Backend>(x: FloatTensor<B>, conv: &Conv, batch: usize) -> FloatTensor<B> {
+fn patches<B: Backend>(
+    x: FloatTensor<B>,
+    conv: &Conv,
+    batch: usize,
+    on_flex: bool,
+) -> Result<FloatTensor<B>> {
     let shape = x.shape();
     let rank = shape.num_dims();
     let (channels, height, width) = (shape[rank - 3], shape[rank - 2], shape[rank - 1]);
@@ -119,6 +128,9 @@ fn patches<B: Backend>(x: FloatTensor<B>, conv: &Conv, batch: usize) -> FloatTen
     let pixels = conv.kernel == [1, 1] && conv.stride == [1, 1] && symmetric && padding == [0, 0];
     let columns = if pixels {
         x
+    } else if on_flex {
+        let (kernel, stride, dilation) = (conv.kernel, conv.stride, conv.dilation);
+        flex::windows::<B>(x, &Windows { kernel, stride, padding, dilation, output: conv.output })?
     } else {
         let options = UnfoldOptions::new(conv.stride, padding, conv.dilation);
         B::unfold4d(x, conv.kernel, options)
@@ -128,7 +140,7 @@ fn patches<B: Backend>(x: FloatTensor<B>, conv: &Conv, batch: usize) -> FloatTen
     let patch = channels / conv.groups * conv.kernel[0] * conv.kernel[1];
     let columns =
         B::float_reshape(columns, Shape::from(vec![batch, conv.groups, patch, positions]));
-    B::float_swap_dims(columns, 2, 3)
+    Ok(B::float_swap_dims(columns, 2, 3))
 }
 
 fn times<B: Backend>(

@@ -5,7 +5,7 @@
 
 mod activation;
 mod base;
-mod flex;
+pub(crate) mod flex;
 mod index;
 mod matmul;
 mod module;

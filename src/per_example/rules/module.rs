@@ -20,6 +20,7 @@ use burn_ir::{ModuleOperationIr, OperationIr, TensorIr};
 
 use self::conv::{Layer, XGrad};
 use self::weight_grad::{Window, bias_grad, conv_weight_grad, transposed_weight_grad};
+use super::flex;
 use crate::error::Result;
 use crate::per_example::replay::Replay;
 use crate::per_example::value::Value;
@@ -36,7 +37,7 @@ pub(super) fn apply<B: Backend>(
         ($o:ident, $run:ident) => {{
             let layer =
                 Layer { x: &$o.x, weight: &$o.weight, bias: $o.bias.as_ref(), out: &$o.out };
-            layer.run(op, r, |x, w, b| B::$run(x, w, b, $o.options.clone().into()))
+            layer.run(op, r, |x, w, b| Ok(B::$run(x, w, b, $o.options.clone().into())))
         }};
     }
     /// The gradient of a convolution's input.
@@ -61,7 +62,7 @@ pub(super) fn apply<B: Backend>(
 
     match o {
         M::Conv1d(o) => convolution!(o, conv1d),
-        M::Conv2d(o) => convolution!(o, conv2d),
+        M::Conv2d(o) => conv::conv2d(o, op, r),
         M::Conv3d(o) => convolution!(o, conv3d),
         M::ConvTranspose1d(o) => convolution!(o, conv_transpose1d),
         M::ConvTranspose2d(o) => convolution!(o, conv_transpose2d),
@@ -113,6 +114,7 @@ pub(super) fn apply<B: Backend>(
         M::MaxPool1d(o) => pool::max_pool1d(o, r),
         M::MaxPool2d(o) => pool::max_pool2d(o, r),
         M::MaxPool1dWithIndices(o) => pool::max_pool1d_with_indices(o, r),
+        M::MaxPool2dWithIndices(o) if flex::serves(r, &o.x) => pool::max_pool2d_on_flex(o, r),
         M::MaxPool2dWithIndices(o) => pool::max_pool2d_with_indices(o, r),
         M::MaxPool1dWithIndicesBackward(o) => pool::max_pool1d_grad(o, r),
         M::MaxPool2dWithIndicesBackward(o) => pool::max_pool2d_grad(o, r),

@@ -2,11 +2,12 @@
 
 use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
-use burn_ir::{DeformConv2dBackwardOpIr, DeformConv2dOpIr, OperationIr, TensorIr};
+use burn_ir::{Conv2dOpIr, DeformConv2dBackwardOpIr, DeformConv2dOpIr, OperationIr, TensorIr};
 
 use super::{fold, optional_plain, plain, unfold, varies};
 use crate::error::Result;
 use crate::per_example::replay::Replay;
+use crate::per_example::rules::flex;
 use crate::per_example::value::Value;
 
 /// The tensors of a layer `out = run(x, weight, bias)` that treats the rows of `x` one by one.
@@ -22,7 +23,11 @@ impl Layer<'_> {
         self,
         op: &OperationIr,
         r: &mut Replay<'_, B>,
-        run: impl FnOnce(FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>) -> FloatTensor<B>,
+        run: impl FnOnce(
+            FloatTensor<B>,
+            FloatTensor<B>,
+            Option<FloatTensor<B>>,
+        ) -> Result<FloatTensor<B>>,
     ) -> Result<()> {
         if varies(r, [Some(self.weight), self.bias]) {
             return r.each(op);
@@ -30,7 +35,22 @@ impl Layer<'_> {
         let x = fold(self.x, r)?.float()?;
         let weight = plain(self.weight, r)?;
         let bias = optional_plain(self.bias, r)?;
-        unfold(self.out, run(x, weight, bias), r)
+        unfold(self.out, run(x, weight, bias)?, r)
+    }
+}
+
+pub(super) fn conv2d<B: Backend>(
+    o: &Conv2dOpIr,
+    op: &OperationIr,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    let layer = Layer { x: &o.x, weight: &o.weight, bias: o.bias.as_ref(), out: &o.out };
+    let options = &o.options;
+    let output = [o.out.shape[2], o.out.shape[3]];
+    if flex::serves(r, &o.x) && flex::suits(&o.weight.shape, output, options.groups) {
+        layer.run(op, r, |x, w, b| flex::conv2d::<B>(x, w, b, options, output))
+    } else {
+        layer.run(op, r, |x, w, b| Ok(B::conv2d(x, w, b, options.clone().into())))
     }
 }
 

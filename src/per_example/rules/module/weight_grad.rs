@@ -19,6 +19,7 @@ use burn_ir::{
 
 use crate::error::Result;
 use crate::per_example::replay::Replay;
+use crate::per_example::rules::flex::{self, Windows};
 use crate::per_example::value::Value;
 
 /// How a window moves, one entry per spatial axis.
@@ -85,7 +86,32 @@ fn correlate<B: Backend>(
     let positions = &coarse.shape.as_slice()[2..];
     let coarse = grouped(r.full(coarse)?, window.groups);
     let coarse = matrix(coarse);
-    let fine = grouped(pad(r.full(fine)?, &window.padding)?, window.groups);
+    let windows = match window.in_two_axes(kernel, positions) {
+        // With one row the spatial axes follow the channels.
+        Some(windows) if flex::serves(r, fine) && fine.shape[0] == 1 => {
+            let fine = grouped(r.full(fine)?, window.groups);
+            let dims = fine.shape();
+            let [groups, channels, _, height, width] = dims.dims();
+            let fine = fine.reshape(Shape::new([groups, channels, height, width]));
+            Value::Float(flex::windows::<B>(fine.float()?, &windows)?)
+        }
+        _ => {
+            let fine = grouped(pad(r.full(fine)?, &window.padding)?, window.groups);
+            windows_of(fine, window, kernel, positions)?
+        }
+    };
+    let product = B::float_matmul(coarse.float()?, windows.swap_dims(1, 2).float()?);
+    let shape = r.shape(out);
+    r.put(out, Value::Float(product).reshape(shape))
+}
+
+/// `[groups, channels, rows, ..]`, padded, as `[groups, channels · taps, rows · positions]`.
+fn windows_of<B: Backend>(
+    fine: Value<B>,
+    window: &Window,
+    kernel: &[usize],
+    positions: &[usize],
+) -> Result<Value<B>> {
     let taps = taps(kernel).into_iter().map(|tap| {
         let windows = matrix(fine.clone().slice(&window.ranges(&tap, positions)));
         let [groups, channels, places] = windows.shape().dims();
@@ -93,13 +119,22 @@ fn correlate<B: Backend>(
     });
     let windows = Value::cat(taps.collect(), 2)?;
     let [groups, channels, taps, places] = windows.shape().dims();
-    let windows = windows.reshape(Shape::new([groups, channels * taps, places])).swap_dims(1, 2);
-    let product = B::float_matmul(coarse.float()?, windows.float()?);
-    let shape = r.shape(out);
-    r.put(out, Value::Float(product).reshape(shape))
+    Ok(windows.reshape(Shape::new([groups, channels * taps, places])))
 }
 
 impl Window {
+    /// The window as one that moves over two axes, if it does.
+    fn in_two_axes(&self, kernel: &[usize], positions: &[usize]) -> Option<Windows> {
+        let [(top, _), (left, _)] = self.padding[..] else { return None };
+        Some(Windows {
+            kernel: kernel.try_into().ok()?,
+            stride: self.stride[..].try_into().ok()?,
+            padding: [top, left],
+            dilation: self.dilation[..].try_into().ok()?,
+            output: positions.try_into().ok()?,
+        })
+    }
+
     /// Where in a padded `[_, channels, rows, ..]` every window has its tap `tap`.
     fn ranges(&self, tap: &[usize], positions: &[usize]) -> Vec<Slice> {
         let mut ranges = vec![Slice::full(); 3];

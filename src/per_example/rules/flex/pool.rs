@@ -1,0 +1,90 @@
+//! Max-pooling: one pass over each line and tap, without a branch on what the numbers are.
+
+use burn_backend::tensor::{FloatTensor, IntTensor};
+use burn_backend::{Backend, DType, Shape, TensorData, TensorMetadata};
+
+use super::span::Span;
+use super::windows::Windows;
+use super::{read, unreadable};
+use crate::error::Result;
+
+/// The largest number of each window of `[rows, channels, height, width]`, and where it is in its plane: the first of
+/// equal ones, and NaN before any number, as burn has it. `indices` is the type of the places.
+pub(in crate::per_example::rules) fn max_pool<B: Backend>(
+    x: FloatTensor<B>,
+    w: &Windows,
+    indices: DType,
+) -> Result<(FloatTensor<B>, IntTensor<B>)> {
+    let [rows, channels, height, width] = x.shape().dims();
+    let device = x.device();
+    let x = read::<B>(x)?;
+    let x = x.as_slice::<f32>().map_err(unreadable)?;
+
+    let [down, across] = w.spans([height, width]);
+    let mut numbers = vec![f32::NEG_INFINITY; rows * channels * w.positions()];
+    let mut places = vec![NOWHERE; numbers.len()];
+    let lines = numbers.chunks_exact_mut(w.output[1].max(1));
+    let lines = lines.zip(places.chunks_exact_mut(w.output[1].max(1)));
+    for (line, (best, at)) in lines.enumerate() {
+        let (plane, o) = (line / w.output[0], line % w.output[0]);
+        for y in down.iter().filter_map(|tap| tap.input(o)) {
+            let input = &x[(plane * height + y) * width..][..width];
+            for span in &across {
+                let seen = span.before..span.before + span.inside;
+                let (best, at) = (&mut best[seen.clone()], &mut at[seen]);
+                let place = (y * width + span.first) as i32;
+                match span.stride {
+                    _ if best.is_empty() => {}
+                    1 => see::<1>(best, at, &input[span.first..], place),
+                    2 => see::<2>(best, at, &input[span.first..], place),
+                    _ => see_any(best, at, &input[span.first..], place, span.stride),
+                }
+            }
+        }
+        if at.contains(&NOWHERE) {
+            let first = |taps: &[Span], o: usize| taps.iter().find_map(|tap| tap.input(o));
+            for (across_at, at) in at.iter_mut().enumerate().filter(|(_, at)| **at == NOWHERE) {
+                if let (Some(y), Some(x)) = (first(&down, o), first(&across, across_at)) {
+                    *at = (y * width + x) as i32;
+                }
+            }
+        }
+    }
+    let shape = Shape::new([rows, channels, w.output[0], w.output[1]]);
+    let numbers = B::float_from_data(TensorData::new(numbers, shape.clone()), &device);
+    let places: Vec<i64> = places.into_iter().map(i64::from).collect();
+    let places = TensorData::new(places, shape).convert_dtype(indices);
+    Ok((numbers, B::int_from_data(places, &device)))
+}
+
+/// The place of a window that has seen nothing above −∞.
+const NOWHERE: i32 = -1;
+
+/// One tap of a line of windows that move by `STRIDE`; `input` begins with what the first window sees, at `place`.
+#[inline]
+fn see<const STRIDE: usize>(best: &mut [f32], at: &mut [i32], input: &[f32], place: i32) {
+    let (strides, _) = input.as_chunks::<STRIDE>();
+    for (((best, at), input), i) in best.iter_mut().zip(&mut *at).zip(strides).zip(0..) {
+        keep_larger(best, at, input[0], place + i * STRIDE as i32);
+    }
+    // The last window may see the last number, with less than a stride behind it.
+    let done = strides.len();
+    if done < best.len() {
+        let place = place + (done * STRIDE) as i32;
+        see_any(&mut best[done..], &mut at[done..], &input[done * STRIDE..], place, STRIDE);
+    }
+}
+
+fn see_any(best: &mut [f32], at: &mut [i32], input: &[f32], place: i32, stride: usize) {
+    let inputs = input.iter().step_by(stride).zip((place..).step_by(stride));
+    for ((best, at), (x, place)) in best.iter_mut().zip(at).zip(inputs) {
+        keep_larger(best, at, *x, place);
+    }
+}
+
+#[inline]
+fn keep_larger(best: &mut f32, at: &mut i32, x: f32, place: i32) {
+    let larger = (x > *best) | x.is_nan();
+    *best = if larger { x } else { *best };
+    *at = if larger { place } else { *at };
+}

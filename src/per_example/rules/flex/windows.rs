@@ -1,0 +1,92 @@
+//! The patches that a kernel sees (im2col).
+//!
+//! burn's default for `unfold4d` is a convolution with a kernel of ones and zeros; this copies lines.
+
+use burn_backend::tensor::FloatTensor;
+use burn_backend::{Backend, Shape, TensorData, TensorMetadata};
+
+use super::span::Span;
+use super::{read, unreadable};
+use crate::error::Result;
+
+/// How a kernel moves over two axes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Windows {
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// In front of each axis; what lies behind follows from `output`.
+    pub(crate) padding: [usize; 2],
+    pub(crate) dilation: [usize; 2],
+    /// Positions on each axis.
+    pub(crate) output: [usize; 2],
+}
+
+/// `[rows, channels, height, width]` as `[rows, channels · taps, positions]`, the last tap and the last position fastest;
+/// zeros where a window hangs over the edge.
+pub(crate) fn windows<B: Backend>(x: FloatTensor<B>, w: &Windows) -> Result<FloatTensor<B>> {
+    let shape = x.shape();
+    let (rows, channels, size) = (shape[0], shape[1], [shape[2], shape[3]]);
+    let device = x.device();
+    let data = read::<B>(x)?;
+    let columns = columns(data.as_slice::<f32>().map_err(unreadable)?, size, w);
+    let shape = Shape::from(vec![rows, channels * w.taps(), w.positions()]);
+    Ok(B::float_from_data(TensorData::new(columns, shape), &device))
+}
+
+/// The windows of planes of `size`, one plane after another.
+pub(super) fn columns(planes: &[f32], size: [usize; 2], w: &Windows) -> Vec<f32> {
+    let area = size[0] * size[1];
+    let count = planes.len().checked_div(area).unwrap_or(0);
+    let [down, across] = w.spans(size);
+    let mut columns = Vec::with_capacity(count * w.taps() * w.positions());
+    for plane in planes.chunks_exact(area.max(1)) {
+        for tap in &down {
+            for along in &across {
+                for o in 0..w.output[0] {
+                    match tap.input(o) {
+                        Some(y) => push(&mut columns, &plane[y * size[1]..][..size[1]], along, w),
+                        None => columns.resize(columns.len() + w.output[1], 0.0),
+                    }
+                }
+            }
+        }
+    }
+    columns
+}
+
+/// One line of one tap.
+#[inline]
+fn push(columns: &mut Vec<f32>, line: &[f32], span: &Span, w: &Windows) {
+    columns.resize(columns.len() + span.before, 0.0);
+    if span.inside > 0 {
+        let line = &line[span.first..];
+        if span.stride == 1 {
+            columns.extend_from_slice(&line[..span.inside]);
+        } else {
+            columns.extend(line.iter().step_by(span.stride).take(span.inside));
+        }
+    }
+    let behind = w.output[1] - span.before - span.inside;
+    columns.resize(columns.len() + behind, 0.0);
+}
+
+impl Windows {
+    pub(super) fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    pub(super) fn positions(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// The taps of each axis of an input of `size`.
+    pub(super) fn spans(&self, size: [usize; 2]) -> [Vec<Span>; 2] {
+        [0, 1].map(|axis| {
+            let span = |tap| {
+                let (stride, padding) = (self.stride[axis], self.padding[axis]);
+                Span::new(tap, stride, padding, self.dilation[axis], size[axis], self.output[axis])
+            };
+            (0..self.kernel[axis]).map(span).collect()
+        })
+    }
+}

@@ -6,13 +6,14 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor, TensorData};
+use burn_dispatch::Dispatch;
 
 use super::DpOptimizer;
 use super::batch::LogicalBatch;
 use super::clipped_sum::ClippedSum;
 use crate::error::{Error, Result};
-use crate::mechanism::{Domain, gaussian};
-use crate::per_example::{Engine, ModuleTensors};
+use crate::mechanism::{Domain, add_gaussian, gaussian};
+use crate::per_example::{Engine, ModuleTensors, is_on_host};
 
 impl<E> DpOptimizer<E> {
     /// Takes one logical step: `model` becomes the updated model.
@@ -89,11 +90,9 @@ impl<E> DpOptimizer<E> {
         let divisor = self.plan.divisor();
         let below = sum.below_clipping_norm();
         let release = sum.release(|index, sum| {
-            let [length] = sum.dims();
-            let noise = gaussian(&self.seed, Domain::GradientNoise, step, index, length, std)?;
-            let noise = TensorData::new(noise, [length]);
-            let noise = Tensor::<1>::from_data(noise, (&sum.device(), DType::F32));
-            Ok((sum + noise) / divisor)
+            let (seed, domain) = (&self.seed, Domain::GradientNoise);
+            let add = |values: &mut [f32]| add_gaussian(values, seed, domain, step, index, std);
+            Ok(with_noise(sum, add)? / divisor)
         })?;
 
         // Account, before anything is released.
@@ -111,6 +110,26 @@ impl<E> DpOptimizer<E> {
 
         Ok(release.into_gradients(model))
     }
+}
+
+/// The sum with what `add` adds to its numbers: in place where they are on the host; elsewhere noise is made
+/// here, and the sum stays where it is.
+fn with_noise(sum: Tensor<1>, add: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Tensor<1>> {
+    let device = sum.device();
+    let on_host = is_on_host::<Dispatch>(device.as_dispatch());
+    let unreadable = |e: &dyn std::fmt::Debug| Error::Device { reason: format!("{e:?}") };
+    let (rest, mut numbers) = if on_host {
+        (None, sum.try_into_data().map_err(|e| unreadable(&e))?)
+    } else {
+        let zeros = TensorData::zeros::<f32, _>(sum.dims());
+        (Some(sum), zeros)
+    };
+    add(numbers.as_mut_slice().map_err(|e| unreadable(&e))?)?;
+    let numbers = Tensor::from_data(numbers, (&device, DType::F32));
+    Ok(match rest {
+        None => numbers,
+        Some(rest) => rest + numbers,
+    })
 }
 
 /// # Errors

@@ -16,12 +16,12 @@ pub(super) fn apply<B: Backend>(o: &ActivationOperationIr, r: &mut Replay<'_, B>
         A::ReluBackward(o) => pair(o, r, B::relu_backward),
         A::LeakyRelu(o) => unary(&o.lhs, &o.out, r, |x| B::leaky_relu(x, o.rhs.into())),
         A::PRelu(o) => prelu(o, r),
-        A::Gelu(o) if r.is_on_flex() => {
+        A::Gelu(o) if flex::serves(r, &o.input) => {
             let input = r.float(&o.input)?;
             r.put(&o.out, Value::Float(flex::gelu::<B>(input)?))
         }
         A::Gelu(o) => unary(&o.input, &o.out, r, B::gelu),
-        A::GeluBackward(o) if r.is_on_flex() => {
+        A::GeluBackward(o) if flex::serves(r, &o.lhs) => {
             let lhs = r.full(&o.lhs)?.float()?;
             let rhs = r.full(&o.rhs)?.float()?;
             r.put(&o.out, Value::Float(flex::gelu_backward::<B>(lhs, rhs)?))

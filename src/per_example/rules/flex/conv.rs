@@ -75,3 +75,44 @@ pub(in crate::per_example::rules) fn conv2d<B: Backend>(
     let shape = Shape::new([rows, out, output[0], output[1]]);
     Ok(B::float_from_data(TensorData::new(result, shape), &device))
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+    use burn::tensor::read_sync;
+    use burn_backend::ops::{FloatTensorOps, ModuleOps};
+
+    use super::*;
+
+    fn numbers(shape: &[usize]) -> FloatTensor<Flex> {
+        let count: usize = shape.iter().product();
+        let numbers: Vec<f32> = (0..count).map(|i| (i * 7919 % 101) as f32 / 50.0 - 1.0).collect();
+        Flex::float_from_data(TensorData::new(numbers, shape.to_vec()), &Default::default())
+    }
+
+    #[test]
+    fn the_result_is_the_backends_whatever_is_made_at_a_time() {
+        // The second has more patches than are made at a time.
+        for (rows, [height, width], channels) in [(3, [7, 6], 4), (5, [64, 64], 12)] {
+            for bias in [None, Some(numbers(&[5]))] {
+                let options = Conv2dOptionsIr {
+                    stride: [2, 1],
+                    padding: [(0, 2), (1, 0)],
+                    dilation: [1, 2],
+                    groups: 1,
+                };
+                let x = numbers(&[rows, channels, height, width]);
+                let weight = numbers(&[5, channels, 3, 2]);
+                let backends =
+                    Flex::conv2d(x.clone(), weight.clone(), bias.clone(), options.clone().into());
+                let [_, _, down, across] = backends.shape().dims();
+                let ours = conv2d::<Flex>(x, weight, bias, &options, [down, across]).unwrap();
+                assert_eq!(ours.shape(), backends.shape());
+                let read = |x| read_sync(Flex::float_into_data(x)).unwrap().try_to_vec::<f32>();
+                for (a, b) in read(ours).unwrap().into_iter().zip(read(backends).unwrap()) {
+                    assert!((a - b).abs() <= 1e-4, "{a} and {b}");
+                }
+            }
+        }
+    }
+}

@@ -88,3 +88,62 @@ fn keep_larger(best: &mut f32, at: &mut i32, x: f32, place: i32) {
     *best = if larger { x } else { *best };
     *at = if larger { place } else { *at };
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+    use burn::tensor::read_sync;
+    use burn_backend::IntDType;
+    use burn_backend::ops::{FloatTensorOps, IntTensorOps, ModuleOps};
+
+    use super::*;
+
+    /// Ties, NaN, and windows that see nothing but −∞.
+    fn awkward(count: usize) -> Vec<f32> {
+        let number = |i: usize| match (i * 7919 + i / 5) % 23 {
+            0..5 => f32::NEG_INFINITY,
+            5 => f32::NAN,
+            6 => f32::INFINITY,
+            n => (n % 4) as f32 - 1.0,
+        };
+        (0..count).map(number).collect()
+    }
+
+    #[test]
+    fn largest_numbers_and_their_places_are_the_backends() {
+        let geometries = [
+            ([2, 2], [2, 2], [0, 0], [1, 1], false),
+            ([3, 3], [2, 2], [0, 0], [1, 1], true),
+            ([3, 2], [1, 3], [1, 1], [1, 1], false),
+            ([2, 3], [2, 1], [1, 1], [2, 2], false),
+        ];
+        for (kernel, stride, padding, dilation, ceil) in geometries {
+            for size in [[8, 8], [7, 9], [5, 6]] {
+                let shape = Shape::new([2, 3, size[0], size[1]]);
+                let data = TensorData::new(awkward(shape.num_elements()), shape);
+                let x = Flex::float_from_data(data, &Default::default());
+                let backends = Flex::max_pool2d_with_indices(
+                    x.clone(),
+                    kernel,
+                    stride,
+                    padding,
+                    dilation,
+                    ceil,
+                    IntDType::I64,
+                );
+                let [_, _, height, width] = backends.output.shape().dims();
+                let windows =
+                    Windows { kernel, stride, padding, dilation, output: [height, width] };
+                let (numbers, places) = max_pool::<Flex>(x, &windows, DType::I64).unwrap();
+
+                let bits = |x| {
+                    let data = read_sync(Flex::float_into_data(x)).unwrap();
+                    data.iter::<f32>().map(f32::to_bits).collect::<Vec<_>>()
+                };
+                let ints = |x| read_sync(Flex::int_into_data(x)).unwrap().try_to_vec::<i64>().unwrap();
+                assert_eq!(bits(numbers), bits(backends.output), "{kernel:?} {size:?}");
+                assert_eq!(ints(places), ints(backends.indices), "{kernel:?} {size:?}");
+            }
+        }
+    }
+}

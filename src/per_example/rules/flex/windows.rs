@@ -90,3 +90,40 @@ impl Windows {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+    use burn::tensor::read_sync;
+    use burn_backend::ops::{FloatTensorOps, ModuleOps, UnfoldOptions};
+
+    use super::*;
+
+    #[test]
+    fn patches_are_those_of_the_backends_convolution() {
+        let geometries = [
+            ([3, 3], [1, 1], [1, 1], [1, 1]),
+            ([3, 2], [2, 1], [0, 1], [1, 1]),
+            ([2, 3], [1, 3], [2, 0], [2, 1]),
+        ];
+        for (kernel, stride, padding, dilation) in geometries {
+            for [height, width] in [[8, 8], [5, 7]] {
+                let shape = Shape::new([2, 3, height, width]);
+                let numbers: Vec<f32> = (1..=shape.num_elements()).map(|i| i as f32).collect();
+                let data = TensorData::new(numbers, shape);
+                let x = Flex::float_from_data(data, &Default::default());
+                let options = UnfoldOptions::new(stride, padding, dilation);
+                let backends = Flex::unfold4d(x.clone(), kernel, options);
+                let output = [0, 1].map(|axis| {
+                    let size = [height, width][axis] + 2 * padding[axis];
+                    (size - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis] + 1
+                });
+                let w = Windows { kernel, stride, padding, dilation, output };
+                let ours = windows::<Flex>(x, &w).unwrap();
+                assert_eq!(ours.shape(), backends.shape());
+                let numbers = |x| read_sync(Flex::float_into_data(x)).unwrap().try_to_vec::<f32>();
+                assert_eq!(numbers(ours).unwrap(), numbers(backends).unwrap(), "{kernel:?}");
+            }
+        }
+    }
+}

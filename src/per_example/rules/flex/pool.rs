@@ -140,7 +140,8 @@ mod tests {
                     let data = read_sync(Flex::float_into_data(x)).unwrap();
                     data.iter::<f32>().map(f32::to_bits).collect::<Vec<_>>()
                 };
-                let ints = |x| read_sync(Flex::int_into_data(x)).unwrap().try_to_vec::<i64>().unwrap();
+                let ints =
+                    |x| read_sync(Flex::int_into_data(x)).unwrap().try_to_vec::<i64>().unwrap();
                 assert_eq!(bits(numbers), bits(backends.output), "{kernel:?} {size:?}");
                 assert_eq!(ints(places), ints(backends.indices), "{kernel:?} {size:?}");
             }

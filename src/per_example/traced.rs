@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use burn::module::{Module, ParamId};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::gradients::{ParameterGradient, PerExample};
 use super::plan::{Plan, Planned};
@@ -136,6 +136,7 @@ where
 {
     fn per_example(&mut self, model: &M, batch: X) -> Result<PerExample> {
         let tensors = ModuleTensors::of(model)?;
+        forget_old_parameters(&tensors.device);
         let examples = batch::len(&batch)?;
         if examples == 0 {
             return Ok(empty(&tensors));
@@ -154,6 +155,13 @@ where
             .collect();
         Ok(PerExample { examples, device: tensors.device.clone(), losses, gradients })
     }
+}
+
+/// An optimizer's step enters every new parameter in burn's autodiff graph, and only a backward pass removes those that
+/// no longer exist. This engine makes no such pass of a model, so without this one every step would leave a kilobyte
+/// for each parameter behind.
+fn forget_old_parameters(device: &Device) {
+    Tensor::<1>::zeros([1], &device.clone().autodiff()).require_grad().backward();
 }
 
 /// What [`Traced`] does for one shape of example; printed as a table by `Display`.

@@ -49,7 +49,7 @@ pub struct Bench {
     norm_floor: f64,
 }
 
-/// The device under test: burn's default, or `BURN_DP_TEST_DEVICE` (flex, ndarray, vulkan, wgpu),
+/// The device under test: burn's default, or `BURN_DP_TEST_DEVICE` (flex, ndarray, vulkan, wgpu, cuda),
 /// for which the crate's feature of that name must be on.
 pub fn device() -> Device {
     match std::env::var("BURN_DP_TEST_DEVICE").as_deref() {
@@ -59,6 +59,8 @@ pub fn device() -> Device {
         #[cfg(feature = "ndarray")]
         #[allow(deprecated)] // A second implementation to compare with, while burn has it.
         Ok("ndarray") => Device::ndarray(),
+        #[cfg(feature = "cuda")]
+        Ok("cuda") => Device::cuda(burn::tensor::DeviceKind::DefaultDevice),
         #[cfg(feature = "vulkan")]
         Ok("vulkan") => Device::vulkan(burn::tensor::DeviceKind::DefaultDevice),
         #[cfg(feature = "wgpu")]
@@ -101,7 +103,7 @@ pub fn device_is(name: &str) -> bool {
 
 /// Why a case cannot run on the backend under test, whatever computes it: the oracle fails too.
 fn impossible(name: &str) -> Option<&'static str> {
-    let gpu = device_is("vulkan") || device_is("wgpu");
+    let gpu = ["vulkan", "wgpu", "cuda"].into_iter().any(device_is);
     match name {
         "Interpolate1d" | "Interpolate2d bilinear" | "Interpolate2d bicubic"
             if gpu || device_is("ndarray") =>

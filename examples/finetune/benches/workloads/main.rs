@@ -17,6 +17,7 @@ use models::{Block, BlockConfig, Cnn, Recurrent, WordClassifier, encoder};
 use steps::{Report, steps};
 
 use finetune::models::vision::SqueezeNetConfig;
+use finetune::run::DeviceArg;
 
 /// Times training steps of one workload, and prints one line of JSON.
 #[derive(Debug, Parser)]
@@ -43,6 +44,9 @@ pub struct Args {
     /// Steps that are timed, after two that are not
     #[arg(long, default_value_t = 5)]
     steps: usize,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    device: DeviceArg,
     /// cargo bench passes it
     #[arg(long, hide = true)]
     bench: bool,
@@ -87,7 +91,7 @@ pub enum Train {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let device = Device::default().autodiff();
+    let device = args.device.device().autodiff();
     let report = run(&args, &device)?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(())

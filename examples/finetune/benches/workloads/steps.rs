@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Tensor;
@@ -43,7 +43,7 @@ pub fn steps<M: Module, X: Batch>(
     let model = select(args.train, model)?;
     let start_megabytes = megabytes("VmRSS:");
     let (plan_milliseconds, mut times) = match args.mode {
-        Mode::Ordinary => (None, ordinary(args, model, &batch, loss)),
+        Mode::Ordinary => (None, ordinary(args, model, &batch, loss)?),
         Mode::Private => private(args, model, &batch, loss)?,
     };
     let milliseconds = times.split_off(WARM_UP);
@@ -76,7 +76,7 @@ fn ordinary<M: Module, X: Batch>(
     mut model: M,
     batch: &X,
     loss: fn(&M, X) -> Tensor<1>,
-) -> Vec<f64> {
+) -> Result<Vec<f64>> {
     let mut optimizer = SgdConfig::new().init();
     let mut times = Vec::new();
     for _ in 0..WARM_UP + args.steps {
@@ -84,9 +84,10 @@ fn ordinary<M: Module, X: Batch>(
         let gradients = loss(&model, batch.clone()).backward();
         let gradients = GradientsParams::from_grads(gradients, &model);
         model = optimizer.step(LEARNING_RATE, model, gradients);
+        wait(args)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    times
+    Ok(times)
 }
 
 fn private<M: Module, X: Batch>(
@@ -113,9 +114,15 @@ fn private<M: Module, X: Batch>(
         let start = Instant::now();
         let logical = optimizer.vouch_for_poisson(vec![batch.clone(); args.parts]);
         optimizer.step(LEARNING_RATE, &mut model, logical)?;
+        wait(args)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
     Ok((Some(planned), times))
+}
+
+/// Until a GPU has done what it was given.
+fn wait(args: &Args) -> Result<()> {
+    args.device.device().sync().map_err(|error| anyhow!("the device failed: {error:?}"))
 }
 
 /// A line of the process's memory account; NaN where the system does not tell.

@@ -101,9 +101,9 @@ def scaling():
             yield {**job, "batch": batch, "length": length, "width": width}
 
 
-def build():
+def build(*flags):
     """The program of the workloads."""
-    command = ["cargo", "bench", "-p", "finetune", "--bench", "workloads", "--no-run", "--message-format=json"]
+    command = ["cargo", "bench", "-p", "finetune", "--bench", "workloads", "--no-run", "--message-format=json", *flags]
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     built = [json.loads(line).get("executable") for line in out.splitlines()]
     return [program for program in built if program][-1]

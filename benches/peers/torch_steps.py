@@ -26,8 +26,14 @@ def main():
     flags.add_argument("--length", type=int)
     flags.add_argument("--width", type=int, default=384)
     flags.add_argument("--steps", type=int, default=5)
+    flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    flags.add_argument("--dtype", default="f32", choices=["f32", "tf32", "bf16"])
     flags = flags.parse_args()
     torch.set_num_threads(process.THREADS)
+    torch.set_default_device(flags.device)
+    torch.set_default_dtype(torch.bfloat16 if flags.dtype == "bf16" else torch.float32)
+    torch.set_float32_matmul_precision("high" if flags.dtype == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = flags.dtype == "tf32"
     torch.manual_seed(0)
     model, inputs, labels = WORKLOADS[flags.workload](flags)
     select(model, flags.train)
@@ -38,6 +44,8 @@ def main():
     for _ in range(WARM_UP + flags.steps):
         begin = time.perf_counter()
         step()
+        if flags.device == "cuda":
+            torch.cuda.synchronize()
         times.append(1e3 * (time.perf_counter() - begin))
     print(json.dumps(process.report(times, WARM_UP, start)))
 

@@ -4,6 +4,7 @@
 
 mod norms;
 mod one_hot;
+mod rounding;
 mod rows;
 
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};

@@ -58,7 +58,8 @@ impl Form {
             Self::Materialised(x) => {
                 let squares = Dispatch::float_mul(x.clone(), x.clone());
                 let value = per_example_sum::<Dispatch>(squares);
-                SquaredNorms::of_squares(value, place.shape.num_elements())
+                SquaredNorms::<Dispatch>::of_squares(value, place.shape.num_elements())
+                    .with_rounded_operands(&x.device(), |norms| norms.value.clone())
             }
             Self::Parts(parts) => {
                 let norms = parts.iter().map(|part| part.form.norms(place, part.examples));

@@ -11,6 +11,8 @@ use std::collections::{HashMap, HashSet};
 use burn_backend::{DType, Shape};
 use burn_ir::{IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
 
+pub(super) use softmax::SoftmaxBackward;
+
 use super::graph::is_random;
 use super::trace::Trace;
 

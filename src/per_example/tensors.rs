@@ -152,3 +152,7 @@ pub(crate) fn is_on_host<B: Backend>(device: &B::Device) -> bool {
 pub(crate) fn is_flex<B: Backend>(device: &B::Device) -> bool {
     B::name(device).contains("flex")
 }
+
+pub(crate) fn is_wgpu<B: Backend>(device: &B::Device) -> bool {
+    B::name(device).contains("wgpu")
+}

@@ -38,7 +38,8 @@ impl<B: Backend> Contraction<B> {
         {
             // One position: the norm of an outer product is the product of the norms.
             let terms = self.rows + self.cols + self.groups;
-            return SquaredNorms::of_squares(self.outer_norms(left, right), terms);
+            let norms = SquaredNorms::<B>::of_squares(self.outer_norms(left, right), terms);
+            return norms.with_rounded_operands(&self.device, |norms| norms.value.clone());
         }
         let mut total = None;
         let mut lengths = Vec::new();
@@ -60,7 +61,9 @@ impl<B: Backend> Contraction<B> {
         let value = total.unwrap_or_else(|| self.no_norms());
         // Rounding cannot make a sum of squares negative, but it can a Gram sum.
         let value = B::float_clamp_min(value, Scalar::Float(0.0));
-        SquaredNorms { slack: self.slack(lengths), value }
+        let bounds = self.bounds(lengths);
+        SquaredNorms { slack: self.slack(&bounds), value }
+            .with_rounded_operands(&self.device, |_| square::<B>(&bounds.products))
     }
 
     /// Norms of `gradient ⊙ shared`: no Gram product helps, so the gradient is made for a few examples at a
@@ -68,17 +71,37 @@ impl<B: Backend> Contraction<B> {
     fn masked_norms(&self) -> SquaredNorms<B> {
         let each = self.groups * self.rows * self.cols;
         if let Some(value) = self.masked_outer_norms() {
-            return SquaredNorms::of_squares(value, each);
+            return SquaredNorms::<B>::of_squares(value, each)
+                .with_rounded_operands(&self.device, |norms| norms.value.clone());
         }
+        SquaredNorms::of_squares(self.materialised_norms(), each)
+            .with_rounded_operands(&self.device, |_| self.absolute().materialised_norms())
+    }
+
+    fn materialised_norms(&self) -> FloatTensor<B> {
+        let each = self.groups * self.rows * self.cols;
         let together = (MASKED_AT_ONCE / each.max(1)).max(1);
         let mut norms = Vec::new();
         for first in (0..self.batch).step_by(together) {
             let some = self.some(first, together.min(self.batch - first));
-            let gradients = some.materialise();
-            norms.push(per_example_sum::<B>(B::float_mul(gradients.clone(), gradients)));
+            norms.push(per_example_sum::<B>(square::<B>(&some.materialise())));
         }
-        let value = if norms.is_empty() { self.no_norms() } else { B::float_cat(norms, 0) };
-        SquaredNorms::of_squares(value, each)
+        if norms.is_empty() { self.no_norms() } else { B::float_cat(norms, 0) }
+    }
+
+    /// The same sums of products, of absolute values.
+    fn absolute(&self) -> Self {
+        let of = |factor: &Factor<B>| match factor {
+            Factor::Dense(x) => Factor::Dense(B::float_abs(x.clone())),
+            Factor::OneHot(x) => Factor::OneHot(x.clone()),
+        };
+        let uses = self.uses.iter();
+        let uses = uses.map(|u| Factors { left: of(&u.left), right: of(&u.right) }).collect();
+        let layout = self.layout.iter().map(|step| match step {
+            Step::Times(shared) => Step::Times(B::float_abs(shared.clone())),
+            other => other.clone(),
+        });
+        Self { uses, device: self.device.clone(), layout: layout.collect(), ..*self }
     }
 
     /// One position under a mask C: the norm of (l rᵀ) ⊙ C is (l²)ᵀ C² r².
@@ -148,11 +171,8 @@ impl<B: Backend> Contraction<B> {
         per_example_sum::<B>(B::float_mul(square(left), square(right)))
     }
 
-    /// A first-order allowance for rounding in the Gram sums: they may cancel, so the error is
-    /// relative to `(Σ_t |left_t||right_t|)²`, which also bounds the squared norm itself. Each entry
-    /// of a Gram matrix is an inner product of `width` terms, whose rounding error grows as the root
-    /// of their number. `lengths` are those of every use's rows.
-    fn slack(&self, lengths: Vec<[FloatTensor<B>; 2]>) -> FloatTensor<B> {
+    /// Upper bounds, by the lengths of every use's rows.
+    fn bounds(&self, lengths: Vec<[FloatTensor<B>; 2]>) -> Bounds<B> {
         let mut bounds: Option<[FloatTensor<B>; 3]> = None;
         let mut terms = 0;
         for [left, right] in lengths {
@@ -167,17 +187,38 @@ impl<B: Backend> Contraction<B> {
                 }
             });
         }
-        let bounds = bounds.unwrap_or_else(|| [(); 3].map(|()| self.no_norms()));
-        let relative = f64::from(f32::EPSILON) * (terms as f64).sqrt();
+        let [products, left, right] = bounds.unwrap_or_else(|| [(); 3].map(|()| self.no_norms()));
+        Bounds { products, left, right, terms }
+    }
+
+    /// A first-order allowance for rounding in the Gram sums: they may cancel, so the error is
+    /// relative to `(Σ_t |left_t||right_t|)²`, which also bounds the squared norm itself. Each entry
+    /// of a Gram matrix is an inner product of `width` terms, whose rounding error grows as the root
+    /// of their number.
+    fn slack(&self, bounds: &Bounds<B>) -> FloatTensor<B> {
+        let relative = f64::from(f32::EPSILON) * (bounds.terms as f64).sqrt();
         // An entry of either Gram matrix may have lost squares that underflow.
-        let factors = [relative, lost_squares(self.cols), lost_squares(self.rows)];
+        let lost = [(&bounds.left, self.cols), (&bounds.right, self.rows)]
+            .map(|(bound, width)| (bound, lost_squares(width)));
         let mut slack = self.no_norms();
-        for (bound, factor) in bounds.into_iter().zip(factors) {
-            let square = B::float_mul(bound.clone(), bound);
-            slack = B::float_add(slack, B::float_mul_scalar(square, Scalar::Float(factor)));
+        for (bound, factor) in [(&bounds.products, relative)].into_iter().chain(lost) {
+            let allowed = B::float_mul_scalar(square::<B>(bound), Scalar::Float(factor));
+            slack = B::float_add(slack, allowed);
         }
         slack
     }
+}
+
+/// Sums over the positions of an example, each `[b]`.
+struct Bounds<B: Backend> {
+    /// Σ_t |left_t||right_t|, which is at least the norm.
+    products: FloatTensor<B>,
+    /// Σ_t |left_t|
+    left: FloatTensor<B>,
+    /// Σ_t |right_t|
+    right: FloatTensor<B>,
+    /// How many numbers were added.
+    terms: usize,
 }
 
 /// Inner products of all pairs of rows, `[b, g, t, s]`.
@@ -208,6 +249,10 @@ fn root_of_diagonal<B: Backend>(gram: &FloatTensor<B>) -> FloatTensor<B> {
 /// flushed to zero.
 fn lost_squares(terms: usize) -> f64 {
     terms as f64 * f64::from(f32::MIN_POSITIVE)
+}
+
+fn square<B: Backend>(x: &FloatTensor<B>) -> FloatTensor<B> {
+    B::float_mul(x.clone(), x.clone())
 }
 
 fn double<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {

@@ -7,6 +7,7 @@ use burn_ir::{ActivationOperationIr, BinaryOpIr, DimOpIr, TensorIr};
 use super::flex;
 use crate::error::Result;
 use crate::per_example::replay::Replay;
+use crate::per_example::simplify::SoftmaxBackward;
 use crate::per_example::value::Value;
 
 pub(super) fn apply<B: Backend>(o: &ActivationOperationIr, r: &mut Replay<'_, B>) -> Result<()> {
@@ -34,6 +35,10 @@ pub(super) fn apply<B: Backend>(o: &ActivationOperationIr, r: &mut Replay<'_, B>
         }
         A::LogSigmoid(o) => unary(&o.input, &o.out, r, B::log_sigmoid),
         A::LogSigmoidBackward(o) => pair(o, r, B::log_sigmoid_backward),
+        A::Softmax(o) if flex::serves(r, &o.input) => {
+            let input = r.float(&o.input)?;
+            r.put(&o.out, Value::Float(flex::softmax::<B>(input, o.axis + r.lead())?))
+        }
         A::Softmax(o) => along(o, r, B::softmax),
         A::LogSoftmax(o) => along(o, r, B::log_softmax),
         A::Softmin(o) => along(o, r, B::softmin),
@@ -48,6 +53,24 @@ fn unary<B: Backend>(
 ) -> Result<()> {
     let input = r.float(input)?;
     r.put(out, Value::Float(run(input)))
+}
+
+/// P ⊙ (dP − Σ dP ⊙ P): see [`SoftmaxBackward`].
+pub(super) fn softmax_backward<B: Backend>(
+    o: &SoftmaxBackward<'_>,
+    r: &mut Replay<'_, B>,
+) -> Result<()> {
+    let axis = o.axis + r.lead();
+    let serves = flex::serves(r, o.result) && flex::serves(r, o.gradient);
+    let result = r.full(o.result)?.float()?;
+    let gradient = r.full(o.gradient)?.float()?;
+    let out = if serves {
+        flex::softmax_backward::<B>(result, gradient, axis)?
+    } else {
+        let total = B::float_sum_dim(B::float_mul(gradient.clone(), result.clone()), axis);
+        B::float_mul(B::float_sub(gradient, total), result)
+    };
+    r.put(o.out, Value::Float(out))
 }
 
 /// Both operands repeated for every example: backends mask one by the other, without broadcasting.

@@ -7,7 +7,9 @@
 mod conv;
 mod gelu;
 mod pool;
+mod softmax;
 mod span;
+mod wide;
 mod windows;
 
 use burn::tensor::{TensorData, read_sync};
@@ -18,6 +20,7 @@ use burn_ir::TensorIr;
 pub(super) use conv::{conv2d, suits};
 pub(super) use gelu::{gelu, gelu_backward};
 pub(super) use pool::max_pool;
+pub(super) use softmax::{softmax, softmax_backward};
 pub(crate) use windows::{Windows, windows};
 
 use crate::error::{Error, Result};

@@ -16,6 +16,7 @@ use burn_backend::Backend;
 use burn_ir::OperationIr;
 
 use super::replay::Replay;
+use super::simplify::SoftmaxBackward;
 use crate::error::{Error, Result};
 
 /// Executes `op` for every example of the replay.
@@ -33,7 +34,10 @@ pub(super) fn apply<B: Backend>(op: &OperationIr, r: &mut Replay<'_, B>) -> Resu
         // Values of initialised tensors are given to the replay before it starts; buffers are freed
         // by the graph's own liveness.
         OperationIr::Init(_) | OperationIr::Drop(_) => Ok(()),
-        OperationIr::Custom(o) => Err(refused(&format!("custom operation {}", o.id))),
+        OperationIr::Custom(o) => match SoftmaxBackward::of(o) {
+            Some(o) => activation::softmax_backward(&o, r),
+            None => Err(refused(&format!("custom operation {}", o.id))),
+        },
         OperationIr::Distributed(_) => Err(refused("distributed operation")),
     }
 }

@@ -1,67 +1,73 @@
-//! The backward pass of softmax from its result alone.
+//! Softmax as one operation, forward and backward.
 //!
-//! burn differentiates P = E / s, E = e^(x − max), s = Σ E, step by step:
+//! burn computes P = E / s, E = e^(x − max), s = Σ E, in five passes, and differentiates them step by step:
 //!
 //! ```text
 //! (1 · Σ (dP · (−E / s²)) + dP · (1 / s)) · E
 //! ```
 //!
-//! which is P · (dP − Σ (dP · P)): four passes instead of ten, and of E and P only P is kept, which for
-//! attention is the largest value of all.
+//! which is P · (dP − Σ (dP · P)). Of x, E and P only P is kept, which for attention is the largest value of all.
 
 use std::collections::HashMap;
 
 use burn_ir::{
-    BaseOperationIr, BinaryOpIr, FloatOperationIr, NumericOperationIr, OperationIr, ReduceDimOpIr,
-    TensorId, TensorIr,
+    ActivationOperationIr, BaseOperationIr, BinaryOpIr, CustomOpIr, DimOpIr, FloatOperationIr,
+    NumericOperationIr, OperationIr, ReduceDimOpIr, ScalarIr, TensorId, TensorIr,
 };
 
-use super::{Fresh, replace};
+use super::replace;
 
-/// Replaces each such backward pass; what it needed before is left for the graph to drop.
+/// Replaces each such pass; what it needed before is left for the graph to drop.
 pub(super) fn shorten(operations: &mut Vec<OperationIr>) {
-    let found: HashMap<usize, Softmax> = {
+    rewrite(operations, |finder, op| finder.backward(op));
+    // Once nothing goes back through them, E and s are only on the way to P.
+    rewrite(operations, |finder, op| finder.forward(op));
+}
+
+fn rewrite(
+    operations: &mut Vec<OperationIr>,
+    find: impl Fn(&Finder<'_>, &OperationIr) -> Option<OperationIr>,
+) {
+    let mut found: HashMap<usize, OperationIr> = {
         let finder = Finder::new(operations);
         let matches = operations.iter().enumerate();
-        matches.filter_map(|(index, op)| Some((index, finder.backward(op)?))).collect()
+        matches.filter_map(|(index, op)| Some((index, find(&finder, op)?))).collect()
     };
-    replace(operations, |index, fresh| Some(found.get(&index)?.backward(fresh).into()));
+    replace(operations, |index, _| Some(vec![found.remove(&index)?]));
 }
 
-/// What the short form is made of.
-struct Softmax {
+/// P · (dP − Σ (dP · P)) along an axis, for which burn's representation has no operation of its own.
+pub(in crate::per_example) struct SoftmaxBackward<'o> {
     /// P
-    result: TensorIr,
+    pub(in crate::per_example) result: &'o TensorIr,
     /// dP
-    gradient: TensorIr,
-    /// Σ E, for its axis.
-    sum: ReduceDimOpIr,
-    /// What the backward pass computes.
-    out: TensorIr,
+    pub(in crate::per_example) gradient: &'o TensorIr,
+    pub(in crate::per_example) axis: usize,
+    pub(in crate::per_example) out: &'o TensorIr,
 }
 
-impl Softmax {
-    fn backward(&self, fresh: &mut Fresh) -> [OperationIr; 4] {
-        let Self { result, gradient, sum, out } = self;
-        let mut like = |value: &TensorIr| fresh.value(value.shape.clone(), value.dtype);
-        let (product, total, centred) = (like(out), like(&sum.out), like(out));
-        let float = |op| OperationIr::NumericFloat(out.dtype, op);
-        let binary = |lhs: &TensorIr, rhs: &TensorIr, out: &TensorIr| BinaryOpIr {
-            lhs: lhs.clone(),
-            rhs: rhs.clone(),
-            out: out.clone(),
-        };
-        let reduce = ReduceDimOpIr { input: product.clone(), out: total.clone(), ..sum.clone() };
-        [
-            float(NumericOperationIr::Mul(binary(gradient, result, &product))),
-            float(NumericOperationIr::SumDim(reduce)),
-            float(NumericOperationIr::Sub(binary(gradient, &total, &centred))),
-            float(NumericOperationIr::Mul(binary(&centred, result, out))),
-        ]
+impl<'o> SoftmaxBackward<'o> {
+    const NAME: &'static str = "burn_dp::softmax_backward";
+
+    fn operation(&self) -> OperationIr {
+        let inputs = [self.result.clone(), self.gradient.clone()];
+        let axis = ScalarIr::UInt(self.axis as u64);
+        let outputs = [self.out.clone()];
+        OperationIr::Custom(CustomOpIr::with_scalars(Self::NAME, &inputs, &outputs, vec![axis]))
+    }
+
+    /// What a custom operation says, if it is this one.
+    pub(in crate::per_example) fn of(op: &'o CustomOpIr) -> Option<Self> {
+        match (op.id.as_str(), &op.inputs[..], &op.outputs[..], &op.scalars[..]) {
+            (Self::NAME, [result, gradient], [out], [ScalarIr::UInt(axis)]) => {
+                Some(Self { result, gradient, axis: *axis as usize, out })
+            }
+            _ => None,
+        }
     }
 }
 
-/// Looks for the pattern.
+/// Looks for the patterns.
 struct Finder<'o> {
     producers: HashMap<TensorId, &'o OperationIr>,
     /// Quotients by numerator and denominator.
@@ -80,8 +86,33 @@ impl<'o> Finder<'o> {
         finder
     }
 
+    /// `E / s`, with E = e^(x − max).
+    fn forward(&self, op: &OperationIr) -> Option<OperationIr> {
+        let OperationIr::NumericFloat(_, NumericOperationIr::Div(quotient)) = op else {
+            return None;
+        };
+        let sum = self.sum(quotient.rhs.id).filter(|sum| sum.input.id == quotient.lhs.id)?;
+        let OperationIr::Float(_, FloatOperationIr::Exp(exponential)) =
+            self.producers.get(&quotient.lhs.id)?
+        else {
+            return None;
+        };
+        let NumericOperationIr::Sub(shifted) = self.numeric(exponential.input.id)? else {
+            return None;
+        };
+        let NumericOperationIr::MaxDim(largest) = self.numeric(shifted.rhs.id)? else {
+            return None;
+        };
+        let same = largest.input.id == shifted.lhs.id
+            && largest.axis == sum.axis
+            && shifted.lhs.shape == quotient.out.shape;
+        let softmax =
+            || DimOpIr { input: shifted.lhs.clone(), axis: sum.axis, out: quotient.out.clone() };
+        same.then(|| OperationIr::Activation(ActivationOperationIr::Softmax(softmax())))
+    }
+
     /// `(spread + share) · E`
-    fn backward(&self, op: &OperationIr) -> Option<Softmax> {
+    fn backward(&self, op: &OperationIr) -> Option<OperationIr> {
         let OperationIr::NumericFloat(_, NumericOperationIr::Mul(last)) = op else { return None };
         let orders = |o: &'o BinaryOpIr| [(&o.lhs, &o.rhs), (&o.rhs, &o.lhs)];
         for (inner, exponential) in [(&last.lhs, &last.rhs), (&last.rhs, &last.lhs)] {
@@ -100,12 +131,8 @@ impl<'o> Finder<'o> {
                 if gradient.shape != last.out.shape || result.shape != last.out.shape {
                     continue;
                 }
-                return Some(Softmax {
-                    result: result.clone(),
-                    gradient: gradient.clone(),
-                    sum: sum.clone(),
-                    out: last.out.clone(),
-                });
+                let (axis, out) = (sum.axis, &last.out);
+                return Some(SoftmaxBackward { result, gradient, axis, out }.operation());
             }
         }
         None

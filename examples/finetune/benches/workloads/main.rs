@@ -10,7 +10,7 @@
 mod models;
 mod steps;
 
-use burn::tensor::{Device, Distribution, Int, Tensor};
+use burn::tensor::{Device, Distribution, FloatDType, Int, Tensor};
 use clap::{Parser, ValueEnum};
 
 use models::{Block, BlockConfig, Cnn, Recurrent, WordClassifier, encoder};
@@ -47,6 +47,9 @@ pub struct Args {
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
     device: DeviceArg,
+    /// What weights and data are
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    dtype: Precision,
     /// cargo bench passes it
     #[arg(long, hide = true)]
     bench: bool,
@@ -78,6 +81,13 @@ pub enum Mode {
     Private,
 }
 
+/// The type of the model's numbers. Norms, sums and noise are f32 all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    F32,
+    Bf16,
+}
+
 /// What is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Train {
@@ -91,8 +101,11 @@ pub enum Train {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let device = args.device.device().autodiff();
-    let report = run(&args, &device)?;
+    let mut device = args.device.device();
+    if args.dtype == Precision::Bf16 {
+        device.configure(FloatDType::BF16)?;
+    }
+    let report = run(&args, &device.autodiff())?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(())
 }

@@ -8,6 +8,7 @@
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, DType, TensorMetadata};
 
+use super::wide::{by_pairs, by_rows, exp_of_negative};
 use super::{read, unreadable};
 use crate::error::Result;
 
@@ -19,7 +20,7 @@ pub(in crate::per_example::rules) fn gelu<B: Backend>(x: FloatTensor<B>) -> Resu
     let device = x.device();
     let mut data = read::<B>(x)?;
     let numbers = data.as_mut_slice::<f32>().map_err(unreadable)?;
-    numbers.iter_mut().for_each(|x| *x *= normal_cdf(*x));
+    by_rows(numbers, 1, |numbers| numbers.iter_mut().for_each(|x| *x *= normal_cdf(*x)));
     Ok(B::float_from_data(data, &device))
 }
 
@@ -36,15 +37,17 @@ pub(in crate::per_example::rules) fn gelu_backward<B: Backend>(
     let mut data = read::<B>(gradient)?;
     let numbers = data.as_mut_slice::<f32>().map_err(unreadable)?;
     let inputs = x.as_slice::<f32>().map_err(unreadable)?;
-    for (g, x) in numbers.iter_mut().zip(inputs) {
-        *g *= normal_cdf(*x) + x * normal_density(*x);
-    }
+    by_pairs(numbers, inputs, 1, |numbers, inputs| {
+        for (g, x) in numbers.iter_mut().zip(inputs) {
+            *g *= normal_cdf(*x) + x * normal_density(*x);
+        }
+    });
     Ok(B::float_from_data(data, &device))
 }
 
 /// Φ(x) = (1 + erf(x / √2)) / 2. The rational approximation of erf is that of Eigen and XLA; beyond ±3.83 it is ±1 in
 /// f32.
-#[inline]
+#[inline(always)]
 fn normal_cdf(x: f32) -> f32 {
     const P: [f32; 7] = [
         -2.726_142e-10,
@@ -69,23 +72,11 @@ fn normal_cdf(x: f32) -> f32 {
     0.5 + 0.5 * erf
 }
 
-/// φ(x) = e^(−x²/2) / √(2π): the exponential by 2^n·e^r with |r| <= ln(2) / 2 and a polynomial (Cephes).
-#[inline]
+/// φ(x) = e^(−x²/2) / √(2π).
+#[inline(always)]
 fn normal_density(x: f32) -> f32 {
     const SCALE: f32 = 0.398_942_3;
-    const C: [f32; 6] =
-        [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
-    /// Adding it rounds to an integer, which then stands in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    let power = -0.5 * x * x;
-    // e^-87 is the smallest that is a normal number; NaN stays.
-    let power = if power < -87.0 { -87.0 } else { power };
-    let shifted = power * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = power - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let polynomial = C.iter().fold(0.0, |sum, c| sum * r + c) * r * r + r + 1.0;
-    let two_to_n = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-    SCALE * polynomial * two_to_n
+    SCALE * exp_of_negative(-0.5 * x * x)
 }
 
 #[cfg(test)]

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Times training steps of burn-dp and Opacus on one NVIDIA GPU, and makes the GPU table of docs/performance.md.
+
+    python3 benches/peers/gpu.py                 every job, three rounds
+    python3 benches/peers/gpu.py --seconds 300   as many jobs as fit, the first ones first
+    python3 benches/peers/gpu.py --table         only write the table
+
+It needs CUDA's toolkit and driver, a Vulkan driver, and torch with CUDA. Like steps.py, of which it has the models:
+every process is a line of docs/performance-gpu.csv. burn brings its kernels to the GPU by measuring several of each,
+once per machine, so there is a process before the first round that is not counted.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import steps
+
+RUNS = steps.ROOT / "docs" / "performance-gpu.csv"
+# A name for the table, and the flags of the job.
+JOBS = {
+    "C: MiniLM-L6, T = 128, batch 32": {"workload": "encoder"},
+    "block, d = 768, T = 1024, batch 16": {"workload": "block", "batch": 16, "length": 1024, "width": 768},
+    "C, batch 256": {"workload": "encoder", "batch": 256},
+    "B: block, d = 384, T = 128, batch 16": {"workload": "block"},
+    "A: CNN, batch 64": {"workload": "cnn"},
+    "F: embeddings, batch 64": {"workload": "words"},
+    "D: SqueezeNet, batch 32": {"workload": "squeezenet"},
+    "E: LSTM, batch 32": {"workload": "lstm"},
+}
+# Library, mode, device, type. burn's CUDA takes f32 products through the tensor cores' TF32 where that is faster, which
+# torch does when it is asked; Vulkan computes them in f32.
+WAYS = [
+    ("burn", "ordinary", "cuda", "f32"),
+    ("burn", "private", "cuda", "f32"),
+    ("torch", "ordinary", "cuda", "tf32"),
+    ("torch", "ghost", "cuda", "tf32"),
+    ("torch", "hooks", "cuda", "tf32"),
+    ("burn", "ordinary", "cuda", "bf16"),
+    ("burn", "private", "cuda", "bf16"),
+    ("torch", "ordinary", "cuda", "bf16"),
+    ("torch", "ghost", "cuda", "bf16"),
+    ("torch", "hooks", "cuda", "bf16"),
+    ("burn", "ordinary", "vulkan", "f32"),
+    ("burn", "private", "vulkan", "f32"),
+    ("torch", "ordinary", "cuda", "f32"),
+    ("torch", "ghost", "cuda", "f32"),
+    ("torch", "hooks", "cuda", "f32"),
+]
+FIELDS = [
+    "job", "library", "mode", "device", "dtype", "milliseconds", "first_milliseconds", "plan_milliseconds",
+    "gpu_megabytes", "machine", "commit", "date",
+]  # fmt: skip
+
+
+def main():
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    flags.add_argument("--rounds", type=int, default=3)
+    flags.add_argument("--steps", type=int, default=20)
+    flags.add_argument("--seconds", type=float, default=float("inf"), help="no process starts later than this")
+    flags.add_argument("--limit", type=float, default=120, help="seconds of one process")
+    flags.add_argument("--jobs", default="", help="only jobs whose name has this")
+    flags.add_argument("--program", type=Path, help="the program of the workloads, already built")
+    flags.add_argument("--python", default=sys.executable, help="a Python with torch and opacus")
+    flags.add_argument("--table", action="store_true")
+    flags = flags.parse_args()
+    if not flags.table:
+        measure(flags)
+    write()
+
+
+def measure(flags):
+    end = time.monotonic() + flags.seconds
+    program = flags.program or steps.build("--features=cuda,vulkan")
+    programs = {"burn": [program], "torch": [flags.python, steps.HERE / "torch_steps.py"]}
+    failed = set()
+    for job, shape in JOBS.items():
+        if flags.jobs not in job:
+            continue
+        for number in range(-1, flags.rounds):
+            for way in WAYS:
+                if time.monotonic() > end:
+                    return
+                warm_up = number < 0
+                if (job, way) in failed or (warm_up and way[0] != "burn"):
+                    continue
+                run = {**shape, "mode": way[1], "device": way[2], "dtype": way[3], "steps": 1 if warm_up else flags.steps}
+                limit = min(flags.limit, end - time.monotonic() + 20)
+                report = take([*programs[way[0]], *(f"--{k}={v}" for k, v in run.items())], limit)
+                said = report["error"] if "error" in report else f"{report['milliseconds']:.2f} ms"
+                print(f"{'warm-up' if warm_up else number}: {job}: {' '.join(way)}: {said}", flush=True)
+                if "error" in report:
+                    failed.add((job, way))
+                elif not warm_up:
+                    save({"job": job, **dict(zip(["library", "mode", "device", "dtype"], way)), **report})
+
+
+def take(command, limit):
+    """One process: the median of its steps, and the most memory that the GPU had in use meanwhile."""
+    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-lms", "200"]
+    memory = subprocess.Popen(query, stdout=subprocess.PIPE, text=True)
+    try:
+        out = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return {"error": f"more than {limit:.0f} s"}
+    finally:
+        memory.terminate()
+        used = [float(line) for line in memory.stdout.read().split() if line.strip().isdigit()]
+    if out.returncode != 0:
+        return {"error": out.stderr[-1500:]}
+    report = json.loads(out.stdout.splitlines()[-1])
+    return {
+        "milliseconds": round(statistics.median(report["milliseconds"]), 3),
+        "first_milliseconds": round(report["first_milliseconds"], 1),
+        "plan_milliseconds": round(report.get("plan_milliseconds") or 0, 1) or "",
+        # What nvidia-smi says is in MiB.
+        "gpu_megabytes": round(max(used, default=float("nan")) * 1.048576),
+    }
+
+
+def save(line):
+    name = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
+    line = {**line, "machine": name.stdout.strip(), "commit": steps.commit() or os.environ.get("COMMIT", "")}
+    line["date"] = datetime.date.today().isoformat()
+    new = not RUNS.exists()
+    with RUNS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if new:
+            writer.writeheader()
+        writer.writerow(line)
+
+
+def write():
+    with RUNS.open(newline="") as file:
+        runs = list(csv.DictReader(file))
+    begin, end = "<!-- made by benches/peers/gpu.py -->\n", "<!-- end of gpu -->"
+    page = steps.PAGE.read_text()
+    before, rest = page.split(begin)
+    _, after = rest.split(end)
+    steps.PAGE.write_text(before + begin + "\n".join(table(runs)) + "\n" + end + after)
+
+
+def table(runs):
+    machines = sorted({run["machine"] for run in runs})
+    yield f"\nMilliseconds a step on {', '.join(machines)}: the median, and in brackets the GPU memory in use in MB.\n"
+    yield "| job | type | burn, CUDA | **burn-dp, CUDA** | burn, Vulkan | **burn-dp, Vulkan** | torch | Opacus, ghost | Opacus, hooks |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    columns = [("burn", "ordinary", "cuda"), ("burn", "private", "cuda"), ("burn", "ordinary", "vulkan")]
+    columns += [("burn", "private", "vulkan"), *(("torch", mode, "cuda") for mode in ["ordinary", "ghost", "hooks"])]
+    for job in JOBS:
+        for dtype in ["f32", "tf32", "bf16"]:
+            mine = [run for run in runs if (run["job"], run["dtype"]) == (job, dtype)]
+            if mine:
+                ways = lambda run: (run["library"], run["mode"], run["device"])
+                cells = [cell([run for run in mine if ways(run) == way]) for way in columns]
+                yield "| " + " | ".join([job, dtype, *cells]) + " |"
+
+
+def cell(runs):
+    if not runs:
+        return ""
+    middle = lambda field: statistics.median(float(run[field]) for run in runs)
+    return f"{middle('milliseconds'):.1f} ({middle('gpu_megabytes'):.0f})"
+
+
+if __name__ == "__main__":
+    main()

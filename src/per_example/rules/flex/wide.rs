@@ -1,0 +1,81 @@
+//! Straight lines of arithmetic over many numbers, in the widest vectors that the processor has and on all threads.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+/// What a thread takes at a time: enough to be worth its while, and little enough to stay in its cache.
+const CHUNK: usize = 1 << 14;
+
+/// Runs `work` on pieces of `numbers`, each a whole number of rows of length `row`.
+pub(super) fn by_rows(numbers: &mut [f32], row: usize, work: impl Fn(&mut [f32]) + Sync) {
+    let piece = row.max(1) * (CHUNK / row.max(1)).max(1);
+    numbers.par_chunks_mut(piece).for_each(|numbers| Arch::new().dispatch(|| work(numbers)));
+}
+
+/// The same with the numbers at the same places of another slice of this length.
+pub(super) fn by_pairs(
+    numbers: &mut [f32],
+    others: &[f32],
+    row: usize,
+    work: impl Fn(&mut [f32], &[f32]) + Sync,
+) {
+    let piece = row.max(1) * (CHUNK / row.max(1)).max(1);
+    let pairs = numbers.par_chunks_mut(piece).zip(others.par_chunks(piece));
+    pairs.for_each(|(numbers, others)| Arch::new().dispatch(|| work(numbers, others)));
+}
+
+/// e^x for x <= 0, and zero where that is no normal number: 2^n·e^r with |r| <= ln(2) / 2 and a polynomial (Cephes).
+/// NaN stays.
+#[inline(always)]
+pub(super) fn exp_of_negative(x: f32) -> f32 {
+    const C: [f32; 6] =
+        [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+    /// e^-87 is the smallest that is a normal number.
+    const SMALLEST: f32 = -87.0;
+    /// Adding it rounds to an integer, which then stands in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    let power = if x < SMALLEST { SMALLEST } else { x };
+    let shifted = power * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = power - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let polynomial = C.iter().fold(0.0, |sum, c| sum * r + c) * r * r + r + 1.0;
+    let two_to_n = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    let e = polynomial * two_to_n;
+    if x < SMALLEST { 0.0 } else { e }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponential_is_right_to_the_last_digits_of_f32() {
+        let worst = (0..=870_000).map(|i| {
+            let x = i as f32 * -1e-4;
+            let exact = f64::from(x).exp();
+            (f64::from(exp_of_negative(x)) - exact).abs() / exact
+        });
+        let worst = worst.fold(0.0, f64::max);
+        assert!(worst < 2e-7, "{worst:e}");
+        assert_eq!([0.0, -0.0].map(exp_of_negative), [1.0, 1.0]);
+        assert_eq!([-87.1, f32::MIN, f32::NEG_INFINITY].map(exp_of_negative), [0.0; 3]);
+        assert!(exp_of_negative(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn every_row_is_in_one_piece() {
+        for row in [1, 7, 128, CHUNK - 1, CHUNK + 1, 3 * CHUNK] {
+            let mut numbers = vec![0.0; row * 5];
+            let others = numbers.clone();
+            by_rows(&mut numbers, row, |piece| {
+                assert_eq!(piece.len() % row, 0);
+                piece.iter_mut().for_each(|x| *x += 1.0);
+            });
+            by_pairs(&mut numbers, &others, row, |piece, others| {
+                assert_eq!((piece.len() % row, piece.len()), (0, others.len()));
+                piece.iter_mut().for_each(|x| *x += 1.0);
+            });
+            assert_eq!(numbers, vec![2.0; row * 5]);
+        }
+    }
+}

@@ -60,7 +60,7 @@ pub fn device() -> Device {
         #[allow(deprecated)] // A second implementation to compare with, while burn has it.
         Ok("ndarray") => Device::ndarray(),
         #[cfg(feature = "cuda")]
-        Ok("cuda") => Device::cuda(burn::tensor::DeviceKind::DefaultDevice),
+        Ok("cuda") => Device::cuda(0),
         #[cfg(feature = "vulkan")]
         Ok("vulkan") => Device::vulkan(burn::tensor::DeviceKind::DefaultDevice),
         #[cfg(feature = "wgpu")]

@@ -8,11 +8,14 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 use burn_dp::batch::{self, Batch, BatchMapper};
 use burn_dp::per_example::{Engine, Loop, NormMethod, PerExample, Traced};
 
-use crate::harness::{EXAMPLES, Figures, Outcome, device, host, numbers};
+use crate::harness::{EXAMPLES, Figures, Outcome, device, device_is, host, numbers};
 
 /// Largest difference to the batch-of-one gradient, relative to the largest entry of that
-/// parameter's gradients.
-const TOLERANCE: f64 = 1e-4;
+/// parameter's gradients. burn's CUDA backend multiplies with a tenth of f32's fraction (TF32), for a
+/// batch and for one example not with the same kernels.
+fn tolerance() -> f64 {
+    if device_is("cuda") { 1e-2 } else { 1e-4 }
+}
 
 /// A parameter whose gradient is zero in exact arithmetic (the key bias of attention, a bias under
 /// a normalisation) has only rounding to compare. It is measured against this part of the largest
@@ -165,7 +168,7 @@ fn near(what: &str, expected: &[f64], given: &[f64], scale: f64) -> Result<f64, 
     let mut worst = 0.0;
     for (a, b) in expected.iter().zip(given) {
         let error = (a - b).abs() / scale;
-        if error.is_nan() || error > TOLERANCE {
+        if error.is_nan() || error > tolerance() {
             return Err(format!("{what} is {b:e}, not {a:e}: off by {error:.1e} relative"));
         }
         worst = f64::max(worst, error);

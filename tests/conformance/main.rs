@@ -21,6 +21,7 @@ mod models;
 mod operations;
 mod plans;
 mod pooling;
+mod precision;
 mod random;
 mod refused;
 mod sequences;

@@ -103,7 +103,7 @@ impl DeviceArg {
             #[cfg(feature = "vulkan")]
             Self::Vulkan => Device::vulkan(Default::default()),
             #[cfg(feature = "cuda")]
-            Self::Cuda => Device::cuda(Default::default()),
+            Self::Cuda => Device::cuda(0),
         }
     }
 }

@@ -6,8 +6,8 @@
     python3 benches/peers/gpu.py --table         only write the table
 
 It needs CUDA's toolkit and driver, a Vulkan driver, and torch with CUDA. Like steps.py, of which it has the models:
-every process is a line of docs/performance-gpu.csv. burn brings its kernels to the GPU by measuring several of each,
-once per machine, so there is a process before the first round that is not counted.
+every process is a line of docs/performance-gpu.csv. burn chooses its kernels by measuring several of each in
+the first steps of a process, which are not counted.
 """
 
 import argparse
@@ -35,24 +35,15 @@ JOBS = {
     "D: SqueezeNet, batch 32": {"workload": "squeezenet"},
     "E: LSTM, batch 32": {"workload": "lstm"},
 }
-# Library, mode, device, type. burn's CUDA takes f32 products through the tensor cores' TF32 where that is faster, which
-# torch does when it is asked; Vulkan computes them in f32.
-WAYS = [
-    ("burn", "ordinary", "cuda", "f32"),
-    ("burn", "private", "cuda", "f32"),
-    ("torch", "ordinary", "cuda", "tf32"),
-    ("torch", "ghost", "cuda", "tf32"),
-    ("torch", "hooks", "cuda", "tf32"),
-    ("burn", "ordinary", "cuda", "bf16"),
-    ("burn", "private", "cuda", "bf16"),
-    ("torch", "ordinary", "cuda", "bf16"),
-    ("torch", "ghost", "cuda", "bf16"),
-    ("torch", "hooks", "cuda", "bf16"),
-    ("burn", "ordinary", "vulkan", "f32"),
-    ("burn", "private", "vulkan", "f32"),
-    ("torch", "ordinary", "cuda", "f32"),
-    ("torch", "ghost", "cuda", "f32"),
-    ("torch", "hooks", "cuda", "f32"),
+# Library, mode, device, type: all that is compared with one another. burn's CUDA takes f32 products through the tensor
+# cores' TF32 where that is faster, which torch does when it is asked; Vulkan computes them in f32.
+BURN = [("burn", "ordinary"), ("burn", "private")]
+TORCH = [("torch", "ordinary"), ("torch", "ghost"), ("torch", "hooks")]
+GROUPS = [
+    [*((*way, "cuda", "f32") for way in BURN), *((*way, "cuda", "tf32") for way in TORCH)],
+    [(*way, "vulkan", "f32") for way in BURN],
+    [(*way, "cuda", "bf16") for way in BURN + TORCH],
+    [(*way, "cuda", "f32") for way in TORCH],
 ]
 FIELDS = [
     "job", "library", "mode", "device", "dtype", "milliseconds", "first_milliseconds", "plan_milliseconds",
@@ -66,7 +57,7 @@ def main():
     flags.add_argument("--steps", type=int, default=20)
     flags.add_argument("--seconds", type=float, default=float("inf"), help="no process starts later than this")
     flags.add_argument("--limit", type=float, default=120, help="seconds of one process")
-    flags.add_argument("--jobs", default="", help="only jobs whose name has this")
+    flags.add_argument("--jobs", nargs="*", default=[""], help="only jobs whose name has one of these")
     flags.add_argument("--program", type=Path, help="the program of the workloads, already built")
     flags.add_argument("--python", default=sys.executable, help="a Python with torch and opacus")
     flags.add_argument("--table", action="store_true")
@@ -80,26 +71,27 @@ def measure(flags):
     end = time.monotonic() + flags.seconds
     program = flags.program or steps.build("--features=cuda,vulkan")
     programs = {"burn": [program], "torch": [flags.python, steps.HERE / "torch_steps.py"]}
+    wanted = [job for job in JOBS if any(name in job for name in flags.jobs)]
     failed = set()
-    for job, shape in JOBS.items():
-        if flags.jobs not in job:
-            continue
-        for number in range(-1, flags.rounds):
-            for way in WAYS:
-                if time.monotonic() > end:
-                    return
-                warm_up = number < 0
-                if (job, way) in failed or (warm_up and way[0] != "burn"):
-                    continue
-                run = {**shape, "mode": way[1], "device": way[2], "dtype": way[3], "steps": 1 if warm_up else flags.steps}
-                limit = min(flags.limit, end - time.monotonic() + 20)
-                report = take([*programs[way[0]], *(f"--{k}={v}" for k, v in run.items())], limit)
-                said = report["error"] if "error" in report else f"{report['milliseconds']:.2f} ms"
-                print(f"{'warm-up' if warm_up else number}: {job}: {' '.join(way)}: {said}", flush=True)
-                if "error" in report:
-                    failed.add((job, way))
-                elif not warm_up:
-                    save({"job": job, **dict(zip(["library", "mode", "device", "dtype"], way)), **report})
+    for number in range(flags.rounds):
+        for group in GROUPS:
+            for job in wanted:
+                for way in group:
+                    left = end - time.monotonic()
+                    if left < 0:
+                        return
+                    if (job, way) in failed:
+                        continue
+                    library, mode, device, dtype = way
+                    run = {**JOBS[job], "mode": mode, "device": device, "dtype": dtype, "steps": flags.steps}
+                    command = [*programs[library], *(f"--{name}={value}" for name, value in run.items())]
+                    report = take(command, min(flags.limit, left + 20))
+                    said = report["error"] if "error" in report else f"{report['milliseconds']:.2f} ms"
+                    print(f"round {number + 1}: {job}: {' '.join(way)}: {said}", flush=True)
+                    if "error" in report:
+                        failed.add((job, way))
+                    else:
+                        save({"job": job, "library": library, "mode": mode, "device": device, "dtype": dtype, **report})
 
 
 def take(command, limit):

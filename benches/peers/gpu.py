@@ -14,7 +14,6 @@ import argparse
 import csv
 import datetime
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -119,7 +118,7 @@ def take(command, limit):
 
 def save(line):
     name = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
-    line = {**line, "machine": name.stdout.strip(), "commit": steps.commit() or os.environ.get("COMMIT", "")}
+    line = {**line, "machine": name.stdout.strip(), "commit": steps.commit()}
     line["date"] = datetime.date.today().isoformat()
     new = not RUNS.exists()
     with RUNS.open("a", newline="") as file:

@@ -171,7 +171,8 @@ mod tests {
         };
         verify(&model(), batch(), by_hand, 1e-4).unwrap();
         let long = Traced::new(by_hand).explain(&model(), &batch()).unwrap().operations;
-        assert!(short < long, "{short} operations against {long}");
+        // Forward one operation for five, backward one for nine.
+        assert!(short + 12 <= long, "{short} operations against {long}");
     }
 
     #[test]

@@ -171,4 +171,18 @@ mod tests {
             check(&c, [A::Softmax(o.clone()), A::LogSoftmax(o.clone()), A::Softmin(o)]);
         }
     }
+
+    #[test]
+    fn softmax_backward_along_every_axis_whichever_operand_is_batched() {
+        for (result, gradient) in [(true, true), (true, false), (false, true)] {
+            let mut c = Case::new();
+            let [result, gradient] = [result, gradient]
+                .map(|batched| if batched { c.batched(&[2, 3, 4]) } else { c.shared(&[2, 3, 4]) });
+            for axis in 0..3 {
+                let out = UnaryOpIr::create(gradient.clone(), id).out;
+                let o = SoftmaxBackward { result: &result, gradient: &gradient, axis, out: &out };
+                c.compare(&o.operation());
+            }
+        }
+    }
 }

@@ -49,7 +49,7 @@ pub(in crate::per_example) struct SoftmaxBackward<'o> {
 impl<'o> SoftmaxBackward<'o> {
     const NAME: &'static str = "burn_dp::softmax_backward";
 
-    fn operation(&self) -> OperationIr {
+    pub(in crate::per_example) fn operation(&self) -> OperationIr {
         let inputs = [self.result.clone(), self.gradient.clone()];
         let axis = ScalarIr::UInt(self.axis as u64);
         let outputs = [self.out.clone()];

@@ -30,6 +30,10 @@ impl<B: Backend> SquaredNorms<B> {
             return self;
         }
         let absolute = absolute(&self);
+        self.allowing(absolute)
+    }
+
+    fn allowing(self, absolute: FloatTensor<B>) -> Self {
         let both = B::float_sqrt(B::float_mul(self.value.clone(), absolute.clone()));
         let linear = B::float_mul_scalar(both, Scalar::Float(2.0 * TF32));
         let square = B::float_mul_scalar(absolute, Scalar::Float(TF32 * TF32));
@@ -41,4 +45,27 @@ impl<B: Backend> SquaredNorms<B> {
 /// backend to what is said here.
 fn rounds_operands<B: Backend>(device: &B::Device) -> bool {
     !is_on_host::<B>(device) && !is_wgpu::<B>(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+    use burn_dispatch::Dispatch;
+
+    use super::*;
+
+    #[test]
+    fn a_norm_grows_by_its_part_of_the_absolute_norm() {
+        let device = Device::default();
+        let squares = |norms: [f32; 3]| Tensor::<1>::from_floats(norms, &device).powi_scalar(2);
+        let (norms, absolute) = ([2.0, 0.0, 1.0], [3.0, 5.0, 1.0]);
+        let given = SquaredNorms::<Dispatch>::of_squares(squares(norms).into_dispatch(), 0);
+        let given = given.allowing(squares(absolute).into_dispatch());
+        let sum = Tensor::<1>::from_dispatch(given.value) + Tensor::from_dispatch(given.slack);
+        let found = sum.sqrt().into_data();
+        for ((found, norm), absolute) in found.iter::<f64>().zip(norms).zip(absolute) {
+            let expected = f64::from(norm) + TF32 * f64::from(absolute);
+            assert!((found - expected).abs() < 1e-6, "{found} and {expected}");
+        }
+    }
 }

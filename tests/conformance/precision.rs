@@ -74,6 +74,10 @@ fn loss(model: &Model, x: Tensor<3>) -> Tensor<1> {
 #[test]
 fn norms_and_sums_of_a_model_in_half_precision_are_in_single() {
     let b = Bench::new(device().autodiff(), Law::Equality);
+    if !device().supports_dtype(DType::BF16) {
+        println!("left out on this backend: it has no bf16");
+        return;
+    }
     let model = model(&b);
     let x = half(b.floats([EXAMPLES, 5, 8]));
     let oracle = Loop::new(loss).per_example(&model, x.clone()).unwrap();

@@ -8,8 +8,7 @@ const CHUNK: usize = 1 << 14;
 
 /// Runs `work` on pieces of `numbers`, each a whole number of rows of length `row`.
 pub(super) fn by_rows(numbers: &mut [f32], row: usize, work: impl Fn(&mut [f32]) + Sync) {
-    let piece = row.max(1) * (CHUNK / row.max(1)).max(1);
-    numbers.par_chunks_mut(piece).for_each(|numbers| Arch::new().dispatch(|| work(numbers)));
+    numbers.par_chunks_mut(piece(row)).for_each(|numbers| Arch::new().dispatch(|| work(numbers)));
 }
 
 /// The same with the numbers at the same places of another slice of this length.
@@ -19,9 +18,13 @@ pub(super) fn by_pairs(
     row: usize,
     work: impl Fn(&mut [f32], &[f32]) + Sync,
 ) {
-    let piece = row.max(1) * (CHUNK / row.max(1)).max(1);
-    let pairs = numbers.par_chunks_mut(piece).zip(others.par_chunks(piece));
+    let pairs = numbers.par_chunks_mut(piece(row)).zip(others.par_chunks(piece(row)));
     pairs.for_each(|(numbers, others)| Arch::new().dispatch(|| work(numbers, others)));
+}
+
+fn piece(row: usize) -> usize {
+    let row = row.max(1);
+    row * (CHUNK / row).max(1)
 }
 
 /// e^x for x <= 0, and zero where that is no normal number: 2^n·e^r with |r| <= ln(2) / 2 and a polynomial (Cephes).

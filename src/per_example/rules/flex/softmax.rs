@@ -113,7 +113,7 @@ mod tests {
     fn lines(shape: [usize; 3], axis: usize) -> Vec<Vec<usize>> {
         let strides = [shape[1] * shape[2], shape[2], 1];
         let count: usize = shape.iter().product();
-        let starts = (0..count).filter(|i| i / strides[axis] % shape[axis] == 0);
+        let starts = (0..count).filter(|i| (i / strides[axis]).is_multiple_of(shape[axis]));
         starts.map(|start| (0..shape[axis]).map(|i| start + i * strides[axis]).collect()).collect()
     }
 

@@ -71,11 +71,12 @@ mod tests {
             let mut numbers = vec![0.0; row * 5];
             let others = numbers.clone();
             by_rows(&mut numbers, row, |piece| {
-                assert_eq!(piece.len() % row, 0);
+                assert!(piece.len().is_multiple_of(row));
                 piece.iter_mut().for_each(|x| *x += 1.0);
             });
             by_pairs(&mut numbers, &others, row, |piece, others| {
-                assert_eq!((piece.len() % row, piece.len()), (0, others.len()));
+                assert!(piece.len().is_multiple_of(row));
+                assert_eq!(piece.len(), others.len());
                 piece.iter_mut().for_each(|x| *x += 1.0);
             });
             assert_eq!(numbers, vec![2.0; row * 5]);

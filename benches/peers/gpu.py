@@ -11,8 +11,6 @@ the first steps of a process, which are not counted.
 """
 
 import argparse
-import csv
-import datetime
 import json
 import statistics
 import subprocess
@@ -63,7 +61,7 @@ def main():
     flags = flags.parse_args()
     if not flags.table:
         measure(flags)
-    write()
+    steps.insert("benches/peers/gpu.py", table(steps.read(RUNS)))
 
 
 def measure(flags):
@@ -118,24 +116,7 @@ def take(command, limit):
 
 def save(line):
     name = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
-    line = {**line, "machine": name.stdout.strip(), "commit": steps.commit()}
-    line["date"] = datetime.date.today().isoformat()
-    new = not RUNS.exists()
-    with RUNS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if new:
-            writer.writeheader()
-        writer.writerow(line)
-
-
-def write():
-    with RUNS.open(newline="") as file:
-        runs = list(csv.DictReader(file))
-    begin, end = "<!-- made by benches/peers/gpu.py -->\n", "<!-- end of gpu -->"
-    page = steps.PAGE.read_text()
-    before, rest = page.split(begin)
-    _, after = rest.split(end)
-    steps.PAGE.write_text(before + begin + "\n".join(table(runs)) + "\n" + end + after)
+    steps.append(RUNS, FIELDS, {**line, "machine": name.stdout.strip()})
 
 
 def table(runs):

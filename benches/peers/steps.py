@@ -81,7 +81,7 @@ def main():
             for job in wanted:
                 if flags.only in (None, job["workload"]) and flags.library in (None, job["library"]):
                     run(programs, job, flags.steps, number)
-    write(read())
+    write(read(RUNS))
 
 
 def table():
@@ -133,13 +133,17 @@ def run(programs, job, steps, number):
     for field in ["first_milliseconds", "plan_milliseconds", "start_megabytes", "peak_megabytes"]:
         # Only burn-dp makes a plan.
         line[field] = "" if line.get(field) is None else round(line[field], 1)
-    line["commit"], line["date"] = commit(), datetime.date.today().isoformat()
-    new = not RUNS.exists()
-    with RUNS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
+    append(RUNS, FIELDS, line)
+
+
+def append(runs, fields, line):
+    """Adds a line, with what was measured and when."""
+    new = not runs.exists()
+    with runs.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fields)
         if new:
             writer.writeheader()
-        writer.writerow(line)
+        writer.writerow({**line, "commit": commit(), "date": datetime.date.today().isoformat()})
 
 
 def machine():
@@ -148,22 +152,28 @@ def machine():
 
 
 def commit():
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    """The commit, and whether anything but docs/, where these programs write, differs from it."""
+    git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    dirty = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs")
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if dirty else "")
 
 
-def read():
-    with RUNS.open(newline="") as file:
+def read(runs):
+    with runs.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def write(runs):
-    begin, end = "<!-- made by benches/peers/steps.py -->\n", "<!-- end -->"
-    page = PAGE.read_text()
-    before, rest = page.split(begin)
-    _, after = rest.split(end)
-    PAGE.write_text(before + begin + "\n".join(tables(runs)) + "\n" + end + after)
+    insert("benches/peers/steps.py", tables(runs))
     draw(runs)
+
+
+def insert(program, lines):
+    """Puts lines in their place in the page."""
+    begin, end = f"<!-- made by {program} -->\n", f"<!-- end of {program} -->"
+    before, rest = PAGE.read_text().split(begin)
+    _, after = rest.split(end)
+    PAGE.write_text(before + begin + "\n".join(lines) + "\n" + end + after)
 
 
 def tables(runs):

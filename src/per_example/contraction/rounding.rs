@@ -44,15 +44,97 @@ impl<B: Backend> SquaredNorms<B> {
 /// Unknown devices are taken to. Through wgpu, products are in f32; `tests/conformance/precision.rs` holds each
 /// backend to what is said here.
 fn rounds_operands<B: Backend>(device: &B::Device) -> bool {
+    #[cfg(test)]
+    if tests::PRETEND.get() {
+        return true;
+    }
     !is_on_host::<B>(device) && !is_wgpu::<B>(device)
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Tensor};
+    use std::cell::Cell;
+
+    use burn::tensor::{Device, Tensor, TensorData, read_sync};
+    use burn_backend::ops::FloatTensorOps;
     use burn_dispatch::Dispatch;
 
+    use super::super::{Contraction, Factor, Factors, Step};
     use super::*;
+
+    thread_local! {
+        /// Whether this thread's devices are taken for ones that round.
+        pub(super) static PRETEND: Cell<bool> = const { Cell::new(false) };
+    }
+
+    const BATCH: usize = 2;
+    const ROWS: usize = 6;
+    const COLS: usize = 5;
+
+    /// Positive numbers of which as much as can be is lost when ten bits of the fraction are kept.
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        let number = |i: usize| 1.0 + ((i * 37 + seed) % 11) as f32 / 64.0;
+        (0..count).map(|i| f32::from_bits(number(i).to_bits() | 0x1fff)).collect()
+    }
+
+    fn cut(numbers: &[f32]) -> Vec<f32> {
+        numbers.iter().map(|x| f32::from_bits(x.to_bits() & !0x1fff)).collect()
+    }
+
+    /// The gradients of factors `[b, t, rows]` and `[b, t, columns]`, under a mask or not.
+    fn contraction(left: Vec<f32>, right: Vec<f32>, mask: Option<&[f32]>) -> Contraction<Dispatch> {
+        let device = Device::default();
+        let positions = left.len() / (BATCH * ROWS);
+        let factor = |numbers: Vec<f32>, width: usize| {
+            let data = TensorData::new(numbers, [BATCH, 1, positions, width]);
+            Factor::Dense(Tensor::<4>::from_data(data, &device).into_dispatch())
+        };
+        let layout = mask.map_or(Vec::new(), |mask| {
+            let mask = TensorData::new(mask.to_vec(), [ROWS, COLS]);
+            let mask = Tensor::<2>::from_data(mask, &device).into_dispatch();
+            vec![Step::Reshape(vec![ROWS, COLS]), Step::Times(mask)]
+        });
+        Contraction {
+            uses: vec![Factors { left: factor(left, ROWS), right: factor(right, COLS) }],
+            device: device.as_dispatch().clone(),
+            batch: BATCH,
+            groups: 1,
+            rows: ROWS,
+            cols: COLS,
+            layout,
+        }
+    }
+
+    /// What clipping takes an example's norm for.
+    fn bounds(of: &Contraction<Dispatch>, rounds: bool) -> Vec<f64> {
+        PRETEND.set(rounds);
+        let norms = of.squared_norms();
+        PRETEND.set(false);
+        let sum = Tensor::<1>::from_dispatch(norms.value) + Tensor::from_dispatch(norms.slack);
+        sum.sqrt().into_data().iter().collect()
+    }
+
+    #[test]
+    fn no_way_to_take_a_norm_is_too_low_when_operands_are_cut() {
+        let mask = numbers(ROWS * COLS, 3);
+        for positions in [1, 4] {
+            for mask in [None, Some(&mask[..])] {
+                let left = numbers(BATCH * positions * ROWS, 1);
+                let right = numbers(BATCH * positions * COLS, 2);
+                let given = contraction(cut(&left), cut(&right), mask);
+                let (with, without) = (bounds(&given, true), bounds(&given, false));
+                let exact = contraction(left, right, mask).materialise();
+                let exact = read_sync(Dispatch::float_into_data(exact)).unwrap();
+                let exact: Vec<f64> = exact.iter().collect();
+                for (example, gradient) in exact.chunks(ROWS * COLS).enumerate() {
+                    let norm = gradient.iter().map(|x| x * x).sum::<f64>().sqrt();
+                    let [with, without] = [with[example], without[example]];
+                    assert!(without < norm, "nothing to see: {without} and {norm}");
+                    assert!(norm <= with && with < 1.01 * norm, "{with} and {norm}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_norm_grows_by_its_part_of_the_absolute_norm() {

@@ -192,6 +192,53 @@ pub enum Error {
         relative: f64,
     },
 
+    /// A record holds an index that points outside of what is indexed.
+    #[error(
+        "example {example} of the batch has the index {index} in `{operation}`, which must be at least 0 and below \
+         {bound}: correct the record (a label of a class that does not exist, a token id that is not in the table); \
+         mark positions to leave out with `loss::IGNORED` and use `loss::cross_entropy`; or let such records count as \
+         zero (`with_bad_records(BadRecords::Exclude)`)"
+    )]
+    IndexOutOfRange {
+        /// The operation that reads it.
+        operation: &'static str,
+        /// The index.
+        index: i64,
+        /// How many there are to point to.
+        bound: usize,
+        /// Which example of the physical batch holds it.
+        example: usize,
+    },
+
+    /// The loss, or burn below it, panicked while a batch was computed.
+    #[error(
+        "the loss panicked on a batch ({reason}): run it on these records without privacy to see where; nothing was \
+         spent"
+    )]
+    LossPanicked {
+        /// The message of the panic.
+        reason: String,
+    },
+
+    /// A clipped sum is longer than its examples can make it.
+    #[error(
+        "the clipped sum of group {group} has norm {norm}, but {examples} examples of at most {clipping_norm} each \
+         cannot make it longer than {bound}: the engine or the device computed wrongly, so nothing was released or \
+         spent; check the model with `verify`, and report it"
+    )]
+    SumBeyondBound {
+        /// The clipping group.
+        group: usize,
+        /// The norm that was found.
+        norm: f64,
+        /// Examples in the sum.
+        examples: usize,
+        /// The group's clipping norm.
+        clipping_norm: f64,
+        /// The product, with what rounding may add.
+        bound: f64,
+    },
+
     /// The device failed.
     #[error("the device failed: {reason}")]
     Device {
@@ -434,5 +481,15 @@ impl Error {
         requirement: &'static str,
     ) -> Self {
         Self::InvalidSetting { name, value: value.to_string(), requirement }
+    }
+
+    /// The same, of a part of a batch that begins at example `first`.
+    pub(crate) fn of_example(self, first: usize) -> Self {
+        match self {
+            Self::IndexOutOfRange { operation, index, bound, example } => {
+                Self::IndexOutOfRange { operation, index, bound, example: first + example }
+            }
+            other => other,
+        }
     }
 }

@@ -122,6 +122,7 @@ pub mod batch;
 pub mod error;
 mod frame;
 pub mod loader;
+pub mod loss;
 pub mod mask;
 pub mod mechanism;
 pub mod optimizer;

@@ -9,6 +9,7 @@ use burn_backend::ops::FloatTensorOps;
 use burn_dispatch::{Dispatch, DispatchTensor};
 use rayon::prelude::*;
 
+use super::sum_bound::{Bound, Squares};
 use crate::error::{Error, Result};
 use crate::per_example::{
     GradientSum, ModuleTensors, ParameterGradient, PerExample, is_on_host, read,
@@ -21,6 +22,7 @@ pub(super) struct ClippedSum<'p> {
     state: ClippingState,
     device: Device,
     parameters: Vec<Parameter>,
+    examples: usize,
     /// `Σ_i (1[norm_i <= C] - 1/2)`: the centred count that adaptive clipping releases with noise
     /// (Andrew et al. 2021, arXiv 1905.03871, section 2.2).
     below: f64,
@@ -50,7 +52,8 @@ impl<'p> ClippedSum<'p> {
                 Ok(Parameter { id: tensor.id, path, shape, group, sum: None })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { clipping, state, device: tensors.device, parameters, below: 0.0 })
+        let device = tensors.device;
+        Ok(Self { clipping, state, device, parameters, examples: 0, below: 0.0 })
     }
 
     /// The paths of what is trained, in the model's order.
@@ -68,13 +71,15 @@ impl<'p> ClippedSum<'p> {
             return Err(Error::EngineOfAnotherModel);
         }
         let examples = gradients.len();
+        self.examples += examples;
         let groups = self.clipping.groups();
         let norms = self.norms(&gradients, groups)?;
         let mut weights = vec![vec![0.0f32; examples]; groups];
         let mut bad = vec![false; examples];
+        gradients.excluded().iter().for_each(|example| bad[*example] = true);
         for example in 0..examples {
             // A gradient that is not finite contributes exactly zero, in every group.
-            bad[example] = norms.iter().any(|group| !group[example].is_finite());
+            bad[example] |= norms.iter().any(|group| !group[example].is_finite());
             if bad[example] {
                 self.below -= 0.5;
                 continue;
@@ -120,12 +125,19 @@ impl<'p> ClippedSum<'p> {
         self.below
     }
 
-    /// Turns every parameter's sum, flattened, into what `release` makes of it. Its first argument
-    /// numbers the parameters.
+    /// Turns every parameter's sum, flattened, into what `release` makes of it, once the sum is found to be within its
+    /// bound. The arguments of `release` are the parameter's number, its sum, and the scale in which to measure it.
+    ///
+    /// # Errors
+    /// [`Error::SumBeyondBound`] where a group's sum is longer than its examples can have made it. The engine bounds
+    /// each record by itself; this does not rely on any of it, and costs next to nothing.
     pub(super) fn release(
         self,
-        mut release: impl FnMut(u64, Tensor<1>) -> Result<Tensor<1>>,
+        mut release: impl FnMut(u64, Tensor<1>, f32) -> Result<(Tensor<1>, Squares)>,
     ) -> Result<GradientSum> {
+        let groups = self.clipping.groups();
+        let bounds: Vec<Bound> = (0..groups).map(|group| self.bound(group)).collect();
+        let mut squares: Vec<Vec<Squares>> = (0..groups).map(|_| Vec::new()).collect();
         let mut sums = HashMap::new();
         for (index, parameter) in self.parameters.into_iter().enumerate() {
             let length = parameter.shape.num_elements();
@@ -133,11 +145,21 @@ impl<'p> ClippedSum<'p> {
                 Some(sum) => Dispatch::float_reshape(sum, Shape::from(vec![length])),
                 None => Tensor::<1>::zeros([length], (&self.device, DType::F32)).into_dispatch(),
             };
-            let noised = release(index as u64, Tensor::from_dispatch(sum))?;
+            let scale = bounds[parameter.group].scale();
+            let (noised, found) = release(index as u64, Tensor::from_dispatch(sum), scale)?;
+            squares[parameter.group].push(found);
             let noised = Dispatch::float_reshape(noised.into_dispatch(), parameter.shape.clone());
             sums.insert(parameter.id, noised);
         }
+        for (bound, squares) in bounds.iter().zip(squares) {
+            bound.check(Squares::total(squares)?)?;
+        }
         Ok(GradientSum { sums })
+    }
+
+    fn bound(&self, group: usize) -> Bound {
+        let clipping_norm = self.clipping.bound(group, &self.state);
+        Bound { group, examples: self.examples, clipping_norm }
     }
 
     /// An upper bound of every example's gradient norm in each clipping group, read to the host.

@@ -9,6 +9,7 @@ mod checkpoint;
 mod clipped_sum;
 mod select;
 mod step;
+mod sum_bound;
 
 pub(crate) use batch::Sampling;
 pub use batch::{LogicalBatch, Sample};

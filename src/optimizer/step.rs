@@ -11,8 +11,9 @@ use burn_dispatch::Dispatch;
 use super::DpOptimizer;
 use super::batch::LogicalBatch;
 use super::clipped_sum::ClippedSum;
+use super::sum_bound::Squares;
 use crate::error::{Error, Result};
-use crate::mechanism::{Domain, add_gaussian, gaussian};
+use crate::mechanism::{Domain, add_gaussian_measuring, gaussian};
 use crate::per_example::{Engine, ModuleTensors, is_on_host};
 
 impl<E> DpOptimizer<E> {
@@ -89,10 +90,13 @@ impl<E> DpOptimizer<E> {
         let std = self.plan.noise_std(&self.progress.clipping);
         let divisor = self.plan.divisor();
         let below = sum.below_clipping_norm();
-        let release = sum.release(|index, sum| {
+        let release = sum.release(|index, sum, scale| {
             let (seed, domain) = (&self.seed, Domain::GradientNoise);
-            let add = |values: &mut [f32]| add_gaussian(values, seed, domain, step, index, std);
-            Ok(with_noise(sum, add)? / divisor)
+            let add = |values: &mut [f32], scale| {
+                add_gaussian_measuring(values, seed, domain, step, index, std, scale)
+            };
+            let (noised, squares) = with_noise(sum, scale, add)?;
+            Ok((noised / divisor, squares))
         })?;
 
         // Account, before anything is released.
@@ -112,24 +116,26 @@ impl<E> DpOptimizer<E> {
     }
 }
 
-/// The sum with what `add` adds to its numbers: in place where they are on the host; elsewhere noise is made
-/// here, and the sum stays where it is.
-fn with_noise(sum: Tensor<1>, add: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Tensor<1>> {
+/// The sum with what `add` adds to its numbers, and its squares in `scale`: in place where they are on the host;
+/// elsewhere noise is made here, and the sum stays where it is.
+fn with_noise(
+    sum: Tensor<1>,
+    scale: f32,
+    add: impl FnOnce(&mut [f32], f32) -> Result<f64>,
+) -> Result<(Tensor<1>, Squares)> {
     let device = sum.device();
-    let on_host = is_on_host::<Dispatch>(device.as_dispatch());
     let unreadable = |e: &dyn std::fmt::Debug| Error::Device { reason: format!("{e:?}") };
-    let (rest, mut numbers) = if on_host {
-        (None, sum.try_into_data().map_err(|e| unreadable(&e))?)
-    } else {
-        let zeros = TensorData::zeros::<f32, _>(sum.dims());
-        (Some(sum), zeros)
-    };
-    add(numbers.as_mut_slice().map_err(|e| unreadable(&e))?)?;
-    let numbers = Tensor::from_data(numbers, (&device, DType::F32));
-    Ok(match rest {
-        None => numbers,
-        Some(rest) => rest + numbers,
-    })
+    if is_on_host::<Dispatch>(device.as_dispatch()) {
+        let mut numbers = sum.try_into_data().map_err(|e| unreadable(&e))?;
+        let squares = add(numbers.as_mut_slice().map_err(|e| unreadable(&e))?, scale)?;
+        let noised = Tensor::from_data(numbers, (&device, DType::F32));
+        return Ok((noised, Squares::Known(squares)));
+    }
+    let mut noise = TensorData::zeros::<f32, _>(sum.dims());
+    add(noise.as_mut_slice().map_err(|e| unreadable(&e))?, 0.0)?;
+    let squares = (sum.clone() * scale).powi_scalar(2).sum();
+    let noised = sum + Tensor::from_data(noise, (&device, DType::F32));
+    Ok((noised, Squares::OnDevice(squares)))
 }
 
 /// # Errors

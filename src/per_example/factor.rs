@@ -50,8 +50,8 @@ pub(crate) struct Side {
 pub(crate) enum Source {
     /// An operand of a matrix product.
     Operand(Operand),
-    /// Rows of the identity: the `indices` of an embedding.
-    OneHot { indices: TensorIr },
+    /// Rows of the identity of size `classes`: the `indices` of an embedding.
+    OneHot { indices: TensorIr, classes: usize },
     /// The patches that a convolution's kernel sees.
     Patches { x: TensorIr, conv: Conv },
     /// A convolution's output gradient, positions last in the trace.
@@ -131,7 +131,7 @@ impl Factored {
         let sides = self.uses.iter().flat_map(|u| [&u.left, &u.right]).flat_map(|side| {
             let source = match &side.source {
                 Source::Operand(operand) => operand.tensor.id,
-                Source::OneHot { indices } => indices.id,
+                Source::OneHot { indices, .. } => indices.id,
                 Source::Patches { x, .. } => x.id,
                 Source::Channels { grad, .. } => grad.id,
             };

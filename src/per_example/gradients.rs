@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{Bool, DType, Device, Shape, Tensor};
+use burn::tensor::{Bool, DType, Device, Shape, Tensor, TensorData};
 use burn_backend::TensorMetadata;
 use burn_backend::ops::FloatTensorOps;
 use burn_backend::tensor::FloatTensor;
@@ -23,6 +23,8 @@ pub struct PerExample {
     pub(crate) device: Device,
     pub(crate) losses: DispatchTensor,
     pub(crate) gradients: Vec<ParameterGradient>,
+    /// Examples that count as zero, ascending.
+    pub(crate) excluded: Vec<usize>,
 }
 
 /// One parameter's gradient for every example.
@@ -47,6 +49,12 @@ impl PerExample {
     /// The loss of every example, `[examples]`.
     pub fn losses(&self) -> Tensor<1> {
         Tensor::from_dispatch(self.losses.clone())
+    }
+
+    /// The examples whose loss and gradient count as zero because an index in them is out of range, ascending; always
+    /// empty unless [`BadRecords::Exclude`](super::BadRecords::Exclude) was asked for.
+    pub fn excluded(&self) -> &[usize] {
+        &self.excluded
     }
 
     /// The trainable parameters, in the model's order: identity and dotted path.
@@ -121,6 +129,19 @@ impl PerExample {
             gradient.form = form.without(&bad);
         }
         self
+    }
+
+    /// With zeros in place of the losses and gradients of the examples to exclude.
+    pub(crate) fn without_excluded(mut self) -> Self {
+        if self.excluded.is_empty() {
+            return self;
+        }
+        let mut bad = vec![false; self.examples];
+        self.excluded.iter().for_each(|example| bad[*example] = true);
+        let bad = TensorData::new(bad, [self.examples]);
+        let bad = Tensor::<1, Bool>::from_data(bad, &self.device);
+        self.losses = self.losses().mask_fill(bad.clone(), 0.0).into_dispatch();
+        self.without(bad)
     }
 
     fn find(&self, id: ParamId) -> Result<&ParameterGradient> {

@@ -10,9 +10,11 @@ use burn_dispatch::{Dispatch, DispatchTensor};
 use super::contraction::in_f32;
 use super::form::Form;
 use super::gradients::{ParameterGradient, PerExample};
+use super::indices::BadRecords;
+use super::panics::caught;
 use super::tensors::ModuleTensors;
 use super::value::Value;
-use super::{Engine, empty};
+use super::{Engine, empty, guard};
 use crate::batch::{self, Batch};
 use crate::error::{Error, Result};
 
@@ -23,12 +25,52 @@ use crate::error::{Error, Result};
 /// [`Traced`](super::Traced) out, and as the oracle in tests.
 pub struct Loop<F> {
     loss: F,
+    bad_records: BadRecords,
+    /// Whether indices are looked for in a trace; not where the loss cannot be traced.
+    guarded: bool,
 }
 
 impl<F> Loop<F> {
     /// An engine for the loss of a model on a batch of one.
     pub fn new(loss: F) -> Self {
-        Self { loss }
+        Self { loss, bad_records: BadRecords::default(), guarded: true }
+    }
+
+    /// Sets what happens to a record with an index that is out of range; the default refuses its batch.
+    ///
+    /// Which indices a loss reads is seen in a trace of it. Where it cannot be traced, burn's own checks have to do:
+    /// on a CPU they panic, which is [`Error::LossPanicked`], whatever is set here.
+    #[must_use]
+    pub fn with_bad_records(mut self, bad_records: BadRecords) -> Self {
+        self.bad_records = bad_records;
+        self
+    }
+
+    /// The examples to leave out.
+    fn out_of_range<M, X>(
+        &mut self,
+        model: &M,
+        tensors: &ModuleTensors,
+        batch: &X,
+        examples: usize,
+    ) -> Result<Vec<usize>>
+    where
+        M: Module,
+        X: Batch,
+        F: Fn(&M, X) -> Tensor<1>,
+    {
+        if !self.guarded {
+            return Ok(Vec::new());
+        }
+        let policy = self.bad_records;
+        match caught(|| guard::check(model, tensors, batch, &self.loss, examples, policy)) {
+            Err(error @ Error::IndexOutOfRange { .. }) => Err(error),
+            Ok(excluded) => Ok(excluded),
+            Err(_) => {
+                self.guarded = false;
+                Ok(Vec::new())
+            }
+        }
     }
 }
 
@@ -48,26 +90,22 @@ where
         // user's model, since it would be released without noise.
         let model = &model.valid().train();
         let batch = batch::to_device(batch, &tensors.device.clone().autodiff());
+        let excluded = self.out_of_range(model, &tensors, &batch, examples)?;
         let mut losses = Vec::with_capacity(examples);
         let mut rows: HashMap<ParamId, Vec<Option<DispatchTensor>>> = HashMap::new();
         for example in 0..examples {
-            let one = batch::on_autodiff(batch::slice(&batch, example..example + 1)?);
-            let loss = (self.loss)(model, one);
-            if loss.dims() != [1] {
-                return Err(Error::LossNotScalar { shape: loss.dims().to_vec() });
-            }
-            if !loss.is_tracked() {
-                return Err(Error::LossWithoutParameters);
-            }
-            losses.push(Value::from_dispatch(loss.clone().without_autodiff().into_dispatch()));
-            let mut collector = Collector { gradients: loss.backward(), found: HashMap::new() };
-            model.visit(&mut collector);
+            let (loss, mut found) = if excluded.contains(&example) {
+                (Tensor::zeros([1], &tensors.device), HashMap::new())
+            } else {
+                let one = batch::on_autodiff(batch::slice(&batch, example..example + 1)?);
+                caught(|| differentiated(model, (self.loss)(model, one)))?
+            };
+            losses.push(Value::from_dispatch(loss.into_dispatch()).cast(DType::F32)?);
             for tensor in tensors.trainable() {
-                let gradient = collector.found.remove(&tensor.id);
-                rows.entry(tensor.id).or_default().push(gradient);
+                rows.entry(tensor.id).or_default().push(found.remove(&tensor.id));
             }
         }
-        let losses = Value::cat(losses, 0)?.cast(DType::F32)?.float()?;
+        let losses = Value::cat(losses, 0)?.float()?;
         let mut gradients = Vec::new();
         for tensor in tensors.trainable() {
             let rows = rows.remove(&tensor.id).unwrap_or_default();
@@ -75,8 +113,25 @@ where
             let (id, path, shape) = (tensor.id, tensor.path.clone(), tensor.shape.clone());
             gradients.push(ParameterGradient { id, path, shape, form });
         }
-        Ok(PerExample { examples, device: tensors.device.clone(), losses, gradients })
+        Ok(PerExample { examples, device: tensors.device.clone(), losses, gradients, excluded })
     }
+}
+
+/// The value of a loss, without autodiff, and its gradients.
+fn differentiated<M: Module>(
+    model: &M,
+    loss: Tensor<1>,
+) -> Result<(Tensor<1>, HashMap<ParamId, DispatchTensor>)> {
+    if loss.dims() != [1] {
+        return Err(Error::LossNotScalar { shape: loss.dims().to_vec() });
+    }
+    if !loss.is_tracked() {
+        return Err(Error::LossWithoutParameters);
+    }
+    let value = loss.clone().without_autodiff();
+    let mut collector = Collector { gradients: loss.backward(), found: HashMap::new() };
+    model.visit(&mut collector);
+    Ok((value, collector.found))
 }
 
 /// Stacks each example's gradient to `[examples, ...shape]`.

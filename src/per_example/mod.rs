@@ -31,7 +31,10 @@ mod factor;
 mod form;
 mod gradients;
 mod graph;
+mod guard;
+mod indices;
 mod looped;
+mod panics;
 mod plan;
 mod replay;
 mod rules;
@@ -46,6 +49,7 @@ mod verify;
 
 pub use gradients::{GradientSum, PerExample};
 pub(crate) use gradients::{ParameterGradient, read};
+pub use indices::BadRecords;
 pub use looped::Loop;
 pub(crate) use tensors::{ModuleTensor, ModuleTensors, is_on_host};
 pub use traced::{Explanation, ParameterPlan, PlannedMethod, Traced};
@@ -109,5 +113,6 @@ fn empty(tensors: &ModuleTensors) -> PerExample {
             form: Form::Zero,
         })
         .collect();
-    PerExample { examples: 0, device: tensors.device.clone(), losses, gradients }
+    let excluded = Vec::new();
+    PerExample { examples: 0, device: tensors.device.clone(), losses, gradients, excluded }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use burn::tensor::Device;
 use burn_backend::ops::FloatTensorOps;
 use burn_backend::{Shape, Slice, TensorMetadata};
-use burn_dispatch::{Dispatch, DispatchTensor};
+use burn_dispatch::{Dispatch, DispatchDevice, DispatchTensor};
 use burn_ir::TensorId;
 use rayon::prelude::*;
 
@@ -16,6 +16,7 @@ use super::contraction::{Contraction, in_f32};
 use super::factor::{Factored, Factorizer};
 use super::form::Form;
 use super::graph::{Graph, depends_on_example, producers};
+use super::indices::BadRecords;
 use super::replay::Replay;
 use super::simplify::simplify;
 use super::tensors::{ModuleTensors, is_on_host};
@@ -116,18 +117,18 @@ impl Plan {
         self.shared.operations.len() + self.graph.operations.len()
     }
 
-    /// Losses (`[examples]`) and gradients of all `examples` of a batch, whose tensors are
-    /// `batch`, in the order of [`ModuleTensors::trainable`].
+    /// The losses and gradients of all `examples` of a batch, whose tensors are `batch`.
     pub(crate) fn run(
         &self,
         tensors: &ModuleTensors,
         batch: Vec<DispatchTensor>,
         examples: usize,
-    ) -> Result<(DispatchTensor, Vec<Form>)> {
+        policy: BadRecords,
+    ) -> Result<Replayed> {
         let values = self.shared_values(tensors)?;
         let parts = parts(tensors, examples, self.graph.is_random());
         if parts.len() == 1 {
-            return self.run_part(tensors, values, batch, examples);
+            return self.run_part(tensors, values, batch, examples, policy);
         }
         let part = |range: &Range<usize>| {
             let rows = |tensor: &DispatchTensor| {
@@ -136,19 +137,27 @@ impl Plan {
                 Value::from_dispatch(tensor.clone()).slice(&ranges).into_dispatch()
             };
             let batch = batch.iter().map(rows).collect();
-            self.run_part(tensors, values.clone(), batch, range.len())
+            let replayed = self.run_part(tensors, values.clone(), batch, range.len(), policy);
+            replayed.map_err(|error| error.of_example(range.start))
         };
-        let done: Vec<_> = parts.par_iter().map(part).collect::<Result<_>>()?;
-        let (losses, forms): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        let done: Vec<Replayed> = parts.par_iter().map(part).collect::<Result<_>>()?;
+        let (mut losses, mut forms, mut excluded) = (Vec::new(), Vec::new(), Vec::new());
+        for (part, range) in done.into_iter().zip(&parts) {
+            losses.push(part.losses);
+            forms.push(part.forms);
+            let in_part = part.excluded.into_iter().map(|example| example + range.start);
+            excluded.extend(in_part);
+        }
         let sizes = parts.iter().map(Range::len).collect();
-        Ok((Dispatch::float_cat(losses, 0), Form::join(sizes, forms)))
+        let losses = Dispatch::float_cat(losses, 0);
+        Ok(Replayed { losses, forms: Form::join(sizes, forms), excluded })
     }
 
     /// What depends on no example: parameters, constants, and what is computed from them.
     fn shared_values(&self, tensors: &ModuleTensors) -> Result<Values> {
         let device = tensors.device.as_dispatch().clone();
         let none = HashSet::new();
-        let mut replay = Replay::<Dispatch>::new(device, 1, &none);
+        let mut replay = Replay::<Dispatch>::new(device, 1, &none, BadRecords::Refuse);
         let needed = |id| self.graph.needed.contains(id) || self.shared.needed.contains(id);
         for (id, tensor) in self.module.iter().zip(&tensors.tensors).filter(|(id, _)| needed(id)) {
             replay.insert(*id, Value::from_dispatch(tensor.value.clone()));
@@ -159,7 +168,9 @@ impl Plan {
         for (op, dying) in self.shared.operations.iter().zip(&self.shared.dying) {
             replay.run(op, dying)?;
         }
-        Ok(replay.into_values())
+        let (values, checks) = replay.into_parts();
+        checks.finish()?;
+        Ok(values)
     }
 
     /// Some examples of a batch.
@@ -169,18 +180,15 @@ impl Plan {
         values: Values,
         batch: Vec<DispatchTensor>,
         examples: usize,
-    ) -> Result<(DispatchTensor, Vec<Form>)> {
+        policy: BadRecords,
+    ) -> Result<Replayed> {
         let device = tensors.device.as_dispatch().clone();
-        let mut replay = Replay::<Dispatch>::new(device.clone(), examples, &self.graph.batched);
+        let batched = &self.graph.batched;
+        let mut replay = Replay::<Dispatch>::new(device.clone(), examples, batched, policy);
         values.into_iter().for_each(|(id, value)| replay.insert(id, value));
         for (id, tensor) in self.batch.iter().zip(batch) {
             if self.graph.needed.contains(id) {
-                // The traced example has an axis 0 of its own, of length one.
-                let shape = tensor.shape();
-                let mut dims = vec![shape[0], 1];
-                dims.extend_from_slice(&shape.as_slice()[1..]);
-                let value = Value::from_dispatch(tensor).onto(&device);
-                replay.insert(*id, value.reshape(Shape::from(dims)));
+                replay.insert(*id, with_own_axis(tensor, &device));
             }
         }
         for (op, dying) in self.graph.operations.iter().zip(&self.graph.dying) {
@@ -204,7 +212,8 @@ impl Plan {
                 }
             });
         }
-        Ok((losses, forms))
+        let (_, checks) = replay.into_parts();
+        Ok(Replayed { losses, forms, excluded: checks.finish()? })
     }
 
     /// A result as `[examples, ...shape]`, in at least single precision.
@@ -228,6 +237,24 @@ impl Plan {
         };
         value.float()
     }
+}
+
+/// A tensor of a batch as the replay has it: the traced example has an axis 0 of its own, of length one.
+pub(super) fn with_own_axis(tensor: DispatchTensor, device: &DispatchDevice) -> Value<Dispatch> {
+    let shape = tensor.shape();
+    let mut dims = vec![shape[0], 1];
+    dims.extend_from_slice(&shape.as_slice()[1..]);
+    Value::from_dispatch(tensor).onto(device).reshape(Shape::from(dims))
+}
+
+/// What a plan computes of a batch.
+pub(crate) struct Replayed {
+    /// `[examples]`
+    pub(crate) losses: DispatchTensor,
+    /// The gradients, in the order of [`ModuleTensors::trainable`].
+    pub(crate) forms: Vec<Form>,
+    /// The examples that are left out, ascending.
+    pub(crate) excluded: Vec<usize>,
 }
 
 type Values = HashMap<TensorId, Value<Dispatch>>;

@@ -12,6 +12,7 @@ use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::{Backend, Shape, Slice};
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
+use super::indices::{BadRecords, Checks};
 use super::rules;
 use super::tensors::is_flex;
 use super::value::Value;
@@ -30,11 +31,21 @@ pub(crate) struct Replay<'g, B: Backend> {
     repeated: Vec<TensorId>,
     /// Number of hidden leading axes in the current operation: 1 when it is batched, else 0.
     lead: usize,
+    checks: Checks<B>,
+    /// Whether all values are those of one example, without a batch axis.
+    of_one_example: bool,
 }
 
 impl<'g, B: Backend> Replay<'g, B> {
-    pub(crate) fn new(device: B::Device, batch: usize, batched: &'g HashSet<TensorId>) -> Self {
+    pub(crate) fn new(
+        device: B::Device,
+        batch: usize,
+        batched: &'g HashSet<TensorId>,
+        policy: BadRecords,
+    ) -> Self {
         Self {
+            checks: Checks::new(policy, &device),
+            of_one_example: false,
             on_flex: is_flex::<B>(&device),
             device,
             batch,
@@ -56,6 +67,7 @@ impl<'g, B: Backend> Replay<'g, B> {
             .copied()
             .filter(|id| inputs.iter().filter(|i| *i == id).count() > 1)
             .collect();
+        self.check_indices(op)?;
         rules::apply(op, self)?;
         for id in dying {
             self.values.remove(id);
@@ -73,9 +85,9 @@ impl<'g, B: Backend> Replay<'g, B> {
         self.values.remove(&id)
     }
 
-    /// All that is still held.
-    pub(crate) fn into_values(self) -> HashMap<TensorId, Value<B>> {
-        self.values
+    /// All that is still held, and what the checks of indices found.
+    pub(crate) fn into_parts(self) -> (HashMap<TensorId, Value<B>>, Checks<B>) {
+        (self.values, self.checks)
     }
 
     /// A copy of the handle of a result; `None` if nothing computed it.
@@ -122,6 +134,18 @@ impl<B: Backend> Replay<'_, B> {
 
     pub(crate) fn batch(&self) -> usize {
         self.batch
+    }
+
+    pub(crate) fn checks(&self) -> &Checks<B> {
+        &self.checks
+    }
+
+    pub(crate) fn checks_mut(&mut self) -> &mut Checks<B> {
+        &mut self.checks
+    }
+
+    pub(crate) fn is_of_one_example(&self) -> bool {
+        self.of_one_example
     }
 
     /// Hidden leading axes of the current operation's values: add it to every axis index.
@@ -192,7 +216,9 @@ impl<B: Backend> Replay<'_, B> {
         }
         let mut stacked: Vec<Vec<Value<B>>> = op.outputs().map(|_| Vec::new()).collect();
         for example in 0..self.batch {
-            let mut one = Replay::new(self.device.clone(), 1, &none);
+            let policy = self.checks.policy();
+            let mut one = Replay::new(self.device.clone(), 1, &none, policy);
+            one.of_one_example = true;
             for (input, value, batched) in &inputs {
                 let value = if *batched {
                     example_of(value.clone(), example).reshape(input.shape.clone())
@@ -201,12 +227,13 @@ impl<B: Backend> Replay<'_, B> {
                 };
                 one.insert(input.id, value);
             }
-            one.run(op, &[])?;
+            one.run(op, &[]).map_err(|error| error.of_example(example))?;
             for (rows, out) in stacked.iter_mut().zip(op.outputs()) {
                 let value = one.remove(out.id);
                 let value = value.ok_or(Error::BrokenTrace { tensor: out.id.value() })?;
                 rows.push(value.reshape(self.lead_with(1, out)));
             }
+            self.checks.absorb(one.checks, example);
         }
         for (rows, out) in stacked.into_iter().zip(op.outputs()) {
             self.put(out, Value::cat(rows, 0)?)?;

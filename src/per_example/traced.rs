@@ -7,7 +7,9 @@ use burn::module::{Module, ParamId};
 use burn::tensor::{DType, Device, Tensor};
 
 use super::gradients::{ParameterGradient, PerExample};
-use super::plan::{Plan, Planned};
+use super::indices::BadRecords;
+use super::panics::caught;
+use super::plan::{Plan, Planned, Replayed};
 use super::tensors::ModuleTensors;
 use super::trace::trace;
 use super::{Engine, NormMethod, empty};
@@ -25,6 +27,7 @@ use crate::error::Result;
 pub struct Traced<F> {
     loss: F,
     method: NormMethod,
+    bad_records: BadRecords,
     plans: HashMap<Key, Plan>,
 }
 
@@ -40,13 +43,21 @@ struct Key {
 impl<F> Traced<F> {
     /// An engine for the loss of `model` on a batch.
     pub fn new(loss: F) -> Self {
-        Self { loss, method: NormMethod::default(), plans: HashMap::new() }
+        let (method, bad_records) = (NormMethod::default(), BadRecords::default());
+        Self { loss, method, bad_records, plans: HashMap::new() }
     }
 
     /// Sets how gradients are held; the default chooses by size, parameter by parameter.
     pub fn with_norm_method(mut self, method: NormMethod) -> Self {
         self.method = method;
         self.plans.clear();
+        self
+    }
+
+    /// Sets what happens to a record with an index that is out of range; the default refuses its batch.
+    #[must_use]
+    pub fn with_bad_records(mut self, bad_records: BadRecords) -> Self {
+        self.bad_records = bad_records;
         self
     }
 
@@ -141,8 +152,10 @@ where
         if examples == 0 {
             return Ok(empty(&tensors));
         }
+        let policy = self.bad_records;
         let plan = self.plan(model, &tensors, &batch)?;
-        let (losses, forms) = plan.run(&tensors, batch::leaves(&batch), examples)?;
+        let Replayed { losses, forms, excluded } =
+            caught(|| plan.run(&tensors, batch::leaves(&batch), examples, policy))?;
         let gradients = tensors
             .trainable()
             .zip(forms)
@@ -153,7 +166,8 @@ where
                 form,
             })
             .collect();
-        Ok(PerExample { examples, device: tensors.device.clone(), losses, gradients })
+        let device = tensors.device.clone();
+        Ok(PerExample { examples, device, losses, gradients, excluded }.without_excluded())
     }
 }
 

@@ -69,6 +69,16 @@ impl Clipping {
         }
     }
 
+    /// A bound on the L2 norm of one record's contribution to the coordinates of `group`: 0 where there is no such group.
+    pub(crate) fn bound(&self, group: usize, state: &ClippingState) -> f64 {
+        match self {
+            Self::Flat { .. } | Self::Automatic(_) | Self::Adaptive(_) => self.sensitivity(state),
+            Self::PerGroup(groups) => {
+                groups.groups.get(group).map_or(0.0, |(_, clipping_norm)| clipping_norm.value())
+            }
+        }
+    }
+
     /// How many groups are clipped apart: 1 unless per-group.
     pub fn groups(&self) -> usize {
         match self {

@@ -1,13 +1,18 @@
-//! Factors whose rows are rows of the identity: the tokens of an embedding.
+//! Factors whose rows are rows of the identity: the tokens of an embedding, in a type that holds every offset
+//! ([`indices`](crate::per_example::indices)).
 
 use burn_backend::tensor::{FloatTensor, IndexingUpdateOp, IntTensor};
-use burn_backend::{Backend, DType, Scalar, Shape, TensorMetadata};
+use burn_backend::{Backend, DType, Shape, Slice, TensorMetadata};
+
+use crate::per_example::indices::{of_one_type, offsets};
 
 pub(super) fn equal_indices<B: Backend>(a: &IntTensor<B>, b: &IntTensor<B>) -> FloatTensor<B> {
     let (batch, t, s) = (a.shape()[0], a.shape()[1], b.shape()[1]);
     let full = Shape::from(vec![batch, 1, t, s]);
-    let a = B::int_reshape(a.clone(), Shape::from(vec![batch, 1, t, 1]));
-    let b = B::int_reshape(b.clone(), Shape::from(vec![batch, 1, 1, s]));
+    // Two uses of one table may have been given tokens of different types.
+    let (a, b) = of_one_type::<B>(a.clone(), b.clone());
+    let a = B::int_reshape(a, Shape::from(vec![batch, 1, t, 1]));
+    let b = B::int_reshape(b, Shape::from(vec![batch, 1, 1, s]));
     let settings = burn_backend::get_device_settings::<B>(&a.device());
     let (a, b) = (B::int_expand(a, full.clone()), B::int_expand(b, full));
     let equal = B::int_equal(a, b, settings.bool_dtype);
@@ -50,9 +55,18 @@ pub(super) fn scatter_rows_each<B: Backend>(
 ) -> FloatTensor<B> {
     let shape = rows.shape();
     let (batch, width) = (shape[0], shape[3]);
-    let dtype = indices.dtype();
-    let offsets = B::int_arange(0..batch as i64, &rows.device(), dtype.into());
-    let offsets = B::int_mul_scalar(offsets, Scalar::Int(classes as i64));
+    let Some(offsets) = offsets::<B>(batch, classes, indices.dtype(), &rows.device()) else {
+        // More rows than the type can number: one example after another.
+        let each = (0..batch).map(|example| {
+            let one = Slice::from(example..example + 1);
+            let indices = B::int_slice(indices.clone(), &[one, Slice::full()]);
+            let rows =
+                B::float_slice(rows.clone(), &[one, Slice::full(), Slice::full(), Slice::full()]);
+            let sum = scatter_rows::<B>(indices, rows, classes, None);
+            B::float_reshape(sum, Shape::from(vec![1, 1, classes, width]))
+        });
+        return B::float_cat(each.collect(), 0);
+    };
     let offsets = B::int_reshape(offsets, Shape::from(vec![batch, 1]));
     let indices = B::int_add(indices, offsets);
     let sum = scatter_rows::<B>(indices, rows, batch * classes, None);

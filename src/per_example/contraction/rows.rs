@@ -44,9 +44,10 @@ impl<B: Backend> Factor<B> {
                 let shape = Shape::from(vec![batch, *groups, width, length]);
                 B::float_swap_dims(grad.reshape(shape).float()?, 2, 3)
             }
-            Source::OneHot { indices } => {
-                let indices = replay.repeated(indices)?;
-                let indices = indices.reshape(Shape::from(vec![batch, length])).int()?;
+            Source::OneHot { indices, classes } => {
+                let value = replay.repeated(indices)?;
+                let value = value.reshape(Shape::from(vec![batch, length])).int()?;
+                let indices = replay.rows(indices, value, *classes)?;
                 let Some(first) = matrices.next() else {
                     return Ok(Self::OneHot(indices));
                 };

@@ -120,7 +120,7 @@ impl Factorizer<'_> {
                     summed: vec![true; o.out_grad.shape.num_dims() - 2],
                     positions_last: false,
                 };
-                let indices = Source::OneHot { indices: o.indices.clone() };
+                let indices = Source::OneHot { indices: o.indices.clone(), classes };
                 let use_ = Use::new(indices, Source::Operand(grad), length);
                 Some(Factored::leaf(use_, 1, classes, width, vec![classes, width]))
             }

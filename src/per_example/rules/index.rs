@@ -1,16 +1,16 @@
 //! Rules of indexed reads and writes.
 //!
-//! An index of one example only ever reaches that example's row. A record may hold any number, and a
-//! backend that does not check bounds would follow an index that is too large into the next
-//! example's memory, so indices into batched values are clamped to the axis they index.
+//! An index of one example only ever reaches that example's row. Its range and its type are the business of
+//! [`indices`](crate::per_example::indices).
 
 use burn_backend::tensor::IntTensor;
-use burn_backend::{Backend, DType, Scalar, Shape, Slice, TensorMetadata};
+use burn_backend::{Backend, Shape, TensorMetadata};
 use burn_ir::{
     GatherNdOpIr, GatherOpIr, ScatterNdOpIr, ScatterOpIr, SelectAssignOpIr, SelectOpIr, TensorIr,
 };
 
 use crate::error::Result;
+use crate::per_example::indices::index_type;
 use crate::per_example::replay::Replay;
 use crate::per_example::value::Value;
 
@@ -18,6 +18,7 @@ pub(super) fn select<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Resul
     if !r.is_batched(&o.indices) {
         let x = r.arg(&o.tensor)?;
         let indices = r.raw(&o.indices)?.int()?;
+        let indices = r.indices(&o.indices, indices, o.tensor.shape[o.dim]);
         return r.put(&o.out, x.select(o.dim + r.lead(), indices));
     }
     if !r.is_batched(&o.tensor) {
@@ -25,7 +26,8 @@ pub(super) fn select<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Resul
     }
     let out = r.shape(&o.out);
     let x = r.arg(&o.tensor)?;
-    let indices = clamped::<B>(r.arg(&o.indices)?.int()?, o.tensor.shape[o.dim]);
+    let indices = r.arg(&o.indices)?.int()?;
+    let indices = r.indices(&o.indices, indices, o.tensor.shape[o.dim]);
     let indices = along(Value::<B>::Int(indices), o.dim + 1, out)?;
     r.put(&o.out, x.gather(o.dim + 1, indices))
 }
@@ -37,6 +39,7 @@ fn select_shared<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Result<()
     let count = o.indices.shape.num_elements();
     let table = r.raw(&o.tensor)?;
     let indices = r.arg(&o.indices)?.reshape(Shape::from(vec![batch * count])).int()?;
+    let indices = r.indices(&o.indices, indices, o.tensor.shape[o.dim]);
     let mut split = o.tensor.shape.as_slice().to_vec();
     split.splice(o.dim..=o.dim, [batch, count]);
     let mut axes: Vec<usize> = (0..split.len()).collect();
@@ -51,23 +54,27 @@ pub(super) fn select_assign<B: Backend>(o: &SelectAssignOpIr, r: &mut Replay<'_,
     if !r.is_batched(&o.indices) {
         let (x, value) = (r.full(&o.tensor)?, r.full(&o.value)?);
         let indices = r.raw(&o.indices)?.int()?;
+        let indices = r.indices(&o.indices, indices, o.tensor.shape[o.dim]);
         return r.put(&o.out, x.select_assign(dim, indices, value, o.update)?);
     }
     let (x, value) = (r.full(&o.tensor)?, r.full(&o.value)?);
-    let indices = clamped::<B>(r.arg(&o.indices)?.int()?, o.tensor.shape[o.dim]);
+    let indices = r.arg(&o.indices)?.int()?;
+    let indices = r.indices(&o.indices, indices, o.tensor.shape[o.dim]);
     let indices = along(Value::<B>::Int(indices), dim, value.shape())?;
     r.put(&o.out, x.scatter(dim, indices, value, o.update)?)
 }
 
 pub(super) fn gather<B: Backend>(o: &GatherOpIr, r: &mut Replay<'_, B>) -> Result<()> {
     let x = r.full(&o.tensor)?;
-    let indices = in_bounds(r.full_int(&o.indices)?, o.tensor.shape[o.dim], r);
+    let indices = r.full_int(&o.indices)?;
+    let indices = r.indices(&o.indices, indices, o.tensor.shape[o.dim]);
     r.put(&o.out, x.gather(o.dim + r.lead(), indices))
 }
 
 pub(super) fn scatter<B: Backend>(o: &ScatterOpIr, r: &mut Replay<'_, B>) -> Result<()> {
     let (x, value) = (r.full(&o.tensor)?, r.full(&o.value)?);
-    let indices = in_bounds(r.full_int(&o.indices)?, o.tensor.shape[o.dim], r);
+    let indices = r.full_int(&o.indices)?;
+    let indices = r.indices(&o.indices, indices, o.tensor.shape[o.dim]);
     r.put(&o.out, x.scatter(o.dim + r.lead(), indices, value, o.update)?)
 }
 
@@ -91,16 +98,6 @@ fn along<B: Backend>(indices: Value<B>, dim: usize, out: Shape) -> Result<IntTen
     indices.reshape(Shape::from(dims)).expand(out).int()
 }
 
-/// [`clamped`] in a batched operation; a shared one is burn's own, with burn's own checks.
-fn in_bounds<B: Backend>(indices: IntTensor<B>, size: usize, r: &Replay<'_, B>) -> IntTensor<B> {
-    if r.lead() == 1 { clamped::<B>(indices, size) } else { indices }
-}
-
-fn clamped<B: Backend>(indices: IntTensor<B>, size: usize) -> IntTensor<B> {
-    let last = size.saturating_sub(1) as i64;
-    B::int_clamp(indices, Scalar::Int(0), Scalar::Int(last))
-}
-
 /// Index tuples `[..., k]` into `data`, with the example's own number put in front:
 /// `[batch, ..., k + 1]`.
 fn with_example<B: Backend>(
@@ -109,23 +106,17 @@ fn with_example<B: Backend>(
     r: &mut Replay<'_, B>,
 ) -> Result<IntTensor<B>> {
     let tuples = r.full_int(indices)?;
-    if r.lead() == 0 {
-        return Ok(tuples);
-    }
     let mut dims = tuples.shape().as_slice().to_vec();
     let last = dims.len() - 1;
-    let length = dims[last];
-    dims[last] = 1;
-    let mut column = vec![1; dims.len()];
-    column[0] = r.batch();
-    let dtype: DType = tuples.dtype();
-    let numbers = B::int_arange(0..r.batch() as i64, r.device(), dtype.into());
-    let mut columns = vec![B::int_expand(B::int_reshape(numbers, column.into()), dims.into())];
-    let tuples = Value::<B>::Int(tuples);
-    for (axis, size) in data.shape.iter().take(length).enumerate() {
-        let mut ranges = vec![Slice::full(); last + 1];
-        ranges[last] = Slice::from(axis..axis + 1);
-        columns.push(clamped::<B>(tuples.clone().slice(&ranges).int()?, *size));
+    let dtype = index_type::<B>(tuples.dtype(), r.device());
+    let mut columns = Vec::new();
+    if r.lead() == 1 {
+        let mut column = vec![1; dims.len()];
+        column[0] = r.batch();
+        dims[last] = 1;
+        let numbers = B::int_arange(0..r.batch() as i64, r.device(), dtype.into());
+        columns.push(B::int_expand(B::int_reshape(numbers, column.into()), dims.into()));
     }
+    columns.extend(r.index_columns(indices, tuples, data)?);
     Ok(B::int_cat(columns, last))
 }

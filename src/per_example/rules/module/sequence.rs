@@ -1,7 +1,7 @@
 //! Layers of token sequences.
 
-use burn_backend::tensor::IndexingUpdateOp;
-use burn_backend::{Backend, Scalar, Shape};
+use burn_backend::tensor::{IndexingUpdateOp, IntTensor};
+use burn_backend::{Backend, Shape};
 use burn_ir::{
     AttentionOpIr, CtcLossBackwardOpIr, CtcLossOpIr, EmbeddingBackwardOpIr, EmbeddingOpIr,
     OperationIr, TensorIr,
@@ -9,6 +9,7 @@ use burn_ir::{
 
 use super::{fold, plain, unfold, varies};
 use crate::error::{Error, Result};
+use crate::per_example::indices::{ctc_bounds, index_type, offsets};
 use crate::per_example::replay::Replay;
 use crate::per_example::value::Value;
 
@@ -22,6 +23,7 @@ pub(super) fn embedding<B: Backend>(
     }
     let weights = plain(&o.weights, r)?;
     let indices = fold(&o.indices, r)?.int()?;
+    let indices = r.indices(&o.indices, indices, o.weights.shape[0]);
     unfold(&o.out, B::embedding(weights, indices), r)
 }
 
@@ -34,18 +36,18 @@ pub(super) fn embedding_grad<B: Backend>(
 ) -> Result<()> {
     let (batch, tokens, features) = match (r.lead(), o.weights.shape.as_slice()) {
         (0, _) => return embedding_grad_of_one(o, r),
-        (_, &[tokens, features]) if o.indices.dtype.size() >= 4 => (r.batch(), tokens, features),
-        // Moved indices would not fit in a narrow integer.
+        (_, &[tokens, features]) => (r.batch(), tokens, features),
         _ => return r.each(op),
     };
+    let dtype = index_type::<B>(o.indices.dtype, r.device());
+    let Some(offsets) = offsets::<B>(batch, tokens, dtype, r.device()) else {
+        return r.each(op);
+    };
     let each = o.indices.shape.num_elements();
-    let offsets = B::int_arange(0..batch as i64, r.device(), o.indices.dtype.into());
-    let offsets = Value::<B>::Int(offsets).mul_scalar(Scalar::from(tokens as i64))?;
-    // A token that does not exist must not reach the table of the next example.
-    let last = Scalar::from(tokens.saturating_sub(1) as i64);
-    let indices = r.full(&o.indices)?.clamp(Scalar::from(0i64), last)?;
-    let indices =
-        indices.reshape(Shape::new([batch, each])).add(offsets.reshape([batch, 1].into()))?;
+    let indices = r.full_int(&o.indices)?;
+    let indices = r.indices(&o.indices, indices, tokens);
+    let offsets = Value::<B>::Int(offsets).reshape([batch, 1].into());
+    let indices = Value::<B>::Int(indices).reshape(Shape::new([batch, each])).add(offsets)?;
     let indices = indices.reshape(Shape::new([batch * each])).int()?;
     let grad = r.full(&o.out_grad)?.reshape(Shape::new([batch * each, features]));
     let tables = Value::zeros(Shape::new([batch * tokens, features]), r.device(), o.out_grad.dtype);
@@ -60,6 +62,7 @@ fn embedding_grad_of_one<B: Backend>(
     let weights = plain(&o.weights, r)?;
     let grad = plain(&o.out_grad, r)?;
     let indices = r.full_int(&o.indices)?;
+    let indices = r.indices(&o.indices, indices, o.weights.shape[0]);
     r.put(&o.out, Value::Float(B::embedding_backward(weights, grad, indices)))
 }
 
@@ -105,9 +108,8 @@ pub(super) fn ctc_loss<B: Backend>(
         return r.each(op);
     }
     let log_probs = plain(&o.log_probs, r)?;
-    let targets = r.full_int(&o.targets)?;
-    let lengths = r.full_int(&o.input_lengths)?;
-    let target_lengths = r.full_int(&o.target_lengths)?;
+    let operands = [&o.targets, &o.input_lengths, &o.target_lengths];
+    let [targets, lengths, target_lengths] = ctc_indices(&o.log_probs, operands, r)?;
     let loss = B::ctc_loss(log_probs, targets, lengths, target_lengths, o.blank);
     r.put(&o.out, Value::Float(loss))
 }
@@ -124,10 +126,24 @@ pub(super) fn ctc_loss_grad<B: Backend>(
         return r.each(op);
     }
     let log_probs = plain(&o.log_probs, r)?;
-    let targets = r.full_int(&o.targets)?;
-    let lengths = r.full_int(&o.input_lengths)?;
-    let target_lengths = r.full_int(&o.target_lengths)?;
+    let operands = [&o.targets, &o.input_lengths, &o.target_lengths];
+    let [targets, lengths, target_lengths] = ctc_indices(&o.log_probs, operands, r)?;
     let grad = plain(&o.grad_loss, r)?;
     let grad = B::ctc_loss_backward(log_probs, targets, lengths, target_lengths, grad, o.blank);
     r.put(&o.out, Value::Float(grad))
+}
+
+/// Targets, input lengths and target lengths.
+fn ctc_indices<B: Backend>(
+    log_probs: &TensorIr,
+    operands: [&TensorIr; 3],
+    r: &mut Replay<'_, B>,
+) -> Result<[IntTensor<B>; 3]> {
+    let longest = operands[0].shape.as_slice().last().copied().unwrap_or(0);
+    let bounds = ctc_bounds(log_probs, longest);
+    let mut of = |which: usize| {
+        let value = r.full_int(operands[which])?;
+        Ok(r.indices(operands[which], value, bounds[which]))
+    };
+    Ok([of(0)?, of(1)?, of(2)?])
 }

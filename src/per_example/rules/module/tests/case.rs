@@ -8,6 +8,7 @@ use burn_backend::ops::{BoolTensorOps, FloatTensorOps, IntTensorOps};
 use burn_backend::{DType, Shape, TensorData};
 use burn_ir::{ModuleOperationIr, OperationIr, TensorId, TensorIr};
 
+use crate::per_example::indices::BadRecords;
 use crate::per_example::replay::Replay;
 use crate::per_example::value::Value;
 
@@ -123,7 +124,7 @@ impl Case {
         let all: Vec<_> = op.outputs().map(|out| read(all.remove(out.id))).collect();
         for example in 0..BATCH {
             let none = HashSet::new();
-            let mut one = Replay::<Flex>::new(FlexDevice, 1, &none);
+            let mut one = Replay::<Flex>::new(FlexDevice, 1, &none, BadRecords::Refuse);
             self.insert(op, &mut one, Some(example));
             one.run(op, &[]).unwrap();
             for (all, out) in all.iter().zip(op.outputs()) {
@@ -141,7 +142,8 @@ impl Case {
         let given = self.inputs.iter().filter(|input| input.batched).map(|i| i.tensor.id);
         let batched: HashSet<_> = given.chain(op.outputs().map(|out| out.id)).collect();
         let dying: Vec<_> = op.inputs().map(|input| input.id).collect();
-        let mut r = Replay::new(FlexDevice, BATCH, Box::leak(Box::new(batched)));
+        let mut r =
+            Replay::new(FlexDevice, BATCH, Box::leak(Box::new(batched)), BadRecords::Refuse);
         self.insert(op, &mut r, None);
         r.run(op, dying.leak()).unwrap();
         for out in op.outputs() {

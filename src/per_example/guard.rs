@@ -1,0 +1,68 @@
+//! Indices out of range, for an engine that runs burn's own operations: there they would panic, or read what lies
+//! beside the table.
+
+use std::collections::HashSet;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn_dispatch::Dispatch;
+
+use super::graph::{Graph, depends_on_example};
+use super::indices::{self, BadRecords};
+use super::plan::with_own_axis;
+use super::replay::Replay;
+use super::tensors::ModuleTensors;
+use super::trace::{Trace, trace};
+use super::value::Value;
+use crate::batch::{self, Batch};
+use crate::error::Result;
+
+/// Computes for all `examples` of a batch the indices that `loss` reads, and nothing else of it, and checks them.
+/// Returns the examples to leave out, ascending.
+///
+/// # Errors
+/// As tracing, and [`Error::IndexOutOfRange`](crate::Error::IndexOutOfRange).
+pub(super) fn check<M, X, F>(
+    model: &M,
+    tensors: &ModuleTensors,
+    batch: &X,
+    loss: &F,
+    examples: usize,
+    policy: BadRecords,
+) -> Result<Vec<usize>>
+where
+    M: Module,
+    X: Batch,
+    F: Fn(&M, X) -> Tensor<1>,
+{
+    let Trace { operations, constants, module, batch: leaves, .. } =
+        trace(model, tensors, batch, loss)?;
+    let of_examples: HashSet<_> = leaves.iter().copied().collect();
+    let given: HashSet<_> = leaves.iter().chain(&module).chain(constants.keys()).copied().collect();
+    let wanted: HashSet<_> = operations.iter().flat_map(indices::read_by).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let graph = Graph::new(&operations, &given, &of_examples, &wanted);
+    let batched = depends_on_example(&operations, &of_examples);
+
+    let device = tensors.device.as_dispatch().clone();
+    let mut replay = Replay::<Dispatch>::new(device.clone(), examples, &batched, policy);
+    for (id, tensor) in module.iter().zip(&tensors.tensors) {
+        replay.insert(*id, Value::from_dispatch(tensor.value.clone()));
+    }
+    for (id, data) in constants {
+        replay.insert(id, Value::from_data(data, &device));
+    }
+    for (id, tensor) in leaves.iter().zip(batch::leaves(batch)) {
+        replay.insert(*id, with_own_axis(tensor, &device));
+    }
+    for (op, dying) in graph.operations.iter().zip(&graph.dying) {
+        replay.run(op, dying)?;
+    }
+    for op in &operations {
+        replay.check_indices(op)?;
+    }
+    let (_, checks) = replay.into_parts();
+    checks.finish()
+}

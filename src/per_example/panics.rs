@@ -1,0 +1,19 @@
+//! Panics of the user's closure, or of burn below it, as errors.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::{Error, Result};
+
+/// What `compute` returns, or its panic. `compute` may change only what nobody looks at after an error.
+pub(super) fn caught<T>(compute: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(compute))
+        .unwrap_or_else(|payload| Err(Error::LossPanicked { reason: message(payload.as_ref()) }))
+}
+
+/// What the panic said.
+pub(super) fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "burn panicked without a message".to_owned())
+}

@@ -21,16 +21,8 @@ const LENGTH: usize = 5;
 /// Width of a row.
 const WIDTH: usize = 3;
 
-const TYPES: [DType; 8] = [
-    DType::I8,
-    DType::I16,
-    DType::I32,
-    DType::I64,
-    DType::U8,
-    DType::U16,
-    DType::U32,
-    DType::U64,
-];
+const TYPES: [DType; 8] =
+    [DType::I8, DType::I16, DType::I32, DType::I64, DType::U8, DType::U16, DType::U32, DType::U64];
 
 /// How a record's indices are used.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,10 +121,8 @@ pub fn loss(how: Use) -> impl Fn(&Table, Batch) -> Tensor<1> + Clone {
             Use::GatherNd => mixed().gather_nd(one.reshape([LENGTH, 1])),
             Use::GatherNdPairs => {
                 let column = one.clone().zeros_like() + 1;
-                let pairs = Tensor::cat(
-                    vec![one.reshape([LENGTH, 1]), column.reshape([LENGTH, 1])],
-                    1,
-                );
+                let pairs =
+                    Tensor::cat(vec![one.reshape([LENGTH, 1]), column.reshape([LENGTH, 1])], 1);
                 let entries: Tensor<1> = mixed().gather_nd(pairs);
                 entries.reshape([LENGTH, 1]).expand([LENGTH, WIDTH])
             }
@@ -241,8 +231,7 @@ fn agrees(how: Use, dtype: DType, rows: usize, examples: usize, method: NormMeth
     }
 }
 
-const METHODS: [NormMethod; 3] =
-    [NormMethod::Smaller, NormMethod::Ghost, NormMethod::Materialised];
+const METHODS: [NormMethod; 3] = [NormMethod::Smaller, NormMethod::Ghost, NormMethod::Materialised];
 
 #[test]
 fn indices_of_every_type_mean_the_same_beyond_2_to_the_7_and_8() {

@@ -20,6 +20,7 @@ mod losses;
 mod masks;
 mod models;
 mod operations;
+mod out_of_range;
 mod plans;
 mod pooling;
 mod precision;

@@ -7,6 +7,7 @@ mod isolation;
 mod noise;
 mod nonfinite;
 mod optimizer_state;
+mod out_of_range;
 mod secrecy;
 mod sensitivity;
 mod transaction;

@@ -199,3 +199,45 @@ impl<'p> ClippedSum<'p> {
         Ok(flat.chunks(examples).zip(&lost).map(norms).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+
+    use super::*;
+    use crate::per_example::{Engine, Traced};
+    use crate::privacy::ClippingNorm;
+
+    /// Three records with one long gradient.
+    fn summed(clipping: &Clipping) -> Result<ClippedSum<'_>> {
+        let device = Device::default().autodiff();
+        let model = LinearConfig::new(4, 3).init(&device);
+        let loss = |model: &Linear, x: Tensor<2>| model.forward(x).powi_scalar(2).mean() * 100.0;
+        let x = Tensor::<2>::ones([3, 4], &device);
+        let mut sum = ClippedSum::new(&model, clipping, clipping.initial_state())?;
+        sum.add(Traced::new(loss).per_example(&model, x)?)?;
+        Ok(sum)
+    }
+
+    fn released(sum: ClippedSum<'_>) -> Result<GradientSum> {
+        sum.release(|_, sum, scale| {
+            let squares = (sum.clone() * scale).powi_scalar(2).sum();
+            Ok((sum, Squares::OnDevice(squares)))
+        })
+    }
+
+    #[test]
+    fn a_sum_longer_than_its_examples_can_make_it_is_not_released() -> Result<()> {
+        let norm = |x: f64| ClippingNorm::new(x);
+        let groups = vec![("weight".to_owned(), norm(0.5)?), ("bias".to_owned(), norm(2.0)?)];
+        for clipping in [Clipping::flat(norm(1.0)?), Clipping::per_group(groups)?] {
+            assert!(released(summed(&clipping)?).is_ok(), "equal gradients attain the bound");
+            let mut wrong = summed(&clipping)?;
+            // As if the third record's part came from a place that was never clipped.
+            wrong.examples = 2;
+            let refused = released(wrong).err();
+            assert!(matches!(refused, Some(Error::SumBeyondBound { group: 0, .. })), "{refused:?}");
+        }
+        Ok(())
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use burn::module::{Module, Param, ParamId, Reparameterization, Reparameterizer};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::inventory::{Entry, Inventory};
 use crate::error::{Error, Result};
@@ -102,7 +102,7 @@ impl Reparameterization for SelectedRows {
         let count = shape.as_slice().first().copied().unwrap_or(1);
         let rows = self.rows.val();
         let selected = rows.dims()[0];
-        let all = Tensor::<1, Int>::arange(0..count as i64, &rows.device());
+        let all = Tensor::<1, Int>::arange(0..count as i64, (&rows.device(), rows.dtype()));
         let all = all.reshape([count, 1]).expand([count, selected]);
         let chosen = rows.reshape([1, selected]).expand([count, selected]);
         let spread = all.equal(chosen).float().cast(base.dtype());
@@ -129,12 +129,14 @@ impl Reparameterizer for Attach {
         let (device, dtype, shape) = (tensor.device(), tensor.dtype(), tensor.shape());
         let count = shape.as_slice().first().copied().unwrap_or(1).max(1);
         let change = [rows.len(), shape.num_elements() / count];
-        let indices: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+        // Not the device's default type, which may be too narrow for the rows.
+        let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
         let indices = TensorData::new(indices, [rows.len()]);
+        let on = device.clone().without_autodiff();
         let attached = SelectedRows {
             rows: Param::initialized(
                 burn::module::ParamId::new(),
-                Tensor::from_data(indices, &device.clone().without_autodiff()),
+                Tensor::from_data(indices, (&on, DType::I32)),
             ),
             change: Param::from_tensor(Tensor::zeros(change, (&device, dtype))),
         };

@@ -25,11 +25,12 @@ pub(super) enum Squares {
 }
 
 impl Bound {
-    /// What to multiply the sum by to have it in units of the bound. (As far as f32 goes; a smaller number only makes
-    /// the check weaker.)
+    /// What to multiply the sum by to have it in units of the bound, as far as f32 goes: beyond, the number is smaller,
+    /// which makes the check weaker. Zero where no sum in f32 could be too long.
     pub(super) fn scale(&self) -> f32 {
         let largest = self.examples.max(1) as f64 * self.clipping_norm;
-        (1.0 / largest).clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)) as f32
+        let scale = (1.0 / largest).min(f64::from(f32::MAX)) as f32;
+        if scale < f32::MIN_POSITIVE { 0.0 } else { scale }
     }
 
     /// # Errors

@@ -81,19 +81,58 @@ pub enum Error {
 
     /// The loss closure read a tensor's value while it was traced.
     #[error(
-        "the loss reads a tensor's value while it is traced ({reason}): a traced loss may not \
-         depend on values through control flow; keep the computation in tensors, or use the \
-         batch-of-one engine (`Loop`)"
+        "the loss reads a tensor's value while it is traced ({reason}): to log a loss, take it from \
+         `PerExample::losses`, or compute it outside of the closure; instead of `if` on a value, use \
+         `mask_where`; where a layer or loss of burn's reads values to check them (PoissonNllLoss, \
+         `one_hot`, CTCLoss in builds with debug assertions), write its formula in tensor operations; \
+         or use the batch-of-one engine (`Loop`), which takes all of these"
     )]
     ValueRead {
         /// What burn said.
         reason: String,
     },
 
+    /// The loss closure uses a tensor that was made outside of it.
+    #[error(
+        "the loss uses a tensor from outside, which is on another device than the trace ({reason}): do \
+         not capture a device, use `x.device()` of a tensor `x` of the batch; initialise a loss that \
+         holds tensors (class weights) inside of the closure, on that device; put a second model (a \
+         teacher) into the model as a frozen field, or its outputs into the batch; or use the \
+         batch-of-one engine (`Loop`)"
+    )]
+    TensorFromOutside {
+        /// What burn said.
+        reason: String,
+    },
+
+    /// The loss closure differentiates, or leaves autodiff and comes back.
+    #[error(
+        "the loss calls `backward`, or `inner` and `autodiff`, on a traced tensor ({reason}): to stop a \
+         gradient use `detach()`; gradients inside of a loss need the batch-of-one engine (`Loop`) and \
+         formulas for them"
+    )]
+    AutodiffInLoss {
+        /// What burn said.
+        reason: String,
+    },
+
+    /// An operation of the loss does not fit a batch of one example.
+    #[error(
+        "an operation of the loss does not fit a batch of ONE example, which is what the closure gets, \
+         so axis 0 has length 1 ({reason}): instead of `squeeze()`, which drops that axis too, use \
+         `squeeze_dim` with the axis; write no batch size into `reshape`, but `x.dims()[0]` or -1; do \
+         not take examples apart by `narrow`, `chunk` or an index"
+    )]
+    ShapeOfOneExample {
+        /// What burn said.
+        reason: String,
+    },
+
     /// The loss closure failed while it was traced.
     #[error(
-        "the loss could not be traced ({reason}): make every tensor on the device of the batch or \
-         of the model, keep constants inside the model, or use the batch-of-one engine (`Loop`)"
+        "the loss could not be traced for a batch of one example ({reason}): make every tensor on the \
+         device of the batch (`x.device()`), keep constants inside the model, or use the batch-of-one \
+         engine (`Loop`)"
     )]
     TraceFailed {
         /// What burn said.
@@ -190,6 +229,68 @@ pub enum Error {
         parameter: String,
         /// The relative difference.
         relative: f64,
+    },
+
+    /// A record's gradient is not finite, in both engines.
+    #[error(
+        "the gradient of example {example} is NaN or infinite at `{parameter}`, whatever computes it: in \
+         training such a record counts for nothing; look for a mean over nothing (a record that is all \
+         padding), a logarithm or square root of zero, or values beyond the type's range"
+    )]
+    GradientNotFinite {
+        /// The example's index in the batch.
+        example: usize,
+        /// The first parameter where.
+        parameter: String,
+    },
+
+    /// No record has a gradient: private training would follow the noise alone.
+    #[error(
+        "every example's gradient is {}, {}: training would follow the noise alone; a private step sees \
+         batches of one, where a contrastive loss has nothing to compare and standardising over the \
+         batch leaves nothing; make the examples that belong together one record, and standardise by \
+         constants or within a record",
+        if *finite { "zero" } else { "zero or not finite" },
+        if *batch_has_one {
+            "though that of the batch as a whole is not"
+        } else {
+            "and that of the batch as a whole too (are the weights finite, and the examples not all \
+             fitted already?)"
+        }
+    )]
+    LossWithoutGradient {
+        /// Whether all are zero, rather than NaN or infinite.
+        finite: bool,
+        /// Whether the loss of the whole batch has a gradient.
+        batch_has_one: bool,
+    },
+
+    /// The loss of a batch weights its records by something of the batch.
+    #[error(
+        "the loss divides by something of the whole batch: in a batch of examples {} and {} they weigh \
+         {:.4} and {:.4}, but private training sees batches of one, where such weights vanish (class \
+         weights of CrossEntropyLoss, a mean over all unmasked positions, a root of a mean); put a \
+         weight for each record into the batch and write `(losses * weights).mean()`, or take the \
+         masked mean within each record",
+        examples[0], examples[1], weights[0], weights[1]
+    )]
+    LossWeightedByBatch {
+        /// Two examples of the batch.
+        examples: [usize; 2],
+        /// What each one's gradient counts in the gradient of a batch of the two.
+        weights: [f64; 2],
+    },
+
+    /// The loss of a batch is not made of the losses of its records.
+    #[error(
+        "the loss mixes the examples of a batch: its gradient differs from every sum of those of batches \
+         of one by {difference:.1e} (relative), and private training sees batches of one; make the \
+         examples that are compared one record (an axis behind axis 0), replace statistics of the \
+         batch by constants or by those of one record, and switch random operations off to compare"
+    )]
+    LossMixesExamples {
+        /// The relative difference.
+        difference: f64,
     },
 
     /// The device failed.

@@ -303,7 +303,8 @@ pub enum Error {
     /// All planned steps have been taken.
     #[error(
         "all {steps} steps of the plan have been taken: a further step is not accounted for; make a \
-         new plan with more steps before the run"
+         new plan with more steps before the run (one pass over a private loader is the whole run: there \
+         are no epochs over it)"
     )]
     PlanExhausted {
         /// The plan's number of steps.
@@ -311,11 +312,19 @@ pub enum Error {
     },
 
     /// A batch was sampled under another plan.
-    #[error("the batch was sampled under another plan: call `sample` on this optimizer")]
+    #[error(
+        "the batch was sampled under another plan: call `sample` on this optimizer, or make a new \
+         `PoissonDataLoader` from it"
+    )]
     BatchOfAnotherPlan,
 
     /// A batch was sampled for another step.
-    #[error("the batch was sampled for step {step}, but step {due} is due: sample once a step")]
+    #[error(
+        "the batch was sampled for step {step}, but step {due} is due: sample once a step; a \
+         `PoissonDataLoader` yields each step that was left when it was made, once: after a step that \
+         failed, or for a second pass, make a new one from the optimizer, which begins at the step that \
+         is due"
+    )]
     BatchOfAnotherStep {
         /// The step it was sampled for.
         step: u64,
@@ -347,6 +356,19 @@ pub enum Error {
     #[error("the checkpoint was made with another model: resume with the same architecture")]
     CheckpointOfAnotherModel,
 
+    /// A checkpoint was made with another optimizer, or with other settings of the same.
+    #[error(
+        "the checkpoint was made with another optimizer: {saved}, and this is {given}; resume with the optimizer of the \
+         run, in type and settings (betas, momentum, epsilon, weight decay, gradient clipping, groups), or start a new \
+         run from the model's weights"
+    )]
+    CheckpointOfAnotherOptimizer {
+        /// What the checkpoint's does.
+        saved: String,
+        /// What the one that resumes does.
+        given: String,
+    },
+
     /// A checkpoint file cannot be read or written.
     #[error("the checkpoint file {path} cannot be read or written: {reason}")]
     CheckpointFile {
@@ -357,10 +379,23 @@ pub enum Error {
     },
 
     /// A data set could not give a record.
-    #[error("the data set could not give a record: {reason}")]
+    #[error(
+        "the data set could not give a record: {reason}; the step was not taken and nothing is spent: when \
+         the cause is gone, make a new `PoissonDataLoader` from the optimizer"
+    )]
     Dataset {
         /// What the data set said.
         reason: String,
+    },
+
+    /// A closure that loads a physical batch failed.
+    #[error(
+        "a physical batch could not be loaded ({source}): the step was not taken and nothing is spent; \
+         when the cause is gone, `sample` again or make a new `PoissonDataLoader`"
+    )]
+    Loading {
+        /// The closure's own error.
+        source: Box<dyn core::error::Error + Send + Sync>,
     },
 
     /// An engine gave the gradients of another model's parameters.
@@ -535,5 +570,10 @@ impl Error {
         requirement: &'static str,
     ) -> Self {
         Self::InvalidSetting { name, value: value.to_string(), requirement }
+    }
+
+    /// An [`Error::Loading`].
+    pub(crate) fn loading(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
+        Self::Loading { source: source.into() }
     }
 }

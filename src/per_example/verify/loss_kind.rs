@@ -225,8 +225,9 @@ where
         if difference > tolerance || weights.iter().any(|weight| *weight < 0.0) {
             return Err(Error::LossMixesExamples { difference });
         }
-        let [first, second] = weights;
-        if (first - second).abs() > tolerance * first.max(second) {
+        // Weights explain the pair if they fit far better than no weights, which mixing does only by chance.
+        let alike = misfit(&products, [(weights[0] + weights[1]) / 2.0; 2], FLOOR);
+        if alike > tolerance && difference < alike / 10.0 {
             return Err(Error::LossWeightedByBatch { examples, weights });
         }
     }

@@ -231,11 +231,12 @@ pub enum Error {
         relative: f64,
     },
 
-    /// A record's gradient is not finite, in both engines.
+    /// A record's gradient is not finite, or its square is not, in both engines.
     #[error(
-        "the gradient of example {example} is NaN or infinite at `{parameter}`, whatever computes it: in \
-         training such a record counts for nothing; look for a mean over nothing (a record that is all \
-         padding), a logarithm or square root of zero, or values beyond the type's range"
+        "the gradient of example {example} is NaN, infinite or longer than 1.8e19 (whose square is beyond single \
+         precision) at `{parameter}`, whatever computes it: in training such a record counts for nothing; look for \
+         a mean over nothing (a record that is all padding), a logarithm or square root of zero, or values beyond \
+         the type's range"
     )]
     GradientNotFinite {
         /// The example's index in the batch.
@@ -250,7 +251,7 @@ pub enum Error {
          batches of one, where a contrastive loss has nothing to compare and standardising over the \
          batch leaves nothing; make the examples that belong together one record, and standardise by \
          constants or within a record",
-        if *finite { "zero" } else { "zero or not finite" },
+        if *finite { "zero" } else { "zero, not finite or longer than 1.8e19" },
         if *batch_has_one {
             "though that of the batch as a whole is not"
         } else {

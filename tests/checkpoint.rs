@@ -325,6 +325,27 @@ fn a_checkpoint_of_another_optimizer_is_refused_and_both_are_named() {
     same.resume(model, &bytes).expect("Adam's checkpoint");
 }
 
+/// Also where adapters stand on the parameters.
+#[test]
+fn another_optimizer_of_a_model_with_adapters_is_refused() {
+    let adapted = || {
+        let adapters = burn_dp::selection::LowRank::new(2, 4.0).expect("a rank");
+        Net::new(&device()).apply_reparameterization(adapters)
+    };
+    let plan = poisson(flat(BOUND));
+    let mut run = optimizer(plan.clone(), AdamConfig::new().init(), Path::Smaller, 28);
+    let mut model = adapted();
+    train(&mut run, &mut model, &records(5, 760), 1);
+    let bytes = run.to_checkpoint(&model).expect("a checkpoint");
+    let other = AdamConfig::new().with_beta_2(0.99).init();
+    let mut other = optimizer(plan.clone(), other, Path::Smaller, 28);
+    let error = other.resume(adapted(), &bytes).err();
+    assert!(matches!(error, Some(Error::CheckpointOfAnotherOptimizer { .. })), "{error:?}");
+    let mut same = optimizer(plan, AdamConfig::new().init(), Path::Smaller, 28);
+    let later = same.resume(adapted(), &bytes).expect("its checkpoint");
+    assert_eq!(bits(&model), bits(&later));
+}
+
 /// An optimizer that cannot be told from others by what it does is taken as it is.
 #[test]
 fn an_optimizer_that_draws_random_numbers_resumes() {

@@ -189,10 +189,10 @@ fn padding_of_cross_entropy_weighs_records_by_their_length() {
     };
     assert_eq!(kind(batch, within).unwrap(), LossKind::MeanOfRecords);
     // A record that is all padding, whose gradient is zero.
-    let tokens = Tensor::<2, Int>::from_data([[1, 2, 0], [0, 0, 0], [1, 1, 2]], &device());
+    let tokens = Tensor::<2, Int>::from_data([[0, 0, 0], [1, 2, 0], [1, 1, 2]], &device());
     let batch = (floats([3, 3, 4], 4), tokens);
     let refused = kind(batch.clone(), burns);
-    is!(refused, Err(Error::LossWeightedByBatch { examples: [0, 2], .. }));
+    is!(refused, Err(Error::LossWeightedByBatch { examples: [1, 2], .. }));
     assert_eq!(kind(batch, within).unwrap(), LossKind::MeanOfRecords);
 }
 
@@ -336,9 +336,25 @@ fn records_alike_are_no_reason_to_refuse() {
     let opposite = Tensor::cat(vec![x(), x().neg()], 0);
     let odd = |m: &Linear, x: Tensor<2>| x.matmul(m.weight.val()).mean();
     assert_eq!(kind(opposite, odd).unwrap(), LossKind::MeanOfRecords);
-    // Gradients beyond the squares of single precision.
-    let huge = |m: &Linear, x: Tensor<2>| m.forward(x).mean() * 1e25;
-    assert_eq!(kind(x(), huge).unwrap(), LossKind::MeanOfRecords);
+}
+
+/// A step squares norms in single precision, so to it such a gradient is not finite.
+#[test]
+fn a_gradient_whose_square_overflows_is_told() {
+    let times = |m: &Linear, (x, scale): (Tensor<2>, Tensor<1>)| {
+        (m.forward(x).square().mean_dim(1).squeeze_dim::<1>(1) * scale).mean()
+    };
+    let with = |scale: f32| Tensor::<1>::from_floats([1.0, 1.0, 1.0, scale, 1.0], &device());
+    assert_eq!(kind((x(), with(1e15)), times).unwrap(), LossKind::MeanOfRecords);
+    let refused = kind((x(), with(1e25)), times).expect_err("too long");
+    is!(&refused, Error::GradientNotFinite { example: 3, .. });
+    assert!(refused.to_string().contains("1.8e19"), "{refused}");
+    let all = Tensor::<1>::full([N], 1e25, &device());
+    is!(kind((x(), all), times), Err(Error::LossWithoutGradient { finite: false, .. }));
+    // What a step makes of it: zero.
+    let mut gradients = Traced::new(times).per_example(&model(), (x(), with(1e25)));
+    let gradients = gradients.as_mut().expect("gradients").squared_norms();
+    assert!(!gradients.into_data().iter::<f64>().nth(3).expect("a norm").is_finite());
 }
 
 /// burn's other losses, with weights or without: fine at a batch of one.

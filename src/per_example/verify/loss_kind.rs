@@ -144,7 +144,10 @@ where
             divisor.map_or(LossKind::SumOfRecords, |divisor| LossKind::ConstantDivisor { divisor })
         );
     }
-    not_of_records(records, model, batch, loss, tolerance)?;
+    // A record whose gradient is zero, or nearly, would say nothing of a pair.
+    let longest = lengths.iter().fold(0.0, |longest: f64, length| longest.max(*length));
+    let first = lengths.iter().position(|length| *length >= FLOOR * longest).unwrap_or(0);
+    not_of_records(records, first, model, batch, loss, tolerance)?;
     let factor = best_factor(&products);
     if fits(factor) {
         return Ok(LossKind::OtherMultiple { factor });
@@ -153,7 +156,8 @@ where
     Err(Error::LossMixesExamples { difference })
 }
 
-/// The length of every record's gradient, and the parameter where it is not finite.
+/// The length of every record's gradient, and the parameter where it is not finite, or so long that a step takes it for
+/// that: norms are squared in single precision.
 fn lengths(records: &PerExample) -> Result<(Vec<f64>, Vec<Option<String>>)> {
     let mut squared = vec![0.0; records.len()];
     let mut bad = vec![None; records.len()];
@@ -161,10 +165,10 @@ fn lengths(records: &PerExample) -> Result<(Vec<f64>, Vec<Option<String>>)> {
         let flat = read(records.flat(id)?)?;
         let entries = (flat.len() / records.len()).max(1);
         for ((row, squared), bad) in flat.chunks(entries).zip(&mut squared).zip(&mut bad) {
-            if row.iter().any(|x| !x.is_finite()) {
+            *squared += row.iter().map(|x| x * x).sum::<f64>();
+            if squared.is_nan() || *squared > f64::from(f32::MAX) {
                 bad.get_or_insert_with(|| path.to_owned());
             }
-            *squared += row.iter().map(|x| x * x).sum::<f64>();
         }
     }
     Ok((squared.into_iter().map(f64::sqrt).collect(), bad))
@@ -176,26 +180,32 @@ fn with_sum(records: &PerExample, whole: &Whole) -> Result<Vec<Products<1>>> {
         let flat = read(records.flat(id)?)?;
         let entries = (flat.len() / records.len()).max(1);
         let mut sum = vec![0.0; entries];
-        let mut length = 0.0;
+        let mut total = 0.0;
         for row in flat.chunks(entries) {
             sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-            length += row.iter().map(|x| x * x).sum::<f64>().sqrt();
+            total += length(row);
         }
-        Ok(Products::new(of_parameter(whole, id, &mut vec![0.0; entries]), [&sum], [length]))
+        Ok(Products::new(of_parameter(whole, id, &vec![0.0; entries]), [&sum], [total]))
     };
     records.parameters().map(|(id, _)| of(id)).collect()
 }
 
+fn length(row: &[f64]) -> f64 {
+    row.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
 /// A parameter's gradient, or zeros where the loss does not depend on it.
-fn of_parameter<'w>(whole: &'w Whole, id: ParamId, zeros: &'w mut [f64]) -> &'w [f64] {
+fn of_parameter<'w>(whole: &'w Whole, id: ParamId, zeros: &'w [f64]) -> &'w [f64] {
     whole.get(&id).map_or(zeros, Vec::as_slice)
 }
 
-/// Of a loss that is neither mean nor sum: an error if a pair of records shows that it weights or mixes them.
+/// Of a loss that is neither mean nor sum: an error if a pair of records, `first` and another, shows that it weights or
+/// mixes them.
 ///
 /// Two records are enough to tell the two apart, and too few for a combination that fits by chance.
 fn not_of_records<M, X, F>(
     records: &PerExample,
+    first: usize,
     model: &M,
     batch: &X,
     loss: &F,
@@ -206,19 +216,20 @@ where
     X: Batch,
     F: Fn(&M, X) -> Tensor<1>,
 {
-    for other in 1..records.len() {
-        let examples = [0, other];
-        let pair = [batch::slice(batch, 0..1)?, batch::slice(batch, other..other + 1)?];
+    for other in (0..records.len()).filter(|other| *other != first) {
+        let examples = [first, other];
+        let one = |example: usize| batch::slice(batch, example..example + 1);
+        let pair = [one(first)?, one(other)?];
         let Ok(whole) = whole(model, batch::concat(&pair)?, loss)? else { continue };
         let mut products = Vec::new();
         for (id, _) in records.parameters() {
-            let flat = read(records.flat(id)?)?;
-            let entries = (flat.len() / records.len()).max(1);
-            let row = |example: usize| flat.chunks(entries).nth(example).unwrap_or(&[]);
-            let rows = examples.map(row);
-            let lengths = rows.map(|row| row.iter().map(|x| x * x).sum::<f64>().sqrt());
-            let mut zeros = vec![0.0; entries];
-            products.push(Products::new(of_parameter(&whole, id, &mut zeros), rows, lengths));
+            let flat = records.flat(id)?;
+            let entries = flat.dims()[0] / records.len();
+            let row = |at: usize| read(flat.clone().slice([at * entries..(at + 1) * entries]));
+            let (one, two) = (row(first)?, row(other)?);
+            let zeros = vec![0.0; entries];
+            let whole = of_parameter(&whole, id, &zeros);
+            products.push(Products::new(whole, [&one, &two], [length(&one), length(&two)]));
         }
         let Some(weights) = best_weights(&products) else { continue };
         let difference = misfit(&products, weights, FLOOR);

@@ -81,19 +81,58 @@ pub enum Error {
 
     /// The loss closure read a tensor's value while it was traced.
     #[error(
-        "the loss reads a tensor's value while it is traced ({reason}): a traced loss may not \
-         depend on values through control flow; keep the computation in tensors, or use the \
-         batch-of-one engine (`Loop`)"
+        "the loss reads a tensor's value while it is traced ({reason}): to log a loss, take it from \
+         `PerExample::losses`, or compute it outside of the closure; instead of `if` on a value, use \
+         `mask_where`; where a layer or loss of burn's reads values to check them (PoissonNllLoss, \
+         `one_hot`, CTCLoss in builds with debug assertions), write its formula in tensor operations; \
+         or use the batch-of-one engine (`Loop`), which takes all of these"
     )]
     ValueRead {
         /// What burn said.
         reason: String,
     },
 
+    /// The loss closure uses a tensor that was made outside of it.
+    #[error(
+        "the loss uses a tensor from outside, which is on another device than the trace ({reason}): do \
+         not capture a device, use `x.device()` of a tensor `x` of the batch; initialise a loss that \
+         holds tensors (class weights) inside of the closure, on that device; put a second model (a \
+         teacher) into the model as a frozen field, or its outputs into the batch; or use the \
+         batch-of-one engine (`Loop`)"
+    )]
+    TensorFromOutside {
+        /// What burn said.
+        reason: String,
+    },
+
+    /// The loss closure differentiates, or leaves autodiff and comes back.
+    #[error(
+        "the loss calls `backward`, or `inner` and `autodiff`, on a traced tensor ({reason}): to stop a \
+         gradient use `detach()`; gradients inside of a loss need the batch-of-one engine (`Loop`) and \
+         formulas for them"
+    )]
+    AutodiffInLoss {
+        /// What burn said.
+        reason: String,
+    },
+
+    /// An operation of the loss does not fit a batch of one example.
+    #[error(
+        "an operation of the loss does not fit a batch of ONE example, which is what the closure gets, \
+         so axis 0 has length 1 ({reason}): instead of `squeeze()`, which drops that axis too, use \
+         `squeeze_dim` with the axis; write no batch size into `reshape`, but `x.dims()[0]` or -1; do \
+         not take examples apart by `narrow`, `chunk` or an index"
+    )]
+    ShapeOfOneExample {
+        /// What burn said.
+        reason: String,
+    },
+
     /// The loss closure failed while it was traced.
     #[error(
-        "the loss could not be traced ({reason}): make every tensor on the device of the batch or \
-         of the model, keep constants inside the model, or use the batch-of-one engine (`Loop`)"
+        "the loss could not be traced for a batch of one example ({reason}): make every tensor on the \
+         device of the batch (`x.device()`), keep constants inside the model, or use the batch-of-one \
+         engine (`Loop`)"
     )]
     TraceFailed {
         /// What burn said.
@@ -237,6 +276,67 @@ pub enum Error {
         clipping_norm: f64,
         /// The product, with what rounding may add.
         bound: f64,
+    /// A record's gradient is not finite, or its square is not, in both engines.
+    #[error(
+        "the gradient of example {example} is NaN, infinite or longer than 1.8e19 (whose square is beyond single \
+         precision) at `{parameter}`, whatever computes it: in training such a record counts for nothing; look for \
+         a mean over nothing (a record that is all padding), a logarithm or square root of zero, or values beyond \
+         the type's range"
+    )]
+    GradientNotFinite {
+        /// The example's index in the batch.
+        example: usize,
+        /// The first parameter where.
+        parameter: String,
+    },
+
+    /// No record has a gradient: private training would follow the noise alone.
+    #[error(
+        "every example's gradient is {}, {}: training would follow the noise alone; a private step sees \
+         batches of one, where a contrastive loss has nothing to compare and standardising over the \
+         batch leaves nothing; make the examples that belong together one record, and standardise by \
+         constants or within a record",
+        if *finite { "zero" } else { "zero, not finite or longer than 1.8e19" },
+        if *batch_has_one {
+            "though that of the batch as a whole is not"
+        } else {
+            "and that of the batch as a whole too (are the weights finite, and the examples not all \
+             fitted already?)"
+        }
+    )]
+    LossWithoutGradient {
+        /// Whether all are zero, rather than NaN or infinite.
+        finite: bool,
+        /// Whether the loss of the whole batch has a gradient.
+        batch_has_one: bool,
+    },
+
+    /// The loss of a batch weights its records by something of the batch.
+    #[error(
+        "the loss divides by something of the whole batch: in a batch of examples {} and {} they weigh \
+         {:.4} and {:.4}, but private training sees batches of one, where such weights vanish (class \
+         weights of CrossEntropyLoss, a mean over all unmasked positions, a root of a mean); put a \
+         weight for each record into the batch and write `(losses * weights).mean()`, or take the \
+         masked mean within each record",
+        examples[0], examples[1], weights[0], weights[1]
+    )]
+    LossWeightedByBatch {
+        /// Two examples of the batch.
+        examples: [usize; 2],
+        /// What each one's gradient counts in the gradient of a batch of the two.
+        weights: [f64; 2],
+    },
+
+    /// The loss of a batch is not made of the losses of its records.
+    #[error(
+        "the loss mixes the examples of a batch: its gradient differs from every sum of those of batches \
+         of one by {difference:.1e} (relative), and private training sees batches of one; make the \
+         examples that are compared one record (an axis behind axis 0), replace statistics of the \
+         batch by constants or by those of one record, and switch random operations off to compare"
+    )]
+    LossMixesExamples {
+        /// The relative difference.
+        difference: f64,
     },
 
     /// The device failed.
@@ -249,7 +349,8 @@ pub enum Error {
     /// All planned steps have been taken.
     #[error(
         "all {steps} steps of the plan have been taken: a further step is not accounted for; make a \
-         new plan with more steps before the run"
+         new plan with more steps before the run (one pass over a private loader is the whole run: there \
+         are no epochs over it)"
     )]
     PlanExhausted {
         /// The plan's number of steps.
@@ -257,11 +358,19 @@ pub enum Error {
     },
 
     /// A batch was sampled under another plan.
-    #[error("the batch was sampled under another plan: call `sample` on this optimizer")]
+    #[error(
+        "the batch was sampled under another plan: call `sample` on this optimizer, or make a new \
+         `PoissonDataLoader` from it"
+    )]
     BatchOfAnotherPlan,
 
     /// A batch was sampled for another step.
-    #[error("the batch was sampled for step {step}, but step {due} is due: sample once a step")]
+    #[error(
+        "the batch was sampled for step {step}, but step {due} is due: sample once a step; a \
+         `PoissonDataLoader` yields each step that was left when it was made, once: after a step that \
+         failed, or for a second pass, make a new one from the optimizer, which begins at the step that \
+         is due"
+    )]
     BatchOfAnotherStep {
         /// The step it was sampled for.
         step: u64,
@@ -293,6 +402,19 @@ pub enum Error {
     #[error("the checkpoint was made with another model: resume with the same architecture")]
     CheckpointOfAnotherModel,
 
+    /// A checkpoint was made with another optimizer, or with other settings of the same.
+    #[error(
+        "the checkpoint was made with another optimizer: {saved}, and this is {given}; resume with the optimizer of the \
+         run, in type and settings (betas, momentum, epsilon, weight decay, gradient clipping, groups), or start a new \
+         run from the model's weights"
+    )]
+    CheckpointOfAnotherOptimizer {
+        /// What the checkpoint's does.
+        saved: String,
+        /// What the one that resumes does.
+        given: String,
+    },
+
     /// A checkpoint file cannot be read or written.
     #[error("the checkpoint file {path} cannot be read or written: {reason}")]
     CheckpointFile {
@@ -303,10 +425,23 @@ pub enum Error {
     },
 
     /// A data set could not give a record.
-    #[error("the data set could not give a record: {reason}")]
+    #[error(
+        "the data set could not give a record: {reason}; the step was not taken and nothing is spent: when \
+         the cause is gone, make a new `PoissonDataLoader` from the optimizer"
+    )]
     Dataset {
         /// What the data set said.
         reason: String,
+    },
+
+    /// A closure that loads a physical batch failed.
+    #[error(
+        "a physical batch could not be loaded ({source}): the step was not taken and nothing is spent; \
+         when the cause is gone, `sample` again or make a new `PoissonDataLoader`"
+    )]
+    Loading {
+        /// The closure's own error.
+        source: Box<dyn core::error::Error + Send + Sync>,
     },
 
     /// An engine gave the gradients of another model's parameters.
@@ -491,5 +626,8 @@ impl Error {
             }
             other => other,
         }
+    /// An [`Error::Loading`].
+    pub(crate) fn loading(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
+        Self::Loading { source: source.into() }
     }
 }

@@ -15,13 +15,19 @@ use crate::optimizer::{DpOptimizer, LogicalBatch, Sampling};
 /// Its iterator yields one item for each step that the plan has left: a [`LogicalBatch`] for
 /// [`DpOptimizer::step`], which fetches its physical batches one at a time. Unlike burn's own loader it
 /// does not shuffle: each record enters each batch independently.
+///
+/// One pass over it is the rest of the run, so there are no epochs. After a step that failed, make a new one: it begins
+/// at the step that is due.
 pub struct PoissonDataLoader<I, O> {
     sampling: Sampling,
     dataset: Arc<dyn Dataset<I>>,
-    batcher: Arc<dyn Batcher<I, O>>,
+    collate: Arc<Collate<I, O>>,
     physical: usize,
     device: Device,
 }
+
+/// A batcher that can fail.
+type Collate<I, O> = dyn Fn(Vec<I>, &Device) -> Result<O> + Send + Sync;
 
 impl<I, O> PoissonDataLoader<I, O> {
     /// A loader for the steps that `optimizer` has left, in physical batches of at most `physical`
@@ -36,12 +42,42 @@ impl<I, O> PoissonDataLoader<I, O> {
         physical: usize,
         device: Device,
     ) -> Result<Self> {
+        let collate = move |items, device: &Device| Ok(batcher.batch(items, device));
+        Self::with_collate(optimizer, dataset, Arc::new(collate), physical, device)
+    }
+
+    /// [`new`](Self::new) with a closure that can fail in the batcher's place. A step returns its failure as
+    /// [`Error::Loading`]; it is not taken then, and nothing is spent.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn try_new<E, F>(
+        optimizer: &DpOptimizer<impl Sized>,
+        dataset: impl Dataset<I> + 'static,
+        collate: F,
+        physical: usize,
+        device: Device,
+    ) -> Result<Self>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: Fn(Vec<I>, &Device) -> std::result::Result<O, E> + Send + Sync + 'static,
+    {
+        let collate = move |items, device: &Device| collate(items, device).map_err(Error::loading);
+        Self::with_collate(optimizer, dataset, Arc::new(collate), physical, device)
+    }
+
+    fn with_collate<E>(
+        optimizer: &DpOptimizer<E>,
+        dataset: impl Dataset<I> + 'static,
+        collate: Arc<Collate<I, O>>,
+        physical: usize,
+        device: Device,
+    ) -> Result<Self> {
         if physical == 0 {
             return Err(Error::setting("physical batch size", 0, "at least 1"));
         }
         let sampling = optimizer.sampling(dataset.len())?;
-        let (dataset, batcher) = (Arc::new(dataset), Arc::new(batcher));
-        Ok(Self { sampling, dataset, batcher, physical, device })
+        Ok(Self { sampling, dataset: Arc::new(dataset), collate, physical, device })
     }
 
     /// The same for the steps `start..end` of the run, as far as they are among this loader's.
@@ -66,7 +102,7 @@ impl<I, O> Clone for PoissonDataLoader<I, O> {
         Self {
             sampling: self.sampling.clone(),
             dataset: self.dataset.clone(),
-            batcher: self.batcher.clone(),
+            collate: self.collate.clone(),
             physical: self.physical,
             device: self.device.clone(),
         }
@@ -88,11 +124,8 @@ impl<I, O> Iterator for PhysicalBatches<I, O> {
             return None;
         }
         let items = self.loader.dataset.get_many(chunk);
-        Some(
-            items
-                .map(|items| self.loader.batcher.batch(items, &self.loader.device))
-                .map_err(|error| Error::Dataset { reason: error.to_string() }),
-        )
+        let items = items.map_err(|error| Error::Dataset { reason: error.to_string() });
+        Some(items.and_then(|items| (self.loader.collate)(items, &self.loader.device)))
     }
 }
 

@@ -287,12 +287,111 @@ fn a_checkpoint_whose_ledger_is_not_of_the_plan_is_refused() {
     assert_eq!(resumed.steps_taken().value(), 0);
 }
 
-/// Adam's moments mean nothing to gradient descent: better an error than a silent start from zero.
+/// Moments of one optimizer mean something else to another, and so does a run whose settings change: better an
+/// error than a run that is none of the two.
 #[test]
-fn a_checkpoint_of_another_optimizer_is_refused() {
+fn a_checkpoint_of_another_optimizer_is_refused_and_both_are_named() {
     let (run, model, bytes) = written();
-    let sgd = SgdConfig::new().init();
-    let mut other = optimizer(run.plan().clone(), sgd, Path::Smaller, 25);
-    let error = other.resume(model, &bytes).err();
-    assert!(matches!(error, Some(Error::Checkpoint { .. })), "{error:?}");
+    let adam = AdamConfig::new;
+    let clipped = burn::grad_clipping::GradientClippingConfig::Norm(1.0);
+    let decay = burn::optim::decay::WeightDecayConfig::new(1e-2);
+    let by_group = ModuleOptimizer::from(adam().build()).with_group(
+        ParamGroup::from_predicate("head.bias"),
+        adam().with_beta_1(0.5).build(),
+        None,
+    );
+    let others: [(&str, ModuleOptimizer); 10] = [
+        ("this is SGD with burn's default", SgdConfig::new().init()),
+        ("this is AdamW with burn's default", burn::optim::AdamWConfig::new().init()),
+        ("from 1 to [", adam().with_beta_1(0.95).init()),
+        ("from 1 to [", adam().with_beta_2(0.998).init()),
+        ("from 1 to [", adam().with_epsilon(1e-8).init()),
+        ("from 1 to [", adam().with_amsgrad(true).with_beta_2(0.9).init()),
+        ("from 1 to [", adam().with_weight_decay(Some(decay)).init()),
+        ("from 1 to [", adam().with_grad_clipping(Some(clipped)).init()),
+        ("this is", by_group),
+        ("from 1 to [", SgdConfig::new().with_momentum(Some(MomentumConfig::new())).init()),
+    ];
+    for (name, other) in others {
+        let mut other = optimizer(run.plan().clone(), other, Path::Smaller, 25);
+        let error = other.resume(model.clone(), &bytes).err().expect(name);
+        assert!(matches!(error, Error::CheckpointOfAnotherOptimizer { .. }), "{name}: {error:?}");
+        let message = error.to_string();
+        assert!(message.contains("another optimizer: Adam with burn's default"), "{message}");
+        assert!(message.contains(name) && message.contains("betas"), "{message}");
+        assert_eq!(other.steps_taken().value(), 0);
+    }
+    let mut same = optimizer(run.plan().clone(), adam().init(), Path::Smaller, 25);
+    same.resume(model, &bytes).expect("Adam's checkpoint");
+}
+
+/// Also where adapters stand on the parameters.
+#[test]
+fn another_optimizer_of_a_model_with_adapters_is_refused() {
+    let adapted = || {
+        let adapters = burn_dp::selection::LowRank::new(2, 4.0).expect("a rank");
+        Net::new(&device()).apply_reparameterization(adapters)
+    };
+    let plan = poisson(flat(BOUND));
+    let mut run = optimizer(plan.clone(), AdamConfig::new().init(), Path::Smaller, 28);
+    let mut model = adapted();
+    train(&mut run, &mut model, &records(5, 760), 1);
+    let bytes = run.to_checkpoint(&model).expect("a checkpoint");
+    let other = AdamConfig::new().with_beta_2(0.99).init();
+    let mut other = optimizer(plan.clone(), other, Path::Smaller, 28);
+    let error = other.resume(adapted(), &bytes).err();
+    assert!(matches!(error, Some(Error::CheckpointOfAnotherOptimizer { .. })), "{error:?}");
+    let mut same = optimizer(plan, AdamConfig::new().init(), Path::Smaller, 28);
+    let later = same.resume(adapted(), &bytes).expect("its checkpoint");
+    assert_eq!(bits(&model), bits(&later));
+}
+
+/// An optimizer that cannot be told from others by what it does is taken as it is.
+#[test]
+fn an_optimizer_that_draws_random_numbers_resumes() {
+    #[derive(Clone)]
+    struct Restless;
+    impl burn::optim::Optimizer for Restless {
+        type State<const D: usize> = burn::optim::SgdState<D>;
+
+        fn step<const D: usize>(
+            &self,
+            _: f64,
+            tensor: burn::tensor::Tensor<D>,
+            gradient: burn::tensor::Tensor<D>,
+            _: Option<Self::State<D>>,
+        ) -> (burn::tensor::Tensor<D>, Option<Self::State<D>>) {
+            let noise = gradient.random_like(burn::tensor::Distribution::Default);
+            (tensor - gradient * 0.1 + noise, None)
+        }
+
+        fn to_device<const D: usize>(
+            state: Self::State<D>,
+            _: &burn::tensor::Device,
+        ) -> Self::State<D> {
+            state
+        }
+    }
+    let plan = poisson(flat(BOUND));
+    let mut run = optimizer(plan.clone(), Restless, Path::Smaller, 27);
+    let mut model = Net::new(&device());
+    train(&mut run, &mut model, &records(5, 750), 1);
+    let bytes = run.to_checkpoint(&model).expect("a checkpoint");
+    let mut resumed = optimizer(plan, Restless, Path::Smaller, 27);
+    let later = resumed.resume(Net::new(&device()), &bytes).expect("its checkpoint");
+    assert_eq!(bits(&model), bits(&later));
+}
+
+#[test]
+fn a_checkpoint_leaves_the_run_as_it_was() {
+    let (mut run, mut model, bytes) = written();
+    let mut other = optimizer(run.plan().clone(), AdamConfig::new().init(), Path::Smaller, 25);
+    let mut later = other.resume(model.clone(), &bytes).expect("a checkpoint of this run");
+    // Saved again and again, or never again.
+    for _ in 0..3 {
+        run.to_checkpoint(&model).expect("a checkpoint");
+        train(&mut run, &mut model, &records(5, 740), 1);
+        train(&mut other, &mut later, &records(5, 740), 1);
+    }
+    assert_eq!(bits(&model), bits(&later));
 }

@@ -142,6 +142,117 @@ fn a_record_that_cannot_be_read_is_an_error_and_the_step_is_not_taken() {
     assert_eq!((before, 0), (bits(&model), optimizer.steps_taken().value()));
 }
 
+/// What a closure of the user's fails with.
+#[derive(Debug, PartialEq)]
+struct Gone(usize);
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "file {} is gone", self.0)
+    }
+}
+
+impl std::error::Error for Gone {}
+
+/// The closure's own error, and that nothing happened but that the same sample is due again.
+#[track_caller]
+fn refused(result: burn_dp::Result<()>, gone: usize) {
+    let error = result.expect_err("the file is gone");
+    let message = error.to_string();
+    assert!(message.contains(&format!("file {gone} is gone")), "{message}");
+    assert!(
+        message.contains("nothing is spent") && message.contains("`sample` again"),
+        "{message}"
+    );
+    let source = std::error::Error::source(&error).expect("a source");
+    assert_eq!(source.downcast_ref::<Gone>(), Some(&Gone(gone)));
+    assert!(matches!(error, Error::Loading { .. }), "{error:?}");
+}
+
+#[test]
+fn a_closure_that_fails_to_load_ends_the_step_with_its_own_error_and_nothing_is_spent() {
+    let data = records(6, 830);
+    let load = |indices: &[usize]| {
+        let chosen: Vec<Record> = indices.iter().map(|i| data[*i].clone()).collect();
+        collate(&chosen, &device())
+    };
+    let (mut run, mut twin) = (run(1.0, 9), run(1.0, 9));
+    let (mut model, mut other) = (Net::new(&device()), Net::new(&device()));
+    let before = bits(&model);
+    let failing = |indices: &[usize]| match indices.first() {
+        Some(4) => Err(Gone(4)),
+        _ => Ok(load(indices)),
+    };
+    let batch = run.sample(6).expect("a sample").try_batches(2, failing).expect("a batch");
+    refused(run.step(0.1, &mut model, batch), 4);
+    assert_eq!((before, 0), (bits(&model), run.steps_taken().value()));
+    assert_eq!(run.ledger(), twin.ledger());
+    // The cause is gone, and the run is the one that never failed.
+    let whole = |indices: &[usize]| Ok::<_, Gone>(load(indices));
+    let batch = run.sample(6).expect("a sample").try_batches(2, whole).expect("a batch");
+    run.step(0.1, &mut model, batch).expect("a step");
+    let batch = twin.sample(6).expect("a sample").batches(2, load).expect("a batch");
+    twin.step(0.1, &mut other, batch).expect("a step");
+    assert_eq!(bits(&model), bits(&other));
+    // A message alone is an error too.
+    let text = |_: &[usize]| Err::<Records, _>("no such file");
+    let batch = run.sample(6).expect("a sample").try_batches(2, text).expect("a batch");
+    let message = run.step(0.1, &mut model, batch).expect_err("no file").to_string();
+    assert!(message.contains("no such file"), "{message}");
+    let zero = run.sample(6).expect("a sample").try_batches(0, whole).err();
+    assert!(matches!(zero, Some(Error::InvalidSetting { .. })), "{zero:?}");
+}
+
+#[test]
+fn a_loader_whose_closure_fails_tells_its_error_and_a_new_loader_goes_on() {
+    let mut run = run(1.0, 10);
+    let mut model = Net::new(&device());
+    let broken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let loader = |optimizer: &NetOptimizer| {
+        let broken = broken.clone();
+        let load = move |items: Vec<Record>, device: &Device| {
+            let broken = broken.load(std::sync::atomic::Ordering::Relaxed);
+            if broken { Err(Gone(1)) } else { Ok(collate(&items, device)) }
+        };
+        let dataset = InMemDataset::new(records(5, 840));
+        PoissonDataLoader::try_new(optimizer, dataset, load, 2, device()).expect("a loader")
+    };
+    let first = loader(&run);
+    let mut batches = first.iter();
+    let batch = batches.next().expect("a step").expect("a batch");
+    refused(run.step(0.1, &mut model, batch), 1);
+    broken.store(false, std::sync::atomic::Ordering::Relaxed);
+    // The loader has gone on, the run has not.
+    let next = batches.next().expect("a step").expect("a batch");
+    let message = run.step(0.1, &mut model, next).expect_err("out of turn").to_string();
+    assert!(message.contains("step 1, but step 0 is due"), "{message}");
+    assert!(message.contains("make a new one from the optimizer"), "{message}");
+    for batch in loader(&run).iter() {
+        run.step(0.1, &mut model, batch.expect("a batch")).expect("a step");
+    }
+    assert_eq!(run.steps_left().value(), 0);
+}
+
+#[test]
+fn a_second_pass_over_a_loader_says_that_there_are_no_epochs() {
+    let mut run = run(0.5, 11);
+    let mut model = Net::new(&device());
+    let loader = loader(&run, 4);
+    for batch in loader.iter().take(2) {
+        run.step(0.1, &mut model, batch.expect("a batch")).expect("a step");
+    }
+    let again = loader.iter().next().expect("a step").expect("a batch");
+    let message = run.step(0.1, &mut model, again).expect_err("used").to_string();
+    assert!(message.contains("step 0, but step 2 is due"), "{message}");
+    assert!(message.contains("PoissonDataLoader") && message.contains("new one"), "{message}");
+    for batch in loader.iter().skip(2) {
+        run.step(0.1, &mut model, batch.expect("a batch")).expect("a step");
+    }
+    let again = loader.iter().next().expect("a step").expect("a batch");
+    let message = run.step(0.1, &mut model, again).expect_err("over").to_string();
+    assert!(message.contains("no epochs"), "{message}");
+}
+
 #[test]
 fn a_physical_batch_size_of_zero_is_refused() {
     let optimizer = run(0.5, 8);

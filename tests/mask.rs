@@ -272,7 +272,8 @@ fn gates_mask_activations() {
         if !matches!(kind, MaskKind::Stochastic { .. }) {
             assert_eq!(fresh.forward(x()).into_data(), before, "{kind:?}");
         }
-        let model = config.refresh(scatter(fresh, 6), 2, 3).expect("finite scores");
+        // Scores under which no kind closes every gate, which would leave nothing to compare.
+        let model = config.refresh(scatter(fresh, 4), 2, 3).expect("finite scores");
         assert_eq!(ParamSelector::masks().select(&model).expect("masks").trained(), 6 + 2);
         let by_hand = {
             let plain = model.clone().materialize();

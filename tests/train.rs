@@ -238,6 +238,30 @@ fn a_step_that_fails_ends_the_run_and_is_told_once() {
 }
 
 #[test]
+fn a_closure_that_fails_to_load_ends_the_run_with_its_own_error_and_another_trains_as_a_batcher_does()
+ {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = || InMemDataset::new(records(12, 800));
+    let failing = trainer(SgdConfig::new().init());
+    let load = |_: Vec<Record>, _: &Device| Err::<Records, _>("no such file");
+    let loads = failing.try_loader(data(), load, 4, &device(), EPOCH).expect("a loader");
+    let (result, _) = train(&failing, loads, folder.path());
+    assert!(result.interrupted.is_some(), "training went on");
+    let error = failing.outcome().expect_err("no file");
+    assert!(matches!(error, Error::Loading { .. }), "{error:?}");
+    assert!(error.to_string().contains("no such file"), "{error}");
+    assert_eq!(failing.look(|run| run.steps_taken().value()), 0);
+
+    let (first, second) = (trainer(SgdConfig::new().init()), trainer(SgdConfig::new().init()));
+    let load = |items: Vec<Record>, device: &Device| Ok::<_, Error>(collate(&items, device));
+    let loads = first.try_loader(data(), load, 4, &device(), EPOCH).expect("a loader");
+    let (result, _) = train(&first, loads, folder.path());
+    first.outcome().expect("no step fails");
+    let (other, _) = train(&second, loader(&second), folder.path());
+    assert_eq!(bits(&result.model.into_inner()), bits(&other.model.into_inner()));
+}
+
+#[test]
 fn an_impossible_learning_rate_changes_no_weight() {
     let folder = tempfile::tempdir().expect("a folder");
     let trainer = trainer(SgdConfig::new().init());

@@ -96,16 +96,44 @@ impl Sample {
     where
         F: FnMut(&[usize]) -> X,
     {
+        self.split(physical, move |indices| Ok(load(indices)))
+    }
+
+    /// [`batches`](Self::batches) that can fail to load. The step returns the first failure as
+    /// [`Error::Loading`]; it is not taken then, nothing is spent, and the same sample can be drawn again.
+    ///
+    /// # Errors
+    /// When `physical` is 0.
+    pub fn try_batches<X, E, F>(
+        self,
+        physical: usize,
+        mut load: F,
+    ) -> Result<LogicalBatch<impl Iterator<Item = Result<X>>>>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: FnMut(&[usize]) -> std::result::Result<X, E>,
+    {
+        self.split(physical, move |indices| load(indices).map_err(Error::loading))
+    }
+
+    fn split<X, F>(
+        self,
+        physical: usize,
+        mut load: F,
+    ) -> Result<LogicalBatch<impl Iterator<Item = Result<X>>>>
+    where
+        F: FnMut(&[usize]) -> Result<X>,
+    {
         if physical == 0 {
             return Err(Error::setting("physical batch size", 0, "at least 1"));
         }
         let Self { ticket, indices } = self;
-        let mut start = 0;
+        let mut start = 0_usize;
         let batches = std::iter::from_fn(move || {
-            let end = indices.len().min(start + physical);
+            let end = indices.len().min(start.saturating_add(physical));
             let chunk = indices.get(start..end).filter(|chunk| !chunk.is_empty())?;
             start = end;
-            Some(Ok(load(chunk)))
+            Some(load(chunk))
         });
         Ok(LogicalBatch::new(ticket, batches))
     }

@@ -14,7 +14,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{DpOptimizer, Progress};
+use super::{DpOptimizer, Progress, behavior};
 use crate::error::{Error, Result};
 use crate::frame::{self, Broken};
 use crate::mechanism::{Seed, SeedSource};
@@ -22,7 +22,7 @@ use crate::per_example::ModuleTensors;
 use crate::privacy::{ClippingState, Ledger, PrivacyPlan};
 
 const MAGIC: &[u8; 8] = b"burn-dp\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Body {
@@ -35,6 +35,8 @@ struct Body {
     seed: SeedSource,
     /// Path and shape of every tensor of the model.
     model: Vec<(String, Vec<usize>)>,
+    /// What the optimizer does, if that can be told.
+    behavior: Option<Vec<f32>>,
     #[serde(with = "serde_bytes")]
     optimizer: Vec<u8>,
     #[serde(with = "serde_bytes")]
@@ -43,6 +45,10 @@ struct Body {
 
 impl<E> DpOptimizer<E> {
     /// The run and `model` as bytes. With a reproducible seed they are as secret as the data.
+    ///
+    /// burn's record of an optimizer holds its state, but neither its type nor its settings. So that
+    /// [`resume`](Self::resume) can tell another optimizer, a copy is tried on three made-up gradients, and what it
+    /// does is saved too. An optimizer that draws random numbers cannot be told so.
     ///
     /// # Errors
     /// When burn cannot serialise the model's or the optimizer's records.
@@ -59,6 +65,7 @@ impl<E> DpOptimizer<E> {
             trained: self.progress.trained.clone(),
             seed: self.seed.source(),
             model: signature(model)?,
+            behavior: behavior::behavior(&self.optimizer, model),
             optimizer: self.optimizer.into_bytes().map_err(|e| record(&e))?.to_vec(),
             weights: model.clone().into_record().into_bytes().map_err(|e| record(&e))?.to_vec(),
         };
@@ -74,8 +81,8 @@ impl<E> DpOptimizer<E> {
     /// the checkpoint does not know of it.
     ///
     /// # Errors
-    /// When the bytes are truncated or corrupt, of another version, or of another plan or model than
-    /// this optimizer and `model`. Nothing has changed then.
+    /// When the bytes are truncated or corrupt, of another version, or of another plan, model or optimizer (its
+    /// type, or a setting that changes what it does) than this optimizer and `model`. Nothing has changed then.
     pub fn resume<M: Module>(&mut self, model: M, bytes: &[u8]) -> Result<M> {
         let body = parse(bytes)?;
         if body.plan != self.plan {
@@ -93,10 +100,12 @@ impl<E> DpOptimizer<E> {
             return Err(Error::Checkpoint { reason: "its ledger and its step disagree".into() });
         }
         let seed = Seed::new(body.seed)?;
-        let Body { step, clipping, selected, trained, optimizer, weights, .. } = body;
+        let Body { step, clipping, selected, trained, behavior, optimizer, weights, .. } = body;
         // burn panics on some records that it would not write.
         let restored = catch_unwind(AssertUnwindSafe(|| {
-            Ok((restored(&self.optimizer, optimizer)?, loaded(model, weights)?))
+            let model = loaded(model, weights)?;
+            behavior::check(&self.optimizer, &model, behavior.as_deref())?;
+            Ok((restored(&self.optimizer, optimizer)?, model))
         }));
         let (optimizer, model) =
             restored.unwrap_or_else(|_| Err(unreadable(&"it is not one of burn's")))?;

@@ -5,6 +5,7 @@
 //! read first.
 
 mod batch;
+mod behavior;
 mod checkpoint;
 mod clipped_sum;
 mod select;

@@ -3,7 +3,8 @@
 //! Two engines give the same answer. [`Traced`] records the loss of one example and its gradient as
 //! a graph, and replays the graph over a batch, with one batching rule for every operation of burn;
 //! gradients stay in factors where that is cheaper. [`Loop`] runs burn's autodiff on one example at a
-//! time. [`verify`] compares the two on a model of your own.
+//! time. [`verify`] compares the two on a model of your own, and tells losses that do not mean for one
+//! record what they mean for a batch.
 //!
 //! The results ([`PerExample`]) are useful beyond privacy: importance sampling, influence, gradient
 //! noise scale. They are exact, so never release them from sensitive data.
@@ -36,6 +37,7 @@ mod indices;
 mod looped;
 mod panics;
 mod plan;
+mod refusal;
 mod replay;
 mod rules;
 mod schedule;
@@ -53,7 +55,7 @@ pub use indices::BadRecords;
 pub use looped::Loop;
 pub(crate) use tensors::{ModuleTensor, ModuleTensors, is_on_host};
 pub use traced::{Explanation, ParameterPlan, PlannedMethod, Traced};
-pub use verify::{Agreement, verify};
+pub use verify::{Agreement, LossKind, loss_kind, verify};
 
 use burn::tensor::Tensor;
 

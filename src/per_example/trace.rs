@@ -5,7 +5,6 @@
 //! detached tensors, custom backward operations and straight-through estimators are right by
 //! construction. No weight is copied and nothing is computed.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +17,7 @@ use burn_backend::tensor::FloatTensor;
 use burn_dispatch::DispatchDevice;
 use burn_ir::{OperationIr, TensorId};
 
+pub(crate) use super::refusal::panic_to_error;
 use super::tensors::ModuleTensors;
 use crate::batch::{Batch, BatchMapper};
 use crate::error::{Error, Result};
@@ -290,18 +290,6 @@ fn one_example<const D: usize>(mut dims: [usize; D]) -> [usize; D] {
         *first = 1;
     }
     dims
-}
-
-fn panic_to_error(payload: Box<dyn Any + Send>) -> Error {
-    let reason = payload
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "burn panicked without a message".to_owned());
-    if reason.contains("no concrete value") || reason.contains("no initialized value") {
-        return Error::ValueRead { reason };
-    }
-    Error::TraceFailed { reason }
 }
 
 fn failed(reason: &str) -> Error {

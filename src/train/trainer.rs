@@ -91,11 +91,52 @@ impl<E> PrivateTrainer<E> {
         I: 'static,
         O: 'static,
     {
+        let device = device.clone();
+        let loader = |run: &_| PoissonDataLoader::new(run, dataset, batcher, physical, device);
+        self.epochs(loader, steps)
+    }
+
+    /// [`loader`](Self::loader) with a closure that can fail in the batcher's place: [`outcome`](Self::outcome) tells
+    /// its failure, as [`Error::Loading`].
+    ///
+    /// # Errors
+    /// As `loader`.
+    #[allow(clippy::type_complexity, reason = "burn's own type of a loader")]
+    pub fn try_loader<I, O, L, F>(
+        &self,
+        dataset: impl Dataset<I> + 'static,
+        collate: F,
+        physical: usize,
+        device: &Device,
+        steps: u64,
+    ) -> Result<Arc<dyn DataLoader<LogicalBatch<PhysicalBatches<I, O>>>>>
+    where
+        E: Send + 'static,
+        I: 'static,
+        O: 'static,
+        L: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: Fn(Vec<I>, &Device) -> std::result::Result<O, L> + Send + Sync + 'static,
+    {
+        let device = device.clone();
+        let loader = |run: &_| PoissonDataLoader::try_new(run, dataset, collate, physical, device);
+        self.epochs(loader, steps)
+    }
+
+    #[allow(clippy::type_complexity, reason = "burn's own type of a loader")]
+    fn epochs<I, O>(
+        &self,
+        loader: impl FnOnce(&DpOptimizer<E>) -> Result<PoissonDataLoader<I, O>>,
+        steps: u64,
+    ) -> Result<Arc<dyn DataLoader<LogicalBatch<PhysicalBatches<I, O>>>>>
+    where
+        E: Send + 'static,
+        I: 'static,
+        O: 'static,
+    {
         if steps == 0 {
             return Err(Error::setting("steps of an epoch", 0, "at least 1"));
         }
-        let optimizer = &self.lock().optimizer;
-        let loader = PoissonDataLoader::new(optimizer, dataset, batcher, physical, device.clone())?;
+        let loader = loader(&self.lock().optimizer)?;
         Ok(Arc::new(EpochLoader::new(self.clone(), loader, steps)))
     }
 

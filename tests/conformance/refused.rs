@@ -208,7 +208,7 @@ fn a_tensor_of_the_values_captured_by_the_closure() {
     let constant = Tensor::<2>::ones([1, 3], &on());
     let loss = move |m: &Linear, x| (m.forward(x) * constant.clone()).sum();
     let refused = error(&linear(), x(), loss, true);
-    assert!(matches!(refused, Error::TraceFailed { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::TensorFromOutside { .. }), "{refused:?}");
 }
 
 #[test]

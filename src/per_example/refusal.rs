@@ -1,0 +1,31 @@
+//! What a panic of burn's, or of the loss closure's, means for a loss that was being traced.
+
+use std::any::Any;
+
+use crate::error::Error;
+
+/// The error that tells what to do about it.
+pub(crate) fn panic_to_error(payload: Box<dyn Any + Send>) -> Error {
+    let reason = payload
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "burn panicked without a message".to_owned());
+    // burn has no types for these, so its words have to do; `tests/messages.rs` fails when they change.
+    let says = |words: &[&str]| words.iter().any(|words| reason.contains(words));
+    if says(&["no concrete value", "no initialized value"]) {
+        Error::ValueRead { reason }
+    } else if says(&[
+        "not on the same device",
+        "on the wrong backend",
+        "between the requested backends",
+    ]) {
+        Error::TensorFromOutside { reason }
+    } else if says(&["do not support autodiff", "tape has already been consumed"]) {
+        Error::AutodiffInLoss { reason }
+    } else if says(&["Tensor Operation Error", "index out of bounds"]) {
+        Error::ShapeOfOneExample { reason }
+    } else {
+        Error::TraceFailed { reason }
+    }
+}

@@ -124,6 +124,7 @@ mod frame;
 pub mod loader;
 pub mod mask;
 pub mod mechanism;
+mod nearest;
 pub mod optimizer;
 pub mod per_example;
 pub mod privacy;

@@ -451,10 +451,12 @@ pub enum Error {
     )]
     EngineOfAnotherModel,
 
-    /// One trainable parameter stands in two fields.
+    /// A trainable parameter's id stands in two fields, frozen or not.
     #[error(
-        "`{first}` and `{second}` are one parameter (a clone keeps its id), which burn's optimizers \
-         would update in one place only: keep one field and use it twice, or initialise each"
+        "`{first}` and `{second}` are one parameter to burn (a clone keeps its id, and so does a loaded \
+         record), which its optimizers would update in the first of them only, also where that one is \
+         frozen: keep one field and use it twice, or give one of them ids of its own with \
+         `selection::copy_with_own_ids`, and freeze it after that"
     )]
     SharedParameter {
         /// The path met first.
@@ -472,6 +474,19 @@ pub enum Error {
         place: String,
         /// What follows there.
         instead: String,
+    },
+
+    /// A setting names a part of the model that is not there, or on which it has no effect.
+    #[error("the {setting} `{name}` covers no {what}: {advice}")]
+    CoversNothing {
+        /// The setting, as the user names it.
+        setting: &'static str,
+        /// The name that was given.
+        name: String,
+        /// What it has to cover.
+        what: &'static str,
+        /// The nearest names, or why what is there does not count.
+        advice: String,
     },
 
     /// A selector matches no parameter.

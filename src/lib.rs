@@ -125,6 +125,7 @@ pub mod loader;
 pub mod loss;
 pub mod mask;
 pub mod mechanism;
+mod nearest;
 pub mod optimizer;
 pub mod per_example;
 pub mod privacy;

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use burn::module::{Module, ModuleVisitor, Param, Reparameterization, Reparameterizer};
 use burn::tensor::Tensor;
 
-use super::kind::{MaskKind, Scope};
+use super::kind::MaskKind;
 use super::structure::Structure;
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 use crate::selection::Selection;
 
 /// Attaches a [`SuperMask`] to weights and freezes everything else.
@@ -78,12 +79,39 @@ impl SuperMaskConfig {
     /// structure does not fit, instead of leaving them as they are.)
     ///
     /// # Errors
-    /// [`Error::MaskDoesNotFit`], and [`Error::Mask`] for a model that has masks.
+    /// [`Error::MaskDoesNotFit`]; [`Error::CoversNothing`] where a weight of a selection is not in `model`, a
+    /// selection has no weight that gets a mask, or `model` has none; and [`Error::Mask`] for a model that has
+    /// masks.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
-        let mut fit = Fit { config: self, path: Vec::new(), result: Ok(()) };
+        let (weights, masked) = (Paths::new(), Paths::new());
+        let mut fit = Fit { config: self, path: Vec::new(), weights, masked, result: Ok(()) };
         model.visit(&mut fit);
         fit.result?;
+        self.check_names(&fit.weights, &fit.masked)?;
         Ok(model.apply_reparameterization(self.clone()))
+    }
+
+    /// Every name has to be one of the model's, and every selection of some use.
+    fn check_names(&self, weights: &Paths, masked: &Paths) -> Result<()> {
+        let exceptions = self.exceptions.iter().map(|(place, _)| place);
+        for place in self.place.iter().chain(exceptions) {
+            if let Some(absent) = place.difference(weights).next() {
+                let advice = nearest(absent, weights.iter().map(String::as_str));
+                return Err(without_use(absent, "weight of the model", advice));
+            }
+            if place.is_disjoint(masked) {
+                let name = place.first().map_or("", String::as_str);
+                let advice = "only weights of two or more axes get masks, and only those in `on`";
+                return Err(without_use(name, "weight that gets a mask", advice.into()));
+            }
+        }
+        match masked.is_empty() {
+            true => {
+                let advice = "the model has no weight of two or more axes".into();
+                Err(without_use("all", "weight that gets a mask", advice))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Whether this weight gets a mask.
@@ -96,6 +124,11 @@ impl SuperMaskConfig {
         let exception = exceptions.find(|(place, _)| place.contains(path));
         exception.map_or(self.structure, |(_, structure)| *structure)
     }
+}
+
+fn without_use(name: &str, what: &'static str, advice: String) -> Error {
+    let (setting, name) = ("selection of masked weights", name.to_owned());
+    Error::CoversNothing { setting, name, what, advice }
 }
 
 fn paths(selection: &Selection) -> Paths {
@@ -119,13 +152,8 @@ impl Reparameterizer for SuperMaskConfig {
             return (base, None);
         };
         let scores = Tensor::<1>::full([count], self.kind.initial(), (&device, dtype));
-        let state = match self.kind {
-            MaskKind::Stochastic { .. } => Some(Tensor::full([count], 0.5, (&device, dtype))),
-            MaskKind::TopK { scope: Scope::Global, .. } => {
-                Some(Tensor::full([1], self.kind.initial(), (&device, dtype)))
-            }
-            _ => None,
-        };
+        let state = self.kind.initial_state(count);
+        let state = state.map(|(count, value)| Tensor::full([count], value, (&device, dtype)));
         let state = state.map(|state| Param::from_tensor(state).set_require_grad(false));
         let kind = self.kind;
         (base, Some(SuperMask { scores: Param::from_tensor(scores), state, kind, structure }))
@@ -147,6 +175,8 @@ impl Reparameterization for SuperMask {
 struct Fit<'c> {
     config: &'c SuperMaskConfig,
     path: Vec<String>,
+    weights: Paths,
+    masked: Paths,
     result: Result<()>,
 }
 
@@ -169,6 +199,8 @@ impl ModuleVisitor for Fit<'_> {
             let structure = self.config.structure_of(&path);
             let fit = structure.check(&path, &weight.base().dims());
             self.result = fit.map(|_| ());
+            self.masked.insert(path.clone());
         }
+        self.weights.insert(path);
     }
 }

@@ -52,30 +52,48 @@ impl MaskKind {
     /// # Errors
     /// [`Error::InvalidSetting`] for a number out of its range.
     pub(super) fn checked(self) -> Result<Self> {
-        match self {
-            Self::Threshold { threshold } if !threshold.is_finite() => {
-                Err(Error::setting("threshold", threshold, "finite"))
+        let (right, error) = match self {
+            Self::Threshold { threshold } => {
+                (threshold.is_finite(), Error::setting("threshold", threshold, "finite"))
             }
-            Self::TopK { share, .. } if !(share > 0.0 && share <= 1.0) => {
-                Err(Error::setting("share", share, "above 0 and at most 1"))
+            Self::TopK { share, scope: Scope::Layer | Scope::Global } => {
+                let error = Error::setting("share", share, "above 0 and at most 1");
+                (share > 0.0 && share <= 1.0, error)
             }
-            Self::Stochastic { keep } if !(keep > 0.0 && keep < 1.0) => {
-                Err(Error::setting("keep", keep, "above 0 and below 1"))
+            Self::Stochastic { keep } => {
+                let error = Error::setting("keep", keep, "above 0 and below 1");
+                (keep > 0.0 && keep < 1.0, error)
             }
-            _ => Ok(self),
-        }
+            Self::Sigmoid | Self::Multiplier => return Ok(self),
+        };
+        if right { Ok(self) } else { Err(error) }
     }
 
     /// Whether the mask is 0 or 1.
     pub fn is_binary(self) -> bool {
-        !matches!(self, Self::Sigmoid | Self::Multiplier)
+        match self {
+            Self::Threshold { .. } | Self::TopK { .. } | Self::Stochastic { .. } => true,
+            Self::Sigmoid | Self::Multiplier => false,
+        }
+    }
+
+    /// What a mask's state holds at first, for `count` scores, where it has one.
+    pub(super) fn initial_state(self, count: usize) -> Option<(usize, f64)> {
+        match self {
+            Self::Stochastic { .. } => Some((count, 0.5)),
+            Self::TopK { scope: Scope::Global, .. } => Some((1, self.initial())),
+            Self::TopK { scope: Scope::Layer, .. }
+            | Self::Threshold { .. }
+            | Self::Sigmoid
+            | Self::Multiplier => None,
+        }
     }
 
     /// What each score starts at.
     pub(super) fn initial(self) -> f64 {
         match self {
             Self::Stochastic { keep } => (keep / (1.0 - keep)).ln(),
-            _ => 0.0,
+            Self::Threshold { .. } | Self::TopK { .. } | Self::Sigmoid | Self::Multiplier => 0.0,
         }
     }
 
@@ -95,7 +113,7 @@ impl MaskKind {
                 let fixed = scores.clone().detach();
                 let cut = match (scope, state) {
                     (Scope::Global, Some(cut)) => cut.detach(),
-                    _ => {
+                    (Scope::Layer, _) | (Scope::Global, None) => {
                         let last = Self::kept(share, scores.dims()[0]) - 1;
                         fixed.clone().sort_descending(0).slice_dim(0, last..last + 1)
                     }

@@ -15,7 +15,7 @@ impl SuperMaskConfig {
     /// function of `seed`, `step` and the place in the model. The draws are no secret and cost no privacy.
     ///
     /// # Errors
-    /// [`Error::Device`] when scores cannot be read.
+    /// [`Error::Device`] when scores cannot be read, [`Error::Mask`] for a model without a mask of such a kind.
     pub fn refresh<M: Module>(&self, model: M, seed: u64, step: u64) -> Result<M> {
         let change = match self.kind() {
             MaskKind::Stochastic { .. } => {
@@ -28,9 +28,18 @@ impl SuperMaskConfig {
                 model.visit(&mut scores);
                 Change::Cut(cut(share, scores.all?)?)
             }
-            _ => return Ok(model),
+            MaskKind::TopK { scope: Scope::Layer, .. }
+            | MaskKind::Threshold { .. }
+            | MaskKind::Sigmoid
+            | MaskKind::Multiplier => return Ok(model),
         };
-        Ok(model.map(&mut Refresh { path: Vec::new(), change }))
+        let mut refresh = Refresh { path: Vec::new(), change, found: false };
+        let model = model.map(&mut refresh);
+        if !refresh.found {
+            let reason = "the model has none of this kind: attach one with `apply`".into();
+            return Err(Error::Mask { reason });
+        }
+        Ok(model)
     }
 }
 
@@ -55,6 +64,8 @@ enum Change {
 struct Refresh {
     path: Vec<String>,
     change: Change,
+    /// Whether some mask has a state.
+    found: bool,
 }
 
 impl ModuleMapper for Refresh {
@@ -70,6 +81,7 @@ impl ModuleMapper for Refresh {
         if !is(&self.path, "state") {
             return param;
         }
+        self.found = true;
         param.map(|state| {
             let (shape, device, dtype) = (state.dims(), state.device(), state.dtype());
             let count = shape.iter().product();

@@ -91,12 +91,17 @@ impl MaskSet {
             let Some(scores) = &weight.scores else { continue };
             let structure = config.structure_of(path);
             let count = structure.check(path, &weight.shape)?;
+            let another = || Error::Mask {
+                reason: format!("`{path}` has one of another configuration than this"),
+            };
+            let expected = config.kind().initial_state(count).map(|(length, _)| length);
+            if weight.state.as_ref().map(|state| state.dims()[0]) != expected {
+                return Err(another());
+            }
             let mask = config.kind().mask(scores.clone(), weight.state.clone());
             let bits: Vec<bool> = read(mask)?.into_iter().map(|value| value > 0.5).collect();
             if bits.len() != count {
-                return Err(Error::Mask {
-                    reason: format!("`{path}` has one of another configuration than this"),
-                });
+                return Err(another());
             }
             let (path, shape) = (path.clone(), weight.shape.clone());
             layers.push(LayerMask { path, shape, structure, bits });
@@ -313,9 +318,9 @@ impl ModuleVisitor for Weights {
             let value = Some(value.detach().reshape([count]));
             match (weight, field.as_str()) {
                 (Some(weight), "scores") => weight.scores = value,
-                (Some(weight), _) => weight.state = value,
-                // The weight itself comes first.
-                (None, _) => {}
+                (Some(weight), "state") => weight.state = value,
+                // The weight itself comes first, and a mask has no other field.
+                (Some(_) | None, _) => {}
             }
             return;
         }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::sum_bound::{Bound, Squares};
 use crate::error::{Error, Result};
 use crate::per_example::{
-    GradientSum, ModuleTensors, ParameterGradient, PerExample, is_on_host, read,
+    GradientSum, ModuleTensor, ModuleTensors, ParameterGradient, PerExample, is_on_host, read,
 };
 use crate::privacy::{Clipping, ClippingState};
 
@@ -44,14 +44,16 @@ impl<'p> ClippedSum<'p> {
         state: ClippingState,
     ) -> Result<Self> {
         let tensors = ModuleTensors::of(model)?;
-        let parameters = tensors
-            .trainable()
-            .map(|tensor| {
-                let group = clipping.group_of(&tensor.path)?;
-                let (path, shape) = (tensor.path.clone(), tensor.shape.clone());
-                Ok(Parameter { id: tensor.id, path, shape, group, sum: None })
-            })
-            .collect::<Result<_>>()?;
+        let paths = |trained: bool| -> Vec<&str> {
+            let tensors = tensors.tensors.iter().filter(|tensor| tensor.trainable == trained);
+            tensors.map(|tensor| tensor.path.as_str()).collect()
+        };
+        let groups = clipping.groups_of(&paths(true), &paths(false))?;
+        let parameter = |(tensor, group): (&ModuleTensor, usize)| {
+            let (path, shape) = (tensor.path.clone(), tensor.shape.clone());
+            Parameter { id: tensor.id, path, shape, group, sum: None }
+        };
+        let parameters = tensors.trainable().zip(groups).map(parameter).collect();
         let device = tensors.device;
         Ok(Self { clipping, state, device, parameters, examples: 0, below: 0.0 })
     }

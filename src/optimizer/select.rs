@@ -31,12 +31,22 @@ impl<E> DpOptimizer<E> {
     /// it applied one.
     ///
     /// # Errors
-    /// As [`ParamSelector::select`](crate::selection::ParamSelector::select).
+    /// As [`ParamSelector::select`](crate::selection::ParamSelector::select), before the first step for every
+    /// phase, so that a name that matches nothing does not end the run in its middle;
+    /// [`Error::CoversNothing`] where a phase trains nothing in one of the groups of per-group clipping.
     pub fn follow<M: Module>(
         &mut self,
         schedule: &Schedule,
         model: M,
     ) -> Result<(M, Option<Selection>)> {
+        if self.progress.step == 0 {
+            for phase in schedule.phases() {
+                let selection = phase.select(&model)?;
+                let (trained, frozen) =
+                    (selection.paths().collect::<Vec<_>>(), selection.left_out());
+                self.plan.clipping().groups_of(&trained, &frozen)?;
+            }
+        }
         let selection = schedule.at(self.steps_taken()).select(&model)?;
         if selection.was_applied() {
             return Ok((model, None));
@@ -62,7 +72,8 @@ impl<E> DpOptimizer<E> {
     ///
     /// # Errors
     /// [`Error::SelectionNotPlanned`] where the plan has no selection, or after the first step or another
-    /// selection; what the engine reports; and as `sample_for_selection`. Nothing has changed then.
+    /// selection; [`Error::CoversNothing`] where a clipping group names nothing in the model; what the engine
+    /// reports; and as `sample_for_selection`. Nothing has changed then.
     pub fn select_top<M, X, I>(
         &mut self,
         rule: &TopGradientNorm,
@@ -79,6 +90,8 @@ impl<E> DpOptimizer<E> {
 
         // A vector of norms for every record, clipped and summed.
         let mut scores = Scores::new(rule, model, planned.clipping_norm.value())?;
+        // A group that no parameter can be in would end the run at its first step, after this is paid.
+        self.plan.clipping().check_names(&scores.paths())?;
         for batch in batches {
             scores.add(&self.engine.per_example(model, batch?)?)?;
         }
@@ -117,7 +130,7 @@ impl<E> DpOptimizer<E> {
             Some(before) if *before != now => {
                 Err(Error::SelectionChanged { before: before.len(), now: now.len() })
             }
-            _ => Ok(now),
+            Some(_) | None => Ok(now),
         }
     }
 }

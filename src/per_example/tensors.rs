@@ -1,6 +1,7 @@
 //! The tensors of a module in visiting order: what a trace refers to and a replay is fed.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Flag, Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
@@ -33,15 +34,16 @@ pub(crate) struct ModuleTensors {
 
 impl ModuleTensors {
     /// # Errors
-    /// Batch statistics in training mode, a trainable parameter in two fields, no trainable parameter,
-    /// parameters on several devices.
+    /// Batch statistics in training mode, a trainable parameter whose id stands in another field as well,
+    /// no trainable parameter, parameters on several devices.
     pub(crate) fn of<M: Module>(module: &M) -> Result<Self> {
         let mut collector = Collector::default();
         module.visit(&mut collector);
         if let Some((module, kind)) = collector.batch_statistics {
             return Err(Error::BatchStatistics { module, kind });
         }
-        if let Some((first, second)) = collector.shared {
+        let frozen = || collector.frozen_with_its_clone(module);
+        if let Some((first, second)) = collector.shared.clone().or_else(frozen) {
             return Err(Error::SharedParameter { first, second });
         }
         let mut devices = collector.devices.into_iter();
@@ -64,8 +66,13 @@ impl ModuleTensors {
 struct Collector {
     path: Vec<String>,
     containers: Vec<String>,
-    trainable: HashMap<ParamId, String>,
+    /// The first field of each id, and whether it is trained.
+    fields: HashMap<ParamId, (String, bool)>,
+    /// Two fields of one id, of which at least one is trained.
     shared: Option<(String, String)>,
+    /// Two fields of one id, both frozen.
+    frozen_twice: Vec<(ParamId, String, String)>,
+    autodiff: bool,
     tensors: Vec<ModuleTensor>,
     flags: Vec<bool>,
     devices: Vec<Device>,
@@ -82,15 +89,60 @@ impl Collector {
         device: Device,
         value: DispatchTensor,
     ) {
+        self.note(id, trainable);
+        self.autodiff |= device.is_autodiff();
         let device = device.without_autodiff();
         if !self.devices.contains(&device) {
             self.devices.push(device);
         }
         let path = self.path.join(".");
-        if trainable && let Some(first) = self.trainable.insert(id, path.clone()) {
-            self.shared.get_or_insert((first, path.clone()));
-        }
         self.tensors.push(ModuleTensor { id, path, shape, dtype, trainable, value });
+    }
+
+    /// Notes that `id` stands in this field. burn's optimizers update the first field that has a trained
+    /// parameter's id, also one that is frozen; so a trained id stands nowhere else, whatever is there.
+    fn note(&mut self, id: ParamId, trained: bool) {
+        let path = self.path.join(".");
+        match self.fields.entry(id) {
+            Entry::Vacant(place) => {
+                place.insert((path, trained));
+            }
+            Entry::Occupied(first) => {
+                let (first, first_trained) = first.get();
+                match trained || *first_trained {
+                    true => _ = self.shared.get_or_insert((first.clone(), path)),
+                    false => self.frozen_twice.push((id, first.clone(), path)),
+                }
+            }
+        }
+    }
+
+    /// Two frozen fields of one id, if one of them is to be trained. Clones share burn's lazy initialisation,
+    /// so a clone that is frozen before it has run freezes the other's tensor too, though not its setting,
+    /// which only `train` shows.
+    fn frozen_with_its_clone<M: Module>(&self, module: &M) -> Option<(String, String)> {
+        if self.frozen_twice.is_empty() || !self.autodiff {
+            return None;
+        }
+        let mut meant = Trainable::default();
+        module.valid().train().visit(&mut meant);
+        let (_, first, second) =
+            self.frozen_twice.iter().find(|(id, ..)| meant.ids.contains(id))?;
+        Some((first.clone(), second.clone()))
+    }
+}
+
+/// The ids of what is trained.
+#[derive(Default)]
+struct Trainable {
+    ids: HashSet<ParamId>,
+}
+
+impl ModuleVisitor for Trainable {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.is_require_grad() {
+            self.ids.insert(param.id);
+        }
     }
 }
 
@@ -128,6 +180,7 @@ impl ModuleVisitor for Collector {
     }
 
     fn visit_flag(&mut self, flag: &Param<Flag>) {
+        self.note(flag.id, false);
         let enabled = flag.is_enabled();
         self.flags.push(enabled);
         // The innermost container is the module that owns the flag, and the last name the flag's own.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::types::ClippingNorm;
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 
 /// A bound on what one record contributes to the summed gradient, in L2 norm over all trainable
 /// parameters. A value that exists is valid.
@@ -65,7 +66,9 @@ impl Clipping {
         match self {
             Self::Adaptive(adaptive) => adaptive.within_bounds(state.clipping_norm).value(),
             // Constants of the plan, whatever state a caller brings.
-            _ => self.initial_state().clipping_norm.value(),
+            Self::Flat { .. } | Self::Automatic(_) | Self::PerGroup(_) => {
+                self.initial_state().clipping_norm.value()
+            }
         }
     }
 
@@ -83,7 +86,7 @@ impl Clipping {
     pub fn groups(&self) -> usize {
         match self {
             Self::PerGroup(groups) => groups.groups.len(),
-            _ => 1,
+            Self::Flat { .. } | Self::Automatic(_) | Self::Adaptive(_) => 1,
         }
     }
 
@@ -94,7 +97,40 @@ impl Clipping {
     pub fn group_of(&self, path: &str) -> Result<usize> {
         match self {
             Self::PerGroup(groups) => groups.group_of(path),
-            _ => Ok(0),
+            Self::Flat { .. } | Self::Automatic(_) | Self::Adaptive(_) => Ok(0),
+        }
+    }
+
+    /// The group of each trained path. Every group has one: noise is scaled to √(Σ C_k²) over all groups, so
+    /// one that covers nothing would add noise and no gradient.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] where no group covers a path, [`Error::CoversNothing`] where a group covers
+    /// none; `frozen` are the other paths, for its message.
+    pub(crate) fn groups_of(&self, trained: &[&str], frozen: &[&str]) -> Result<Vec<usize>> {
+        let groups: Vec<usize> =
+            trained.iter().map(|path| self.group_of(path)).collect::<Result<_>>()?;
+        if let Self::PerGroup(per_group) = self {
+            per_group.check_covered(&groups, trained, frozen)?;
+        }
+        Ok(groups)
+    }
+
+    /// # Errors
+    /// [`Error::CoversNothing`] for a group whose name is in none of `paths`, whatever is trained of them.
+    pub(crate) fn check_names(&self, paths: &[&str]) -> Result<()> {
+        let groups = match self {
+            Self::PerGroup(per_group) => per_group.groups(),
+            Self::Flat { .. } | Self::Automatic(_) | Self::Adaptive(_) => return Ok(()),
+        };
+        let absent = |prefix: &str| !paths.iter().any(|path| covers(prefix, path));
+        match groups.iter().find(|(prefix, _)| absent(prefix)) {
+            Some((prefix, _)) => {
+                let (setting, name) = ("clipping group", prefix.clone());
+                let advice = nearest(prefix, paths.iter().copied());
+                Err(Error::CoversNothing { setting, name, what: "parameter", advice })
+            }
+            None => Ok(()),
         }
     }
 
@@ -104,17 +140,18 @@ impl Clipping {
     /// is rounded to `f32`. A norm that is not finite gives 0, and so does a group that does not
     /// exist. The factor is as private as the norm it comes from.
     pub fn factor(&self, group: usize, norm: f64, state: &ClippingState) -> f64 {
+        let only = group == 0;
         match self {
-            Self::Flat { clipping_norm } if group == 0 => clip_factor(norm, *clipping_norm),
-            Self::Automatic(automatic) if group == 0 => automatic.factor(norm),
+            Self::Flat { clipping_norm } if only => clip_factor(norm, *clipping_norm),
+            Self::Automatic(automatic) if only => automatic.factor(norm),
+            Self::Adaptive(adaptive) if only => {
+                clip_factor(norm, adaptive.within_bounds(state.clipping_norm))
+            }
+            Self::Flat { .. } | Self::Automatic(_) | Self::Adaptive(_) => 0.0,
             Self::PerGroup(groups) => match groups.groups.get(group) {
                 Some((_, clipping_norm)) => clip_factor(norm, *clipping_norm),
                 None => 0.0,
             },
-            Self::Adaptive(adaptive) if group == 0 => {
-                clip_factor(norm, adaptive.within_bounds(state.clipping_norm))
-            }
-            _ => 0.0,
         }
     }
 }
@@ -205,7 +242,10 @@ impl PerGroupClipping {
     ///
     /// A prefix ends at a dot: `encoder.layer` covers `encoder.layer` and `encoder.layer.weight` but
     /// not `encoder.layers`. The longest matching prefix decides; the empty one is the rest. One
-    /// record moves the sum by at most √(Σ C_k²), because the groups are disjoint coordinates.
+    /// record moves the sum by at most √(Σ C_k²), because the groups are disjoint coordinates. Noise is
+    /// scaled to that, so in each step each group has to cover something that is trained: a step with an
+    /// empty group is refused with [`Error::CoversNothing`]. A run whose
+    /// [`Schedule`](crate::selection::Schedule) changes what is trained needs groups that hold in every phase.
     ///
     /// # Errors
     /// [`Error::InvalidSetting`] where there is no group, a prefix occurs twice, or √(Σ C_k²) is not
@@ -232,13 +272,8 @@ impl PerGroupClipping {
     }
 
     fn group_of(&self, path: &str) -> Result<usize> {
-        let covers = |prefix: &str| {
-            prefix.is_empty()
-                || path
-                    .strip_prefix(prefix)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let matching = self.groups.iter().enumerate().filter(|(_, (prefix, _))| covers(prefix));
+        let matching =
+            self.groups.iter().enumerate().filter(|(_, (prefix, _))| covers(prefix, path));
         matching.max_by_key(|(_, (prefix, _))| prefix.len()).map(|(index, _)| index).ok_or_else(
             || {
                 Error::setting(
@@ -249,6 +284,30 @@ impl PerGroupClipping {
             },
         )
     }
+
+    /// # Errors
+    /// [`Error::CoversNothing`] for a group that is none of `groups`, those of the trained paths.
+    fn check_covered(&self, groups: &[usize], trained: &[&str], frozen: &[&str]) -> Result<()> {
+        let empty = self.groups.iter().enumerate().find(|(group, _)| !groups.contains(group));
+        let Some((_, (prefix, _))) = empty else { return Ok(()) };
+        let any = |paths: &[&str]| paths.iter().any(|path| covers(prefix, path));
+        let advice = if any(trained) {
+            "groups with longer prefixes take all of it; leave this one out".into()
+        } else if any(frozen) {
+            "what it names is frozen; leave the group out while it is".into()
+        } else {
+            nearest(prefix, trained.iter().copied())
+        };
+        let what = "trained parameter, and its clipping norm would only add noise";
+        let (setting, name) = ("clipping group", prefix.clone());
+        Err(Error::CoversNothing { setting, name, what, advice })
+    }
+}
+
+/// Whether the path is the prefix, or goes on after it with a dot.
+fn covers(prefix: &str, path: &str) -> bool {
+    let rest = path.strip_prefix(prefix);
+    prefix.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 impl From<PerGroupClipping> for Vec<(String, ClippingNorm)> {

@@ -116,7 +116,7 @@ impl PrivacyPlan {
     pub const fn count_noise_std(&self) -> Option<f64> {
         match &self.clipping {
             Clipping::Adaptive(adaptive) => Some(adaptive.count_noise_std()),
-            _ => None,
+            Clipping::Flat { .. } | Clipping::Automatic(_) | Clipping::PerGroup(_) => None,
         }
     }
 

@@ -12,7 +12,7 @@ pub(crate) struct Entry {
     /// Dotted paths of field names.
     pub(crate) paths: Vec<String>,
     pub(crate) shape: Shape,
-    /// Whether it is trained now.
+    /// Whether it is trained now, in any of its fields.
     pub(crate) trained: bool,
     /// The path of the module that owns it, and that module's type.
     pub(crate) layer: String,
@@ -39,6 +39,17 @@ impl Entry {
 
     pub(crate) fn scalars(&self) -> usize {
         self.shape.num_elements()
+    }
+
+    /// # Errors
+    /// [`Error::SharedParameter`] where it stands in two fields: to train it would be to train both.
+    pub(crate) fn check_alone(&self) -> Result<()> {
+        match &self.paths[..] {
+            [first, second, ..] => {
+                Err(Error::SharedParameter { first: first.clone(), second: second.clone() })
+            }
+            [] | [_] => Ok(()),
+        }
     }
 }
 
@@ -104,6 +115,7 @@ impl ModuleVisitor for Lister {
         let path = self.path.join(".");
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == param.id) {
             entry.paths.push(path);
+            entry.trained |= param.is_require_grad();
             return;
         }
         let (depth, layer_type, attached) = self.owner();

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param, ParamGroup, Reparameterization, Reparameterizer};
 use burn::tensor::{Distribution, Tensor};
 
+use super::inventory::{Entry, Inventory};
 use super::selected::Selection;
 use crate::error::{Error, Result};
 
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 /// # fn main() -> burn_dp::Result<()> {
 /// let device = Device::default().autodiff();
 /// let model: Conv2d = Conv2dConfig::new([64, 64], [3, 3]).init(&device);
-/// let model = model.apply_reparameterization(LowRank::new(4, 8.0)?);
+/// let model = LowRank::new(4, 8.0)?.apply(model)?;
 /// assert_eq!(ParamSelector::lora().select(&model)?.trained(), 4 * (64 + 64 * 9));
 /// # Ok(())
 /// # }
@@ -30,6 +31,8 @@ use crate::error::{Error, Result};
 pub struct LowRank {
     rank: usize,
     alpha: f64,
+    /// Which weights; all where this is none.
+    place: Option<Selection>,
     group: ParamGroup,
 }
 
@@ -46,14 +49,49 @@ impl LowRank {
         if !(alpha > 0.0 && alpha.is_finite()) {
             return Err(Error::setting("alpha", alpha, "positive and finite"));
         }
-        Ok(Self { rank, alpha, group: ParamGroup::all() })
+        Ok(Self { rank, alpha, place: None, group: ParamGroup::all() })
     }
 
     /// Only for the weights in `selection`.
     #[must_use]
     pub fn on(mut self, selection: &Selection) -> Self {
         self.group = selection.group();
+        self.place = Some(selection.clone());
         self
+    }
+
+    /// The model with adapters, everything else frozen. (Unlike burn's `apply_reparameterization`, which adapts
+    /// what it can, it tells of weights that are not there.)
+    ///
+    /// # Errors
+    /// [`Error::SelectionOfAnotherModel`] where a selected weight is not in `model`, [`Error::SharedParameter`]
+    /// where its id stands in two fields of it, [`Error::CoversNothing`] where no weight of two or more axes gets
+    /// an adapter, [`Error::AlreadyReparameterized`] for a model that has adapters or masks, which burn does not
+    /// nest, and [`Error::NothingToSelect`].
+    pub fn apply<M: Module>(self, model: M) -> Result<M> {
+        let present = Inventory::of(&model)?;
+        if let Some(adapter) = present.entries.iter().find(|entry| entry.attached.is_some()) {
+            return Err(Error::AlreadyReparameterized { path: adapter.path().to_owned() });
+        }
+        let chosen = |entry: &&Entry| self.group.matches(&entry.id, Some(entry.path()));
+        if let Some(place) = &self.place {
+            let chosen: Vec<&Entry> = present.entries.iter().filter(chosen).collect();
+            if chosen.len() < place.paths().count() {
+                return Err(Error::SelectionOfAnotherModel);
+            }
+            // Adapters are attached by id, so they would be to both fields.
+            chosen.into_iter().try_for_each(Entry::check_alone)?;
+        }
+        if !present.entries.iter().filter(chosen).any(|entry| entry.shape.num_dims() >= 2) {
+            let name = self.place.as_ref().map_or("all", Selection::rule).to_owned();
+            return Err(Error::CoversNothing {
+                setting: "selection of adapted weights",
+                name,
+                what: "weight of two or more axes",
+                advice: "select matrices or kernels".into(),
+            });
+        }
+        Ok(model.apply_reparameterization(self))
     }
 }
 

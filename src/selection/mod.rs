@@ -38,6 +38,7 @@
 
 mod inventory;
 mod low_rank;
+mod own_ids;
 mod rows;
 mod schedule;
 mod selected;
@@ -45,6 +46,7 @@ mod selector;
 mod top_gradient_norm;
 
 pub use low_rank::{LowRank, LowRankAdapter};
+pub use own_ids::copy_with_own_ids;
 pub use rows::{RowSelection, SelectedRows};
 pub use schedule::Schedule;
 pub use selected::Selection;

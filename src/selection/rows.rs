@@ -28,6 +28,7 @@ impl RowSelection {
     ///
     /// # Errors
     /// [`Error::SelectionOfAnotherModel`] where a selected parameter is not in `model`;
+    /// [`Error::SharedParameter`] where its id stands in two fields of it;
     /// [`Error::AlreadyReparameterized`] for a model with adapters, which burn does not nest.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         let present = Inventory::of(&model)?;
@@ -40,6 +41,9 @@ impl RowSelection {
         if !rows.keys().all(known) {
             return Err(Error::SelectionOfAnotherModel);
         }
+        // A change is attached by id, so it would be to both fields.
+        let mut selected = present.entries.iter().filter(|entry| rows.contains_key(&entry.id));
+        selected.try_for_each(Entry::check_alone)?;
         Ok(model.apply_reparameterization(Attach { rows }))
     }
 

@@ -5,7 +5,9 @@ use crate::privacy::Steps;
 
 /// Which rule holds from which step on: "the head for 100 steps, then everything".
 ///
-/// All phases are one run under one plan and in one ledger: [`DpOptimizer::follow`] changes phases.
+/// All phases are one run under one plan and in one ledger: [`DpOptimizer::follow`] changes phases. Each has to
+/// train something, and under per-group clipping something in every group: `follow` checks all of them before
+/// the first step.
 ///
 /// [`DpOptimizer::follow`]: crate::DpOptimizer::follow
 ///
@@ -40,5 +42,11 @@ impl Schedule {
     pub fn at(&self, taken: Steps) -> &ParamSelector {
         let begun = |(start, _): &&(Steps, ParamSelector)| start.value() <= taken.value();
         self.later.iter().take_while(begun).last().map_or(&self.first, |(_, selector)| selector)
+    }
+
+    /// The rules of all phases.
+    pub(crate) fn phases(&self) -> impl Iterator<Item = &ParamSelector> {
+        let later = self.later.iter().map(|(_, selector)| selector);
+        [&self.first].into_iter().chain(later)
     }
 }

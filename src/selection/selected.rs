@@ -1,6 +1,6 @@
 //! A rule's result on one model.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use burn::module::{Module, ModuleMapper, Param, ParamGroup, ParamId};
@@ -23,14 +23,7 @@ pub struct Selection {
 impl Selection {
     pub(super) fn new(rule: String, inventory: Inventory, selected: Vec<bool>) -> Result<Self> {
         let this = Self::unshared(rule, inventory, selected);
-        for entry in this.entries() {
-            if let [first, second, ..] = &entry.paths[..] {
-                return Err(Error::SharedParameter {
-                    first: first.clone(),
-                    second: second.clone(),
-                });
-            }
-        }
+        this.entries().try_for_each(Entry::check_alone)?;
         Ok(this)
     }
 
@@ -43,7 +36,8 @@ impl Selection {
     /// stay as they are.
     ///
     /// # Errors
-    /// [`Error::SelectionOfAnotherModel`] where a selected parameter is not in `model`.
+    /// [`Error::SelectionOfAnotherModel`] where a selected parameter is not in `model`, and
+    /// [`Error::SharedParameter`] where its id stands in two fields of it.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         self.set(model, |index| self.selected[index])
     }
@@ -54,6 +48,11 @@ impl Selection {
     /// As [`apply`](Self::apply).
     pub fn undo<M: Module>(&self, model: M) -> Result<M> {
         self.set(model, |index| self.inventory.entries[index].trained)
+    }
+
+    /// The rule, in words.
+    pub(crate) fn rule(&self) -> &str {
+        &self.rule
     }
 
     /// Whether the model trained just this when the selection was made.
@@ -69,6 +68,12 @@ impl Selection {
     /// The paths of the selected parameters, in the model's order.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.entries().map(Entry::path)
+    }
+
+    /// The paths of the others.
+    pub(crate) fn left_out(&self) -> Vec<&str> {
+        let all = self.inventory.entries.iter().zip(&self.selected);
+        all.filter(|(_, selected)| !**selected).map(|(entry, _)| entry.path()).collect()
     }
 
     /// Number of selected scalars.
@@ -89,8 +94,12 @@ impl Selection {
     fn set<M: Module>(&self, model: M, trained: impl Fn(usize) -> bool) -> Result<M> {
         let entries = self.inventory.entries.iter().enumerate();
         let wanted = entries.filter(|(index, _)| trained(*index)).map(|(_, entry)| entry.id);
-        let mut setter = SetTrained { wanted: wanted.collect(), found: HashSet::new() };
+        let wanted = wanted.collect();
+        let mut setter = SetTrained { path: vec![], wanted, found: HashMap::new(), shared: None };
         let model = model.map(&mut setter);
+        if let Some((first, second)) = setter.shared {
+            return Err(Error::SharedParameter { first, second });
+        }
         match setter.found.len() == setter.wanted.len() {
             true => Ok(model),
             false => Err(Error::SelectionOfAnotherModel),
@@ -99,15 +108,26 @@ impl Selection {
 }
 
 struct SetTrained {
+    path: Vec<String>,
     wanted: HashSet<ParamId>,
-    found: HashSet<ParamId>,
+    /// Where each was first.
+    found: HashMap<ParamId, String>,
+    shared: Option<(String, String)>,
 }
 
 impl ModuleMapper for SetTrained {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let trained = self.wanted.contains(&param.id);
-        if trained {
-            self.found.insert(param.id);
+        if trained && let Some(first) = self.found.insert(param.id, self.path.join(".")) {
+            self.shared = Some((first, self.path.join(".")));
         }
         param.set_require_grad(trained)
     }

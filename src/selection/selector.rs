@@ -8,13 +8,32 @@ use super::inventory::{Entry, Inventory};
 use super::selected::Selection;
 use crate::error::{Error, Result};
 use crate::mask::SuperMask;
+use crate::nearest::nearest;
 
 /// A rule for what is trained, which knows nothing of the data and so costs no privacy.
 ///
-/// Rules compose: `ParamSelector::all().minus(ParamSelector::path("embeddings"))`.
+/// Rules compose: `ParamSelector::all().minus(ParamSelector::path("embeddings"))`. Each part of a rule has to
+/// match something in the model, also inside `union`, `and` and `minus`: a misspelled path that is taken away
+/// would leave trained what was meant to be frozen. Only `bias` and `norms`, which a model may well be without,
+/// may match nothing where they are taken away.
 #[derive(Clone, Debug)]
 pub struct ParamSelector {
-    rule: Rule,
+    /// Operands before what joins them (reverse Polish notation), so that no rule is too long for the stack.
+    first: Rule,
+    rest: Vec<Part>,
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    Rule(Rule),
+    Join(Join),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Join {
+    Union,
+    And,
+    Minus,
 }
 
 #[derive(Clone, Debug)]
@@ -28,15 +47,12 @@ enum Rule {
     Group(ParamGroup),
     Attached(String),
     Scores,
-    Union(Box<Rule>, Box<Rule>),
-    And(Box<Rule>, Box<Rule>),
-    Minus(Box<Rule>, Box<Rule>),
 }
 
 impl ParamSelector {
     /// Every parameter: full fine-tuning.
     pub const fn all() -> Self {
-        Self { rule: Rule::All }
+        Self::of(Rule::All)
     }
 
     /// The last layer that has parameters: linear probing. "Last" is by the order of the model's fields;
@@ -48,24 +64,24 @@ impl ParamSelector {
     /// The last `layers` layers that have parameters, by the order of the model's fields. A layer is an
     /// innermost module: a `Linear`, a `LayerNorm`.
     pub const fn last_layers(layers: usize) -> Self {
-        Self { rule: Rule::Head { layers } }
+        Self::of(Rule::Head { layers })
     }
 
     /// Every bias, and the shift of every normalisation layer: DP-BiTFiT (Bu et al. 2022, arXiv
     /// 2210.00036; BitFit: Ben Zaken et al. 2021, arXiv 2106.10199). A parameter counts as one if its
     /// field's name is `beta` or has the word `bias` in it.
     pub const fn bias() -> Self {
-        Self { rule: Rule::Bias }
+        Self::of(Rule::Bias)
     }
 
     /// Scale and shift of every normalisation layer: of each module whose type has `Norm` in its name.
     pub const fn norms() -> Self {
-        Self { rule: Rule::Norms }
+        Self::of(Rule::Norms)
     }
 
     /// A parameter, or a module with all that is inside it, by its dotted path (`encoder.layers.0`).
     pub fn path(path: impl Into<String>) -> Self {
-        Self { rule: Rule::Path(path.into()) }
+        Self::of(Rule::Path(path.into()))
     }
 
     /// Each of several [`path`](Self::path)s.
@@ -88,12 +104,12 @@ impl ParamSelector {
             let burn::module::ParamGroupError::InvalidPatternError(reason) = error;
             Error::setting("pattern", reason, "a regular expression")
         })?;
-        Ok(Self { rule: Rule::Regex { pattern: pattern.into(), group } })
+        Ok(Self::of(Rule::Regex { pattern: pattern.into(), group }))
     }
 
     /// The parameters of a burn group.
     pub const fn group(group: ParamGroup) -> Self {
-        Self { rule: Rule::Group(group) }
+        Self::of(Rule::Group(group))
     }
 
     /// The adapters of burn's `Lora` or of [`LowRank`](super::LowRank), attached to the model before.
@@ -103,30 +119,30 @@ impl ParamSelector {
 
     /// The scores of every [`SuperMask`](crate::mask::SuperMask), attached to the model before.
     pub const fn masks() -> Self {
-        Self { rule: Rule::Scores }
+        Self::of(Rule::Scores)
     }
 
     /// The parameters of every reparameterization with this name.
     pub fn attached(name: impl Into<String>) -> Self {
-        Self { rule: Rule::Attached(name.into()) }
+        Self::of(Rule::Attached(name.into()))
     }
 
     /// What either rule selects.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
-        Self { rule: Rule::Union(self.rule.into(), other.rule.into()) }
+        self.joined(other, Join::Union)
     }
 
     /// What both rules select.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { rule: Rule::And(self.rule.into(), other.rule.into()) }
+        self.joined(other, Join::And)
     }
 
     /// What this rule selects and the other does not.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
-        Self { rule: Rule::Minus(self.rule.into(), other.rule.into()) }
+        self.joined(other, Join::Minus)
     }
 
     /// Applies the rule to `model`, whose trained parameters it does not change: that is
@@ -134,51 +150,105 @@ impl ParamSelector {
     ///
     /// # Errors
     /// [`Error::UnknownPath`]; [`Error::NoBias`] where biases are asked for and there are none;
-    /// [`Error::EmptySelection`]; [`Error::SharedParameter`] for a selected parameter that stands in two
+    /// [`Error::EmptySelection`] where the rule, or a part of it, matches nothing; [`Error::SharedParameter`] for a selected parameter that stands in two
     /// fields; [`Error::NothingToSelect`] for a model without parameters or not on an autodiff device.
     pub fn select<M: Module>(&self, model: &M) -> Result<Selection> {
         let inventory = Inventory::of(model)?;
-        let selected = self.rule.select(&inventory)?;
+        let selected = self.selected(&inventory)?;
         if !selected.contains(&true) {
             return Err(Error::EmptySelection {
                 selector: self.to_string(),
-                advice: self.rule.advice().into(),
+                advice: ADVICE.into(),
             });
         }
         Selection::new(self.to_string(), inventory, selected)
     }
+
+    const fn of(rule: Rule) -> Self {
+        Self { first: rule, rest: Vec::new() }
+    }
+
+    fn joined(mut self, other: Self, join: Join) -> Self {
+        self.rest.push(Part::Rule(other.first));
+        self.rest.extend(other.rest);
+        self.rest.push(Part::Join(join));
+        self
+    }
+
+    /// For each entry of the inventory, whether it is selected.
+    fn selected(&self, inventory: &Inventory) -> Result<Vec<bool>> {
+        let entries = &inventory.entries;
+        let mut taken_away = self.taken_away().into_iter();
+        let mut operands = vec![self.first.select(entries, taken_away.next() == Some(true))?];
+        for (part, taken_away) in self.rest.iter().zip(taken_away) {
+            match part {
+                Part::Rule(rule) => operands.push(rule.select(entries, taken_away)?),
+                Part::Join(join) => {
+                    let other = operands.pop().unwrap_or_default();
+                    if let Some(one) = operands.last_mut() {
+                        one.iter_mut().zip(other).for_each(|(one, other)| join.apply(one, other));
+                    }
+                }
+            }
+        }
+        Ok(operands.pop().unwrap_or_default())
+    }
+
+    /// For each part, whether it stands to the right of a `minus`.
+    fn taken_away(&self) -> Vec<bool> {
+        // From the end, what joins comes before its operands, and the right one before the left.
+        let mut open = vec![false];
+        let mut flags = Vec::new();
+        for part in self.rest.iter().rev() {
+            let taken_away = open.pop().unwrap_or(false);
+            flags.push(taken_away);
+            if let Part::Join(join) = part {
+                open.extend([taken_away, taken_away || matches!(join, Join::Minus)]);
+            }
+        }
+        flags.push(open.pop().unwrap_or(false));
+        flags.reverse();
+        flags
+    }
+}
+
+/// What to do about a rule that matches nothing.
+const ADVICE: &str = "print the selection of `ParamSelector::all()` to see what there is";
+
+impl Join {
+    const fn apply(self, one: &mut bool, other: bool) {
+        *one = match self {
+            Self::Union => *one || other,
+            Self::And => *one && other,
+            Self::Minus => *one && !other,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Union => "or",
+            Self::And => "and",
+            Self::Minus => "minus",
+        }
+    }
 }
 
 impl Rule {
-    /// For each entry of the inventory, whether it is selected.
-    fn select(&self, inventory: &Inventory) -> Result<Vec<bool>> {
-        let entries = &inventory.entries;
+    /// For each entry whether it is selected; at least one, unless the rule may be without effect where it is
+    /// taken away.
+    fn select(&self, entries: &[Entry], taken_away: bool) -> Result<Vec<bool>> {
         let matching = |matches: &dyn Fn(&Entry) -> bool| entries.iter().map(matches).collect();
-        let both = |one: &Self, other: &Self, combine: fn(bool, bool) -> bool| {
-            let (one, other) = (one.select(inventory)?, other.select(inventory)?);
-            Ok(one.into_iter().zip(other).map(|(one, other)| combine(one, other)).collect())
-        };
-        Ok(match self {
+        let found: Vec<bool> = match self {
             Self::All => vec![true; entries.len()],
             Self::Head { layers } => last_layers(entries, *layers),
-            Self::Bias => {
-                let biases: Vec<bool> = matching(&is_bias);
-                if !biases.contains(&true) {
-                    return Err(Error::NoBias { layers: layers_without_bias(entries) });
-                }
-                biases
-            }
+            Self::Bias => matching(&is_bias),
             Self::Norms => matching(&|e| e.layer_type.contains("Norm") && e.attached.is_none()),
             Self::Path(path) => {
                 let inside = |candidate: &String| {
                     let rest = candidate.strip_prefix(path.as_str());
                     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
                 };
-                let found: Vec<bool> = matching(&|entry| entry.paths.iter().any(inside));
-                if !found.contains(&true) {
-                    return Err(unknown(path, entries));
-                }
-                found
+                matching(&|entry| entry.paths.iter().any(inside))
             }
             Self::Regex { group, .. } | Self::Group(group) => matching(&|entry| {
                 entry.paths.iter().any(|path| group.matches(&entry.id, Some(path)))
@@ -188,22 +258,49 @@ impl Rule {
             Self::Scores => matching(&|entry| {
                 entry.attached.as_deref() == Some(SuperMask::NAME) && entry.name() == "scores"
             }),
-            Self::Union(one, other) => both(one, other, |one, other| one || other)?,
-            Self::And(one, other) => both(one, other, |one, other| one && other)?,
-            Self::Minus(one, other) => both(one, other, |one, other| one && !other)?,
-        })
+        };
+        match found.contains(&true) || (taken_away && self.may_be_absent()) {
+            true => Ok(found),
+            false => Err(self.matches_nothing(entries)),
+        }
     }
 
-    fn advice(&self) -> &'static str {
+    /// Whether a model without any is as good as others.
+    const fn may_be_absent(&self) -> bool {
         match self {
-            Self::Attached(name) if name == "lora" => {
-                "attach adapters first, with `model.apply_reparameterization(LowRank::new(..)?)` or \
-                 burn's `model.apply_lora(..)`"
-            }
-            Self::Scores => "attach masks first, with `SuperMaskConfig::new(..)?.apply(model)?`",
-            Self::Norms => "the model has no normalisation layer: choose another rule",
-            _ => "print the selection of `ParamSelector::all()` to see what there is",
+            Self::Bias | Self::Norms => true,
+            Self::All | Self::Head { .. } | Self::Scores => false,
+            // Names that somebody gave.
+            Self::Path(_) | Self::Regex { .. } | Self::Group(_) | Self::Attached(_) => false,
         }
+    }
+
+    fn matches_nothing(&self, entries: &[Entry]) -> Error {
+        let paths = || entries.iter().flat_map(|entry| &entry.paths).map(String::as_str);
+        let advice = match self {
+            Self::Bias => return Error::NoBias { layers: layers_without_bias(entries) },
+            Self::Path(path) => return unknown(path, entries),
+            Self::Attached(name) if name == "lora" => {
+                "attach adapters first, with `LowRank::new(..)?.apply(model)?` or burn's \
+                 `model.apply_lora(..)`"
+                    .into()
+            }
+            Self::Attached(name) => {
+                let attached = entries.iter().filter_map(|entry| entry.attached.as_deref());
+                nearest(name, attached)
+            }
+            Self::Regex { pattern, .. } => nearest(pattern, paths()),
+            Self::Scores => "attach masks first, with `SuperMaskConfig::new(..)?.apply(model)?`".into(),
+            Self::Norms => "the model has no normalisation layer: choose another rule".into(),
+            Self::Head { layers: 0 } => "ask for at least 1 layer".into(),
+            Self::Group(_) => {
+                "a group of ids is of one model, and loading a record changes a model's ids: make the group \
+                 after that"
+                    .into()
+            }
+            Self::All | Self::Head { .. } => ADVICE.into(),
+        };
+        Error::EmptySelection { selector: self.to_string(), advice }
     }
 }
 
@@ -259,7 +356,31 @@ fn unknown(path: &str, entries: &[Entry]) -> Error {
 
 impl fmt::Display for ParamSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.rule.fmt(f)
+        // For each part, the parentheses that open before it and the word before these.
+        let mut before = vec![(0, None); self.rest.len() + 1];
+        let mut operands = vec![0];
+        for (index, part) in self.rest.iter().enumerate() {
+            match part {
+                Part::Rule(_) => operands.push(index + 1),
+                Part::Join(join) => {
+                    let right = operands.pop().unwrap_or(0);
+                    before[right].1 = Some(join.word());
+                    before[operands.last().copied().unwrap_or(0)].0 += 1;
+                }
+            }
+        }
+        let first = Part::Rule(self.first.clone());
+        for ((open, word), part) in before.into_iter().zip([&first].into_iter().chain(&self.rest)) {
+            if let Some(word) = word {
+                write!(f, " {word} ")?;
+            }
+            (0..open).try_for_each(|_| write!(f, "("))?;
+            match part {
+                Part::Rule(rule) => rule.fmt(f)?,
+                Part::Join(_) => write!(f, ")")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -276,9 +397,6 @@ impl fmt::Display for Rule {
             Self::Group(_) => write!(f, "group"),
             Self::Attached(name) => write!(f, "{name}"),
             Self::Scores => write!(f, "masks"),
-            Self::Union(one, other) => write!(f, "({one} or {other})"),
-            Self::And(one, other) => write!(f, "({one} and {other})"),
-            Self::Minus(one, other) => write!(f, "({one} minus {other})"),
         }
     }
 }

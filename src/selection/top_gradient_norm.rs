@@ -5,7 +5,7 @@ use std::fmt;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::inventory::Inventory;
+use super::inventory::{Entry, Inventory};
 use super::rows::{RowSelection, row_count};
 use super::selected::Selection;
 use crate::error::{Error, Result};
@@ -117,7 +117,8 @@ impl TopGradientNorm {
     ///
     /// # Errors
     /// As [`Engine::per_example`] and [`ParamSelector::select`](super::ParamSelector::select);
-    /// [`Error::EmptySelection`] where the data has no example.
+    /// [`Error::NoTrainableParameter`] where nothing can be chosen; [`Error::EmptySelection`] where the data has
+    /// no example.
     pub fn on_public<M, X, E, I>(
         &self,
         engine: &mut E,
@@ -217,7 +218,12 @@ impl Scores {
         clipping_norm: f64,
     ) -> Result<Self> {
         let inventory = Inventory::of(model)?;
+        let mut trained = inventory.entries.iter().filter(|entry| entry.trained);
+        trained.try_for_each(Entry::check_alone)?;
         let candidates = candidates(&inventory, rule.groups);
+        if candidates.is_empty() {
+            return Err(Error::NoTrainableParameter);
+        }
         let sums = vec![0.0; candidates.len()];
         Ok(Self { rule: *rule, inventory, candidates, clipping_norm, sums, examples: 0 })
     }
@@ -268,6 +274,11 @@ impl Scores {
     /// Number of candidates: the length of the vector that is released.
     pub(crate) const fn len(&self) -> usize {
         self.candidates.len()
+    }
+
+    /// The paths of all parameters, trained or not.
+    pub(crate) fn paths(&self) -> Vec<&str> {
+        self.inventory.entries.iter().flat_map(|entry| &entry.paths).map(String::as_str).collect()
     }
 
     /// Adds `noise` to the scores.

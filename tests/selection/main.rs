@@ -4,7 +4,9 @@
 mod common;
 
 mod algebra;
+mod identities;
 mod models;
+mod names;
 mod on_models;
 mod runs;
 mod top;

@@ -136,7 +136,10 @@ impl ClippingState {
     /// # Errors
     /// [`Error::InvalidSetting`] where b̃ is not finite; the state is unchanged then.
     pub fn update(&mut self, clipping: &Clipping, noised_fraction_below: f64) -> Result<()> {
-        let Clipping::Adaptive(adaptive) = clipping else { return Ok(()) };
+        let adaptive = match clipping {
+            Clipping::Adaptive(adaptive) => adaptive,
+            Clipping::Flat { .. } | Clipping::Automatic(_) | Clipping::PerGroup(_) => return Ok(()),
+        };
         if !noised_fraction_below.is_finite() {
             return Err(Error::setting("noised_fraction_below", noised_fraction_below, "finite"));
         }

@@ -237,7 +237,12 @@ fn gradient_noise_multiplier(
     clipping: &Clipping,
     noise_multiplier: NoiseMultiplier,
 ) -> Result<NoiseMultiplier> {
-    let Clipping::Adaptive(adaptive) = clipping else { return Ok(noise_multiplier) };
+    let adaptive = match clipping {
+        Clipping::Adaptive(adaptive) => adaptive,
+        Clipping::Flat { .. } | Clipping::Automatic(_) | Clipping::PerGroup(_) => {
+            return Ok(noise_multiplier);
+        }
+    };
     let share =
         noise_multiplier.value() / (adaptive.count_noise_std() / adaptive.count_sensitivity());
     let rest = (1.0 - share) * (1.0 + share);

@@ -159,7 +159,7 @@ impl Context {
         }
         let plain = match self.adjacency {
             Adjacency::ReplaceOne => boxed(Replaced::new(rate, z)),
-            _ => boxed(Sampled::new(rate, z, 1)),
+            Adjacency::AddRemove | Adjacency::ZeroOut => boxed(Sampled::new(rate, z, 1)),
         };
         // The library's tails are good to about 1e-10; more than that is added.
         let above = |least: u64, records: u64| -> f64 {

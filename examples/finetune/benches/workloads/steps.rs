@@ -65,7 +65,7 @@ fn select<M: Module>(train: Train, model: M) -> Result<M> {
         Train::Lora => {
             let layers = ParamSelector::regex(r"encoder\.layers\.\d+\..*(y|e|t|up|down)\.weight$")?;
             let adapters = LowRank::new(8, 16.0)?.on(&layers.select(&model)?);
-            (model.apply_reparameterization(adapters), ParamSelector::lora().union(head()))
+            (adapters.apply(model)?, ParamSelector::lora().union(head()))
         }
     };
     Ok(selector.select(&model)?.apply(model)?)

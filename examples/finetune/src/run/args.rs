@@ -64,7 +64,7 @@ pub struct Args {
     /// Train on the first so many records only: for trials
     #[arg(long)]
     pub limit: Option<usize>,
-    /// Test every so many steps [default: a tenth of the run]
+    /// Test every so many steps [default: a fifth of the run]
     #[arg(long)]
     pub eval_every: Option<u64>,
 }
@@ -88,6 +88,9 @@ pub enum DeviceArg {
     /// Vulkan
     #[cfg(feature = "vulkan")]
     Vulkan,
+    /// Metal, on Apple's machines
+    #[cfg(feature = "metal")]
+    Metal,
     /// NVIDIA CUDA
     #[cfg(feature = "cuda")]
     Cuda,
@@ -102,6 +105,8 @@ impl DeviceArg {
             Self::Wgpu => Device::wgpu(Default::default()),
             #[cfg(feature = "vulkan")]
             Self::Vulkan => Device::vulkan(Default::default()),
+            #[cfg(feature = "metal")]
+            Self::Metal => Device::metal(Default::default()),
             #[cfg(feature = "cuda")]
             Self::Cuda => Device::cuda(0),
         }

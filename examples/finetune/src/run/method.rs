@@ -47,10 +47,14 @@ impl Method {
     }
 
     /// What is trained at each step; `late` is the task's last block. (`Topgrad` has chosen by then.)
-    pub(super) fn schedule(self, steps: u64, late: &ParamSelector) -> Schedule {
-        let head = || ParamSelector::regex(HEAD).unwrap_or(ParamSelector::head());
+    ///
+    /// # Errors
+    /// When the pattern of the head's parameters does not parse.
+    pub(super) fn schedule(self, steps: u64, late: &ParamSelector) -> burn_dp::Result<Schedule> {
+        let pattern = ParamSelector::regex(HEAD)?;
+        let head = || pattern.clone();
         let bias = || ParamSelector::bias().union(head());
-        match self {
+        Ok(match self {
             Self::None | Self::Full | Self::Topgrad => Schedule::new(ParamSelector::all()),
             Self::Head => Schedule::new(head()),
             Self::Bitfit => Schedule::new(bias()),
@@ -60,7 +64,7 @@ impl Method {
                 let later = bias().union(late.clone());
                 Schedule::new(head()).then(Self::first_phase(steps).into(), later)
             }
-        }
+        })
     }
 
     /// Whether the step trains nothing but the head, so that features serve.
@@ -68,7 +72,12 @@ impl Method {
         match self {
             Self::Head => true,
             Self::TwoPhase => step < Self::first_phase(steps),
-            _ => false,
+            Self::None
+            | Self::Full
+            | Self::Bitfit
+            | Self::Lora
+            | Self::Supermask
+            | Self::Topgrad => false,
         }
     }
 

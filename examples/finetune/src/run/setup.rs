@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
                 let chosen = ParamSelector::paths(paths.iter().cloned())?;
                 Schedule::new(chosen.union(ParamSelector::regex(HEAD)?))
             }
-            None => self.args.method.schedule(self.steps, &task.late()),
+            None => self.args.method.schedule(self.steps, &task.late())?,
         })
     }
 
@@ -159,17 +159,22 @@ pub(super) fn adapted<T: Task>(
     args: &Args,
     model: T::Model,
 ) -> Result<(T::Model, Option<SuperMaskConfig>)> {
-    let place = || task.adapted().select(&model).context("where adapters go");
+    let place = || task.adapted()?.select(&model).context("where adapters go");
     match args.method {
         Method::Lora => {
             let (rank, alpha) = ADAPTERS;
             let adapters = LowRank::new(rank, alpha)?.on(&place()?);
-            Ok((model.apply_reparameterization(adapters), None))
+            Ok((adapters.apply(model)?, None))
         }
         Method::Supermask => {
             let config = args.mask.config(&place()?, args.private(), task.output_axis())?;
             Ok((config.apply(model)?, Some(config)))
         }
-        _ => Ok((model, None)),
+        Method::None
+        | Method::Full
+        | Method::Head
+        | Method::Bitfit
+        | Method::Topgrad
+        | Method::TwoPhase => Ok((model, None)),
     }
 }

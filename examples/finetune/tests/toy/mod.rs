@@ -99,8 +99,8 @@ impl Task for Toy {
         Tensor::from_data(TensorData::new(values, [records.len(), WIDTH]), device)
     }
 
-    fn adapted(&self) -> ParamSelector {
-        ParamSelector::path("trunk.weight")
+    fn adapted(&self) -> Result<ParamSelector> {
+        Ok(ParamSelector::path("trunk.weight"))
     }
 
     fn output_axis(&self) -> usize {

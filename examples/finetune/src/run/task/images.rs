@@ -107,9 +107,9 @@ impl Task for Images {
         self.preprocess.forward(tensor(pixels, shape, device))
     }
 
-    fn adapted(&self) -> ParamSelector {
+    fn adapted(&self) -> Result<ParamSelector> {
         let rule = r"(fires\.\d+\.\w+|blocks\.\d+\.(expand|project)|top|conv1|stem)\.weight$";
-        ParamSelector::regex(rule).unwrap_or(ParamSelector::all())
+        Ok(ParamSelector::regex(rule)?)
     }
 
     fn output_axis(&self) -> usize {

@@ -58,7 +58,10 @@ pub trait Task {
         0
     }
     /// The weights that get adapters.
-    fn adapted(&self) -> ParamSelector;
+    ///
+    /// # Errors
+    /// When a pattern does not parse.
+    fn adapted(&self) -> Result<ParamSelector>;
     /// Their axis of outputs: 1 for linear layers, 0 for convolutions.
     fn output_axis(&self) -> usize;
     /// The last block of the trunk.

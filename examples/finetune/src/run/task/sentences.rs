@@ -109,9 +109,9 @@ impl Task for Texts {
         self.encoded(part).tokens(record)
     }
 
-    fn adapted(&self) -> ParamSelector {
+    fn adapted(&self) -> Result<ParamSelector> {
         let rule = r"layers\.\d+\.(attention\.(query|key|value|output)|feed_forward\.\w+)\.weight$";
-        ParamSelector::regex(rule).unwrap_or(ParamSelector::all())
+        Ok(ParamSelector::regex(rule)?)
     }
 
     fn output_axis(&self) -> usize {

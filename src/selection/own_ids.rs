@@ -1,0 +1,69 @@
+//! Copies that are parameters of their own.
+
+use burn::module::{Flag, Module, ModuleMapper, Param, ParamId, ParameterValue};
+use burn::tensor::{Bool, Int, Tensor};
+
+/// A copy of a module whose parameters have ids of their own: values, what is frozen, adapters and masks are the
+/// original's.
+///
+/// To burn a parameter is its id: an optimizer updates the first field that has it. `clone` keeps ids, and so
+/// does loading a record, so a model that holds the copy of another, or two parts loaded from one file, is
+/// refused ([`Error::SharedParameter`](crate::Error::SharedParameter)) while one of them is trained. A frozen
+/// teacher beside its student:
+///
+/// ```
+/// use burn::module::Module;
+/// use burn::nn::{Linear, LinearConfig};
+/// use burn::tensor::Device;
+/// use burn_dp::selection::copy_with_own_ids;
+///
+/// #[derive(Module, Debug)]
+/// struct Distillation {
+///     teacher: Linear,
+///     student: Linear,
+/// }
+///
+/// let device = Device::default().autodiff();
+/// let student: Linear = LinearConfig::new(8, 4).init(&device);
+/// let model = Distillation { teacher: copy_with_own_ids(&student).freeze(), student };
+/// assert_ne!(model.teacher.weight.id, model.student.weight.id);
+/// assert!(model.student.weight.is_require_grad() && !model.teacher.weight.is_require_grad());
+/// ```
+///
+/// Parameters that burn has yet to initialise are initialised first, in the original too: until then clones share
+/// what they will be, and to freeze one is to freeze the other. Running statistics keep their ids, which burn
+/// gives no way to change; they are never trained. Optimizer state and groups of ids that were made for the
+/// original are not for the copy.
+pub fn copy_with_own_ids<M: Module>(module: &M) -> M {
+    module.clone().map(&mut OwnIds)
+}
+
+struct OwnIds;
+
+fn renamed<T: ParameterValue>(mut param: Param<T>) -> Param<T> {
+    // Runs burn's lazy initialisation.
+    _ = param.base();
+    param.id = ParamId::new();
+    param
+}
+
+impl ModuleMapper for OwnIds {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        renamed(param)
+    }
+
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        renamed(param)
+    }
+
+    fn map_bool<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D, Bool>>,
+    ) -> Param<Tensor<D, Bool>> {
+        renamed(param)
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        renamed(flag)
+    }
+}

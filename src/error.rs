@@ -276,6 +276,8 @@ pub enum Error {
         clipping_norm: f64,
         /// The product, with what rounding may add.
         bound: f64,
+    },
+
     /// A record's gradient is not finite, or its square is not, in both engines.
     #[error(
         "the gradient of example {example} is NaN, infinite or longer than 1.8e19 (whose square is beyond single \
@@ -641,6 +643,8 @@ impl Error {
             }
             other => other,
         }
+    }
+
     /// An [`Error::Loading`].
     pub(crate) fn loading(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
         Self::Loading { source: source.into() }

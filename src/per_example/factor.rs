@@ -7,8 +7,11 @@
 //! ordinary weight-gradient product (book-keeping: Bu et al. 2023, arXiv 2210.00038), and
 //! `[batch, ...parameter]` is never held.
 
-mod steps;
+mod frame;
+mod leaf;
+mod link;
 mod walk;
+mod ways;
 
 use burn_ir::{TensorId, TensorIr};
 
@@ -23,8 +26,8 @@ pub(crate) struct Factored {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) layout: Vec<Layout>,
-    /// The traced shape after `layout`.
-    shape: Vec<usize>,
+    /// What the trace's own way to the gradient takes.
+    unfactored: Work,
 }
 
 /// One use of the parameter: `scale · Σ_t left[t]ᵀ right[t]`.
@@ -111,24 +114,45 @@ impl Factored {
         2 * positions.saturating_mul(positions) <= gradient
     }
 
-    /// Whether the walk went through products with shared matrices, so that the trace's own way to the
-    /// gradient leads over a value of another size. (A kernel of more than one pixel is left to the trace:
-    /// its patches are larger than any gradient.)
-    pub(crate) fn passes_matrices(&self) -> bool {
-        let passes = |side: &Side| !side.then.is_empty();
+    /// Whether a gradient that is not kept in factors should be contracted from them: where the walk went
+    /// through products with shared matrices, the trace's own way leads over a value of another size. (A
+    /// kernel of more than one pixel is left to the trace: its patches are larger than any gradient.)
+    pub(crate) fn contraction_is_smaller(&self) -> bool {
         let patches = |side: &Side| match &side.source {
             Source::Patches { conv, .. } => conv.kernel != [1, 1],
             _ => false,
         };
-        let any = |what: &dyn Fn(&Side) -> bool| {
-            self.uses.iter().flat_map(|u| [&u.left, &u.right]).any(what)
+        self.passes_matrices() && !self.sides().any(patches) && self.is_less_work()
+    }
+
+    /// Whether the shared matrices that moved into factors cost less there than in the trace. A use multiplies by
+    /// each of its own, whereas the trace computes what several uses share once.
+    pub(crate) fn is_less_work(&self) -> bool {
+        if !self.passes_matrices() {
+            return true;
+        }
+        let matrices = |u: &Use| {
+            let shared = u.left.then.iter().chain(&u.right.then);
+            shared.map(|shared| Work::product(u.length, shared.matrix.shape.num_elements())).sum()
         };
-        any(&passes) && !any(&patches)
+        let positions: usize = self.uses.iter().map(|u| u.length).sum();
+        let contraction =
+            Work::product(positions, self.groups.saturating_mul(self.rows * self.cols));
+        let factored: Work = self.uses.iter().map(matrices).chain([contraction]).sum();
+        factored < self.unfactored
+    }
+
+    fn passes_matrices(&self) -> bool {
+        self.sides().any(|side| !side.then.is_empty())
+    }
+
+    fn sides(&self) -> impl Iterator<Item = &Side> {
+        self.uses.iter().flat_map(|u| [&u.left, &u.right])
     }
 
     /// The values of the trace that the factors are made from.
     pub(crate) fn sources(&self) -> impl Iterator<Item = TensorId> {
-        let sides = self.uses.iter().flat_map(|u| [&u.left, &u.right]).flat_map(|side| {
+        let sides = self.sides().flat_map(|side| {
             let source = match &side.source {
                 Source::Operand(operand) => operand.tensor.id,
                 Source::OneHot { indices, .. } => indices.id,
@@ -141,5 +165,25 @@ impl Factored {
             Layout::Times(shared) => Some(shared.id),
             _ => None,
         }))
+    }
+}
+
+/// What matrix products cost: scalar multiplications an example.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+struct Work(f64);
+
+impl Work {
+    /// A product costs no less than this, however small it is.
+    const START: f64 = 512.0;
+
+    /// Of `rows` rows with a matrix of so many `entries`.
+    fn product(rows: usize, entries: usize) -> Self {
+        Self(Self::START + rows as f64 * entries as f64)
+    }
+}
+
+impl std::iter::Sum for Work {
+    fn sum<I: Iterator<Item = Self>>(works: I) -> Self {
+        Self(works.map(|work| work.0).sum())
     }
 }

@@ -1,7 +1,7 @@
 //! A trace made ready for replay: only what the wanted results need, each value known to be shared
 //! or batched, and each buffer freed at its last use.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use burn_ir::{FloatOperationIr, NumericOperationIr, OperationIr, TensorId};
 
@@ -19,21 +19,47 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// Keeps what `wanted` needs of `operations`. `inputs` are values given from outside; their
-    /// producers (the zeros of the trace) go.
-    pub(crate) fn new(
-        operations: &[OperationIr],
+    /// What `wanted` needs of `operations`, in two stages: what depends on no example, and the rest, for which
+    /// the first stage's results are inputs. `inputs` are values given from outside, whose producers (the
+    /// zeros of the trace) go; `batched` is as [`depends_on_example`] has it.
+    pub(crate) fn stages(
+        operations: Vec<OperationIr>,
         inputs: &HashSet<TensorId>,
-        batched: &HashSet<TensorId>,
+        batched: HashSet<TensorId>,
+        wanted: &HashSet<TensorId>,
+    ) -> (Self, Self) {
+        let kept = alive(operations, inputs, wanted);
+        let is_batched = |op: &OperationIr| op.outputs().any(|out| batched.contains(&out.id));
+        let (second, first): (Vec<_>, Vec<_>) = kept.into_iter().partition(is_batched);
+        let made = first.iter().flat_map(|op| op.outputs()).map(|out| out.id);
+        // The first stage must not free what it does not make either: a weight may serve both.
+        let made: HashSet<TensorId> = made.chain(inputs.iter().copied()).collect();
+        let read = second.iter().flat_map(|op| op.inputs()).map(|input| input.id);
+        let handed: HashSet<TensorId> =
+            read.chain(wanted.iter().copied()).filter(|id| made.contains(id)).collect();
+        (Self::new(first, HashSet::new(), &handed), Self::new(second, batched, wanted))
+    }
+
+    /// What `wanted` needs of `operations`, in one stage.
+    pub(crate) fn whole(
+        operations: Vec<OperationIr>,
+        inputs: &HashSet<TensorId>,
+        batched: HashSet<TensorId>,
         wanted: &HashSet<TensorId>,
     ) -> Self {
-        let kept = alive(operations, inputs, wanted);
-        let batched = depends_on_example(&kept, batched);
-        let kept = schedule(kept, wanted, &batched);
+        Self::new(alive(operations, inputs, wanted), batched, wanted)
+    }
 
+    /// All of `operations`, each of which `wanted` needs.
+    fn new(
+        operations: Vec<OperationIr>,
+        batched: HashSet<TensorId>,
+        wanted: &HashSet<TensorId>,
+    ) -> Self {
+        let operations = schedule(operations, wanted, &batched);
         let mut needed = wanted.clone();
-        let mut dying = Vec::new();
-        for op in kept.iter().rev() {
+        let mut dying = Vec::with_capacity(operations.len());
+        for op in operations.iter().rev() {
             // Walking backwards, the first reader met is the last to read; an output that nobody
             // reads dies at once.
             let mut last = Vec::new();
@@ -50,36 +76,7 @@ impl Graph {
             dying.push(last);
         }
         dying.reverse();
-        Self { operations: kept, dying, batched, needed }
-    }
-}
-
-impl Graph {
-    /// The same in two stages: what depends on no example, and the rest, for which the first stage's results
-    /// are inputs.
-    pub(crate) fn stages(
-        operations: &[OperationIr],
-        inputs: &HashSet<TensorId>,
-        examples: &HashSet<TensorId>,
-        wanted: &HashSet<TensorId>,
-    ) -> (Self, Self) {
-        let batched = depends_on_example(operations, examples);
-        let is_batched = |op: &&OperationIr| op.outputs().any(|out| batched.contains(&out.id));
-        let kept = alive(operations, inputs, wanted);
-        let (second, first): (Vec<_>, Vec<_>) = kept.iter().partition(is_batched);
-        let made = first.iter().flat_map(|op| op.outputs()).map(|out| out.id);
-        // The first stage must not free what it does not make either: a weight may serve both.
-        let made: HashSet<TensorId> = made.chain(inputs.iter().copied()).collect();
-        let read = second.iter().flat_map(|op| op.inputs()).map(|input| input.id);
-        let handed: HashSet<TensorId> =
-            read.chain(wanted.iter().copied()).filter(|id| made.contains(id)).collect();
-        let own = |operations: Vec<&OperationIr>| -> Vec<OperationIr> {
-            operations.into_iter().cloned().collect()
-        };
-        let inputs_of_second = inputs.union(&handed).copied().collect();
-        let first = Self::new(&own(first), inputs, &HashSet::new(), &handed);
-        let second = Self::new(&own(second), &inputs_of_second, examples, wanted);
-        (first, second)
+        Self { operations, dying, batched, needed }
     }
 
     /// Whether replaying it draws random numbers.
@@ -90,21 +87,22 @@ impl Graph {
 
 /// The operations whose results `wanted` needs.
 fn alive(
-    operations: &[OperationIr],
+    mut operations: Vec<OperationIr>,
     inputs: &HashSet<TensorId>,
     wanted: &HashSet<TensorId>,
 ) -> Vec<OperationIr> {
     let mut needed = wanted.clone();
-    let mut kept = Vec::new();
+    let mut is_alive = Vec::with_capacity(operations.len());
     for op in operations.iter().rev() {
         let produces = |id: &TensorId| needed.contains(id) && !inputs.contains(id);
-        if op.outputs().any(|out| produces(&out.id)) {
+        let alive = op.outputs().any(|out| produces(&out.id));
+        if alive {
             needed.extend(op.inputs().map(|input| input.id));
-            kept.push(op.clone());
         }
+        is_alive.push(alive);
     }
-    kept.reverse();
-    kept
+    operations.retain(|_| is_alive.pop().unwrap_or(false));
+    operations
 }
 
 /// Closure of `batched` under the operations: a result is batched when an operand is. Random draws
@@ -120,17 +118,6 @@ pub(crate) fn depends_on_example(
         }
     }
     batched
-}
-
-/// Which operation computes each value.
-pub(crate) fn producers(operations: &[OperationIr]) -> HashMap<TensorId, usize> {
-    let mut producers = HashMap::new();
-    for (index, op) in operations.iter().enumerate() {
-        for out in op.outputs() {
-            producers.insert(out.id, index);
-        }
-    }
-    producers
 }
 
 pub(super) fn is_random(op: &OperationIr) -> bool {

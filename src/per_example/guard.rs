@@ -43,11 +43,11 @@ where
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let graph = Graph::new(&operations, &given, &of_examples, &wanted);
     let batched = depends_on_example(&operations, &of_examples);
+    let graph = Graph::whole(operations.clone(), &given, batched, &wanted);
 
     let device = tensors.device.as_dispatch().clone();
-    let mut replay = Replay::<Dispatch>::new(device.clone(), examples, &batched, policy);
+    let mut replay = Replay::<Dispatch>::new(device.clone(), examples, &graph.batched, policy);
     for (id, tensor) in module.iter().zip(&tensors.tensors) {
         replay.insert(*id, Value::from_dispatch(tensor.value.clone()));
     }

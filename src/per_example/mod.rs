@@ -78,10 +78,11 @@ pub trait Engine<M, X> {
 #[non_exhaustive]
 pub enum NormMethod {
     /// In factors where the Gram matrices are no larger than the gradient, `2 T² <= rows · columns`
-    /// (mixed ghost clipping: Bu et al. 2022, arXiv 2205.10683), else materialised.
+    /// (mixed ghost clipping: Bu et al. 2022, arXiv 2205.10683), and its factors are no more work than the
+    /// gradient, else materialised.
     #[default]
     Smaller,
-    /// In factors wherever the gradient factors.
+    /// In factors wherever the gradient factors into no more than a few uses for each operation.
     Ghost,
     /// Always as `[batch, ...parameter]`.
     Materialised,
@@ -90,16 +91,10 @@ pub enum NormMethod {
 impl NormMethod {
     fn keeps_factors(self, factored: &Factored) -> bool {
         match self {
-            Self::Smaller => factored.ghost_is_smaller(),
+            Self::Smaller => factored.ghost_is_smaller() && factored.is_less_work(),
             Self::Ghost => true,
             Self::Materialised => false,
         }
-    }
-
-    /// Whether a gradient that is not kept in factors is computed from them, rather than as in the
-    /// trace.
-    fn contracts(self, factored: &Factored) -> bool {
-        self != Self::Materialised && factored.passes_matrices()
     }
 }
 

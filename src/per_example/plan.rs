@@ -15,7 +15,7 @@ use super::NormMethod;
 use super::contraction::{Contraction, in_f32};
 use super::factor::{Factored, Factorizer};
 use super::form::Form;
-use super::graph::{Graph, depends_on_example, producers};
+use super::graph::{Graph, depends_on_example};
 use super::indices::BadRecords;
 use super::replay::Replay;
 use super::simplify::simplify;
@@ -63,25 +63,7 @@ impl Plan {
         simplify(&mut trace, &inputs);
         let examples: HashSet<TensorId> = trace.batch.iter().copied().collect();
         let batched = depends_on_example(&trace.operations, &examples);
-        let producers = producers(&trace.operations);
-        let factorizer =
-            Factorizer { operations: &trace.operations, producers: &producers, batched: &batched };
-        let gradients: Vec<Planned> = trace
-            .gradients
-            .iter()
-            .map(|gradient| match gradient {
-                None => Planned::Zero,
-                Some(id) => match factorizer.factor(*id) {
-                    Some(factored) if method.keeps_factors(&factored) => {
-                        Planned::Ghost(Box::new(factored))
-                    }
-                    Some(factored) if method.contracts(&factored) => {
-                        Planned::Contracted(Box::new(factored))
-                    }
-                    _ => Planned::Materialised(*id),
-                },
-            })
-            .collect();
+        let gradients = planned(&trace, &batched, method);
 
         let mut wanted = HashSet::from([trace.loss]);
         for gradient in &gradients {
@@ -95,7 +77,7 @@ impl Plan {
                 }
             }
         }
-        let (shared, graph) = Graph::stages(&trace.operations, &inputs, &examples, &wanted);
+        let (shared, graph) = Graph::stages(trace.operations, &inputs, batched, &wanted);
         let needed = |id: &TensorId| graph.needed.contains(id) || shared.needed.contains(id);
         let constants = trace.constants.into_iter().filter(|(id, _)| needed(id));
         let constants = constants
@@ -237,6 +219,26 @@ impl Plan {
         };
         value.float()
     }
+}
+
+/// How each gradient of `trace` is obtained.
+fn planned(trace: &Trace, batched: &HashSet<TensorId>, method: NormMethod) -> Vec<Planned> {
+    // What is not going to be kept in factors is not looked at.
+    let factorizer = (method != NormMethod::Materialised).then(|| {
+        let gradients = trace.gradients.iter().flatten().copied();
+        Factorizer::new(&trace.operations, batched, trace.loss, gradients)
+    });
+    let planned = |gradient: &Option<TensorId>| {
+        let Some(id) = *gradient else { return Planned::Zero };
+        match factorizer.as_ref().and_then(|factorizer| factorizer.factor(id)) {
+            Some(factored) if method.keeps_factors(&factored) => Planned::Ghost(Box::new(factored)),
+            Some(factored) if factored.contraction_is_smaller() => {
+                Planned::Contracted(Box::new(factored))
+            }
+            _ => Planned::Materialised(id),
+        }
+    };
+    trace.gradients.iter().map(planned).collect()
 }
 
 /// A tensor of a batch as the replay has it: the traced example has an axis 0 of its own, of length one.

@@ -1,196 +1,201 @@
-//! From a gradient back through the trace to its factors.
+//! From gradients back through the trace to their factors.
 //!
-//! The walk starts at the gradient and looks through additions (several uses of one parameter),
-//! reshapes, transpositions, scalar factors and products with shared matrices (LoRA). What it does
+//! The walk starts at the gradients and looks through additions (several uses of one parameter),
+//! reshapes, transpositions, scalar factors, masks and products with shared matrices (LoRA). What it does
 //! not understand is materialised, which is always right.
+//!
+//! It visits values, never paths, of which there may be 2ⁿ: first every value once, to find what it is
+//! ([`Frame`]), then for each gradient the values under it, last first, so that all ways from a value to the
+//! gradient are known when it is its turn.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
-use burn_backend::Scalar;
-use burn_ir::{
-    BaseOperationIr, FloatOperationIr, MatmulOpIr, ModuleOperationIr, NumericOperationIr,
-    OperationIr, TensorId, TensorIr,
-};
+use burn_ir::{OperationIr, TensorId, TensorIr};
 
-use super::{Conv, Factored, Layout, Operand, Source, Use};
+use super::frame::{Effect, Frame};
+use super::leaf::Leaf;
+use super::link::{Change, Link};
+use super::ways::{Matrices, Way};
+use super::{Factored, Use, Work};
+
+/// Ways from one value to one gradient. More come of values that are added to products of themselves, as in
+/// `h + hA`: each time the ways double, each is a use of its own at replay, and the gradient is better
+/// materialised.
+const MAX_WAYS: usize = 4;
 
 /// Finds factors in a traced graph.
-pub(crate) struct Factorizer<'t> {
-    pub(crate) operations: &'t [OperationIr],
-    pub(crate) producers: &'t HashMap<TensorId, usize>,
-    pub(crate) batched: &'t HashSet<TensorId>,
+pub(crate) struct Factorizer {
+    producers: HashMap<TensorId, usize>,
+    /// The values that factor, by the operation that computes them.
+    nodes: HashMap<usize, Node>,
+    /// How often a value was looked at.
+    visits: Cell<usize>,
 }
 
-impl Factorizer<'_> {
-    /// The factors of the gradient `id`; `None` where it must be materialised.
+/// A value that factors.
+struct Node {
+    frame: Rc<Frame>,
+    kind: Kind,
+    /// Whether the loss needs the value, or one that this only arranges in another way.
+    is_forward: bool,
+    /// What the trace's own operation takes.
+    work: Option<Work>,
+}
+
+enum Kind {
+    Sum([usize; 2]),
+    Step { input: usize, effect: Effect },
+    Leaf(Use),
+}
+
+impl Factorizer {
+    /// Finds out about all values that any of the `gradients` may be made of.
+    pub(crate) fn new(
+        operations: &[OperationIr],
+        batched: &HashSet<TensorId>,
+        loss: TensorId,
+        gradients: impl Iterator<Item = TensorId>,
+    ) -> Self {
+        let mut producers = HashMap::new();
+        for (index, op) in operations.iter().enumerate() {
+            producers.extend(op.outputs().map(|out| (out.id, index)));
+        }
+        let visits = Cell::new(0);
+        let mut factorizer = Self { producers, nodes: HashMap::new(), visits };
+        let is_batched = |tensor: &TensorIr| batched.contains(&tensor.id);
+        // Backwards what may matter, then forwards what it is: inputs come before results.
+        let mut wanted: HashSet<TensorId> = gradients.collect();
+        let mut forward = HashSet::from([loss]);
+        let mut links = Vec::new();
+        for (index, op) in operations.iter().enumerate().rev() {
+            let is_forward = op.outputs().any(|out| forward.contains(&out.id));
+            if is_forward {
+                forward.extend(op.inputs().map(|input| input.id));
+            }
+            let Some(out) = op.outputs().find(|out| wanted.contains(&out.id)) else { continue };
+            if !is_batched(out) {
+                continue;
+            }
+            factorizer.visit();
+            let Some(link) = Link::of(op, is_batched) else { continue };
+            wanted.extend(link.inputs());
+            links.push((index, link, is_forward));
+        }
+        for (index, link, is_forward) in links.into_iter().rev() {
+            factorizer.visit();
+            if let Some(node) = factorizer.node(link, is_forward) {
+                factorizer.nodes.insert(index, node);
+            }
+        }
+        factorizer
+    }
+
+    fn visit(&self) {
+        self.visits.set(self.visits.get() + 1);
+    }
+
+    fn node(&self, link: Link<'_>, is_forward: bool) -> Option<Node> {
+        match link {
+            Link::Leaf(leaf) => Some(leaf.into_node(is_forward)),
+            Link::Sum(terms) => {
+                let [one, other] = terms.map(|id| self.find(id));
+                let ((one, first), (other, second)) = (one?, other?);
+                let alike = Rc::ptr_eq(&first.frame, &second.frame) || first.frame == second.frame;
+                alike.then(|| Node {
+                    frame: first.frame.clone(),
+                    kind: Kind::Sum([one, other]),
+                    is_forward: is_forward || first.is_forward && second.is_forward,
+                    work: None,
+                })
+            }
+            Link::Step { input, change, product } => {
+                let step = self.find(input).and_then(|(index, node)| {
+                    // A product with what the loss needs anyway is a contraction of it: nothing is saved by
+                    // looking into it.
+                    let looks_through = product.is_none() || !node.is_forward;
+                    looks_through.then(|| node.followed_by(index, &change, is_forward))?
+                });
+                let leaf = || Some(Leaf::product(product?)?.into_node(is_forward));
+                step.or_else(leaf)
+            }
+        }
+    }
+
+    fn find(&self, id: TensorId) -> Option<(usize, &Node)> {
+        let index = *self.producers.get(&id)?;
+        self.nodes.get(&index).map(|node| (index, node))
+    }
+
+    /// The factors of the gradient `id`; `None` where it is better, or has to be, materialised.
     pub(crate) fn factor(&self, id: TensorId) -> Option<Factored> {
-        // Additions are flattened with a list instead of recursion: a recurrent cell adds one use
-        // a time step, thousands deep.
-        let mut terms = Vec::new();
-        let mut pending = vec![id];
-        while let Some(id) = pending.pop() {
-            match self.producer(id)? {
-                OperationIr::NumericFloat(_, NumericOperationIr::Add(o))
-                    if o.lhs.shape == o.out.shape && o.rhs.shape == o.out.shape =>
-                {
-                    pending.extend([o.lhs.id, o.rhs.id]);
+        let (start, root) = self.find(id)?;
+        let mut pending = BTreeMap::from([(start, vec![Way::start()])]);
+        let mut matrices = Matrices::default();
+        let mut uses = Vec::new();
+        let mut unfactored = Vec::new();
+        // Operations come after what they read, so that nothing can be added to the last one's ways.
+        while let Some((index, ways)) = pending.pop_last() {
+            self.visit();
+            let Node { kind, work, .. } = self.nodes.get(&index)?;
+            unfactored.extend(work);
+            for way in ways {
+                match kind {
+                    Kind::Sum([one, other]) => {
+                        join(&mut pending, *one, way.clone())?;
+                        join(&mut pending, *other, way)?;
+                    }
+                    Kind::Step { input, effect } => {
+                        join(&mut pending, *input, way.after(effect, &mut matrices)?)?;
+                    }
+                    Kind::Leaf(use_) => uses.push(way.applied(use_, &matrices)?),
                 }
-                op => terms.push(self.term(op)?),
             }
         }
-        let mut terms = terms.into_iter();
-        let mut total = terms.next()?;
-        for term in terms {
-            let alike = (term.groups, term.rows, term.cols, &term.layout)
-                == (total.groups, total.rows, total.cols, &total.layout);
-            if !alike {
-                return None;
-            }
-            total.uses.extend(term.uses);
-        }
-        Some(total)
+        let Frame { groups, rows, cols, ref layout, .. } = *root.frame;
+        let unfactored = unfactored.into_iter().copied().sum();
+        Some(Factored { uses, groups, rows, cols, layout: layout.clone(), unfactored })
     }
+}
 
-    fn term(&self, op: &OperationIr) -> Option<Factored> {
-        match op {
-            OperationIr::BaseFloat(BaseOperationIr::Reshape(o)) => {
-                let inner = self.factor(o.input.id)?;
-                Some(inner.reshaped(o.out.shape.as_slice()))
-            }
-            OperationIr::BaseFloat(BaseOperationIr::SwapDims(o)) => {
-                let inner = self.factor(o.input.id)?;
-                let mut axes: Vec<usize> = (0..inner.shape.len()).collect();
-                axes.swap(o.dim1, o.dim2);
-                Some(inner.permuted(&axes))
-            }
-            OperationIr::BaseFloat(BaseOperationIr::Permute(o)) => {
-                Some(self.factor(o.input.id)?.permuted(&o.axes))
-            }
-            OperationIr::NumericFloat(_, NumericOperationIr::Mul(o)) => {
-                let batched = |t: &TensorIr| self.batched.contains(&t.id);
-                let (inner, shared) = match (batched(&o.lhs), batched(&o.rhs)) {
-                    (true, false) => (&o.lhs, &o.rhs),
-                    (false, true) => (&o.rhs, &o.lhs),
-                    _ => return None,
-                };
-                let alike = inner.shape == o.out.shape && shared.shape == o.out.shape;
-                alike.then(|| self.factor(inner.id))?.map(|inner| inner.masked(shared))
-            }
-            OperationIr::NumericFloat(_, NumericOperationIr::MulScalar(o)) => {
-                Some(self.factor(o.lhs.id)?.scaled(Scalar::from(o.rhs).elem()))
-            }
-            OperationIr::NumericFloat(_, NumericOperationIr::DivScalar(o)) => {
-                let divisor: f64 = Scalar::from(o.rhs).elem();
-                Some(self.factor(o.lhs.id)?.scaled(1.0 / divisor))
-            }
-            OperationIr::NumericFloat(_, NumericOperationIr::Neg(o)) => {
-                Some(self.factor(o.input.id)?.scaled(-1.0))
-            }
-            OperationIr::NumericFloat(_, NumericOperationIr::SumDim(o)) => {
-                self.factor(o.input.id)?.summed(&[o.axis])
-            }
-            OperationIr::NumericFloat(_, NumericOperationIr::SumDims(o)) => {
-                let summed = self.factor(o.input.id)?.summed(&o.axes)?;
-                Some(summed.reshaped(o.out.shape.as_slice()))
-            }
-            OperationIr::Float(_, FloatOperationIr::Matmul(o)) => self.product(o),
-            OperationIr::Module(ModuleOperationIr::LinearWeightBackward(o)) => {
-                let shape = o.out.shape.as_slice();
-                let (x, grad) = (&o.x, &o.output_grad);
-                let stack = x.shape.as_slice();
-                let stack = stack[..stack.len().checked_sub(2)?].to_vec();
-                let summed = vec![true; stack.len()];
-                let rows = |t: &TensorIr| Operand {
-                    tensor: t.clone(),
-                    stack: stack.clone(),
-                    summed: summed.clone(),
-                    positions_last: false,
-                };
-                let length = stack.iter().product::<usize>() * x.shape[stack.len()];
-                let use_ = Use::new(Source::Operand(rows(x)), Source::Operand(rows(grad)), length);
-                let (rows, cols) = (shape[0], shape[1]);
-                Some(Factored::leaf(use_, 1, rows, cols, shape.to_vec()))
-            }
-            OperationIr::Module(ModuleOperationIr::EmbeddingBackward(o)) => {
-                let [classes, width] = *o.weights.shape.as_slice() else { return None };
-                let length = o.indices.shape.num_elements();
-                let grad = Operand {
-                    tensor: o.out_grad.clone(),
-                    stack: o.out_grad.shape.as_slice()[..o.out_grad.shape.num_dims() - 2].to_vec(),
-                    summed: vec![true; o.out_grad.shape.num_dims() - 2],
-                    positions_last: false,
-                };
-                let indices = Source::OneHot { indices: o.indices.clone(), classes };
-                let use_ = Use::new(indices, Source::Operand(grad), length);
-                Some(Factored::leaf(use_, 1, classes, width, vec![classes, width]))
-            }
-            OperationIr::Module(ModuleOperationIr::Conv2dWeightBackward(o)) => {
-                let [_, _, height, width] = *o.output_grad.shape.as_slice() else { return None };
-                let [channels, per_group, kh, kw] = *o.weight.shape.as_slice() else { return None };
-                if o.x.shape[0] != 1 {
-                    return None;
-                }
-                let groups = o.options.groups;
-                let conv = Conv {
-                    kernel: [kh, kw],
-                    stride: o.options.stride,
-                    padding: o.options.padding,
-                    dilation: o.options.dilation,
-                    groups,
-                    output: [height, width],
-                };
-                let left = Source::Channels { grad: o.output_grad.clone(), groups };
-                let right = Source::Patches { x: o.x.clone(), conv };
-                let use_ = Use::new(left, right, height * width);
-                let (rows, cols) = (channels / groups, per_group * kh * kw);
-                let mut leaf = Factored::leaf(use_, groups, rows, cols, vec![groups, rows, cols]);
-                let shape = o.weight.shape.as_slice().to_vec();
-                leaf.layout.push(Layout::Reshape(shape.clone()));
-                leaf.shape = shape;
-                Some(leaf)
-            }
-            _ => None,
-        }
+/// Adds a way from the value at `index`, or scale to one that there is; `None` if there are too many.
+fn join(pending: &mut BTreeMap<usize, Vec<Way>>, index: usize, way: Way) -> Option<()> {
+    let ways = pending.entry(index).or_default();
+    match ways.iter().position(|other| other.is_alike(&way)) {
+        Some(same) => ways[same].scale += way.scale,
+        None => ways.push(way),
     }
+    (ways.len() <= MAX_WAYS).then_some(())
+}
 
-    /// A matrix product is a leaf when it contracts two values of the example, and looked through
-    /// when one side is a shared matrix and the other factors.
-    fn product(&self, o: &MatmulOpIr) -> Option<Factored> {
-        let batched = |t: &TensorIr| self.batched.contains(&t.id);
-        let looked_through = match (batched(&o.lhs), batched(&o.rhs)) {
-            (true, false) => {
-                self.factor(o.lhs.id).and_then(|inner| inner.times(&o.rhs, o.out.shape.as_slice()))
+impl Node {
+    /// The value after a step from this one, which is at `index`.
+    fn followed_by(&self, index: usize, change: &Change<'_>, is_forward: bool) -> Option<Self> {
+        let (frame, effect) = self.frame.after(change)?;
+        // Steps that only scale become one, so that no chain of them is walked for every gradient.
+        let kind = match (&self.kind, effect) {
+            (Kind::Step { input, effect: Effect::Scaled(before) }, Effect::Scaled(factor)) => {
+                Kind::Step { input: *input, effect: Effect::Scaled(before * factor) }
             }
-            (false, true) => {
-                self.factor(o.rhs.id).and_then(|inner| inner.under(&o.lhs, o.out.shape.as_slice()))
-            }
+            (_, effect) => Kind::Step { input: index, effect },
+        };
+        let product = match change {
+            Change::Times { matrix, .. } => Some((self.frame.rows, matrix)),
+            Change::Under { matrix, .. } => Some((self.frame.cols, matrix)),
             _ => None,
         };
-        looked_through.or_else(|| leaf_product(o))
-    }
-
-    fn producer(&self, id: TensorId) -> Option<&OperationIr> {
-        if !self.batched.contains(&id) {
-            return None;
-        }
-        self.producers.get(&id).map(|index| &self.operations[*index])
+        let work = product.map(|(rows, matrix)| Work::product(rows, matrix.shape.num_elements()));
+        let is_forward = is_forward || self.is_forward && work.is_none();
+        Some(Self { frame, kind, is_forward, work })
     }
 }
 
-fn leaf_product(o: &MatmulOpIr) -> Option<Factored> {
-    let out = o.out.shape.as_slice();
-    let depth = out.len().checked_sub(2)?;
-    let stack = out[..depth].to_vec();
-    let operand = |tensor: &TensorIr, positions_last| {
-        Source::Operand(Operand {
-            tensor: tensor.clone(),
-            stack: stack.clone(),
-            summed: vec![false; depth],
-            positions_last,
-        })
-    };
-    let length = o.lhs.shape[depth + 1];
-    let use_ = Use::new(operand(&o.lhs, true), operand(&o.rhs, false), length);
-    let groups = stack.iter().product();
-    Some(Factored::leaf(use_, groups, out[depth], out[depth + 1], out.to_vec()))
+impl Leaf {
+    fn into_node(self, is_forward: bool) -> Node {
+        let Self { use_, frame } = self;
+        let entries = frame.groups.saturating_mul(frame.rows * frame.cols);
+        let work = Some(Work::product(use_.length, entries));
+        Node { frame: Rc::new(frame), kind: Kind::Leaf(use_), is_forward, work }
+    }
 }

@@ -205,8 +205,8 @@ mod tests {
         simplify(&mut trace, &inputs);
         let examples: HashSet<_> = trace.batch.iter().copied().collect();
         let wanted: HashSet<_> = trace.gradients.iter().flatten().copied().collect();
-        let graph = Graph::new(&trace.operations, &inputs, &examples, &wanted);
-        let batched = depends_on_example(&graph.operations, &examples);
+        let batched = depends_on_example(&trace.operations, &examples);
+        let (_, graph) = Graph::stages(trace.operations, &inputs, batched.clone(), &wanted);
         let outputs = graph.operations.iter().flat_map(|op| op.outputs());
         let sizes = outputs.filter(|out| batched.contains(&out.id)).map(|o| o.shape.num_elements());
         sizes.max().unwrap()

@@ -1,0 +1,108 @@
+//! The operations that contract two values of the example over positions.
+
+use burn_ir::{MatmulOpIr, ModuleOperationIr, OperationIr};
+
+use super::frame::Frame;
+use super::{Conv, Layout, Operand, Side, Source, Use};
+
+/// A contraction: its factors, and what comes of them.
+pub(super) struct Leaf {
+    pub(super) use_: Use,
+    pub(super) frame: Frame,
+}
+
+impl Leaf {
+    fn new(left: Source, right: Source, length: usize, frame: Frame) -> Self {
+        let side = |source| Side { source, then: Vec::new() };
+        Self { use_: Use { left: side(left), right: side(right), length, scale: 1.0 }, frame }
+    }
+
+    /// burn's own weight gradients.
+    pub(super) fn of(op: &OperationIr) -> Option<Self> {
+        let OperationIr::Module(op) = op else { return None };
+        match op {
+            ModuleOperationIr::LinearWeightBackward(o) => {
+                let [rows, cols] = *o.out.shape.as_slice() else { return None };
+                let [stack @ .., positions, _] = o.x.shape.as_slice() else { return None };
+                let side = |tensor: &burn_ir::TensorIr| {
+                    Source::Operand(Operand {
+                        tensor: tensor.clone(),
+                        stack: stack.to_vec(),
+                        summed: vec![true; stack.len()],
+                        positions_last: false,
+                    })
+                };
+                let length = stack.iter().product::<usize>() * positions;
+                let frame = Frame::one_matrix(rows, cols);
+                Some(Self::new(side(&o.x), side(&o.output_grad), length, frame))
+            }
+            ModuleOperationIr::EmbeddingBackward(o) => {
+                let [classes, width] = *o.weights.shape.as_slice() else { return None };
+                let [stack @ .., _, _] = o.out_grad.shape.as_slice() else { return None };
+                let grad = Operand {
+                    tensor: o.out_grad.clone(),
+                    stack: stack.to_vec(),
+                    summed: vec![true; stack.len()],
+                    positions_last: false,
+                };
+                let indices = Source::OneHot { indices: o.indices.clone(), classes };
+                let length = o.indices.shape.num_elements();
+                let frame = Frame::one_matrix(classes, width);
+                Some(Self::new(indices, Source::Operand(grad), length, frame))
+            }
+            ModuleOperationIr::Conv2dWeightBackward(o) => {
+                let [_, _, height, width] = *o.output_grad.shape.as_slice() else { return None };
+                let [channels, per_group, kh, kw] = *o.weight.shape.as_slice() else { return None };
+                if o.x.shape[0] != 1 {
+                    return None;
+                }
+                let groups = o.options.groups;
+                let conv = Conv {
+                    kernel: [kh, kw],
+                    stride: o.options.stride,
+                    padding: o.options.padding,
+                    dilation: o.options.dilation,
+                    groups,
+                    output: [height, width],
+                };
+                let left = Source::Channels { grad: o.output_grad.clone(), groups };
+                let right = Source::Patches { x: o.x.clone(), conv };
+                let shape = o.weight.shape.as_slice().to_vec();
+                let frame = Frame {
+                    groups,
+                    rows: channels / groups,
+                    cols: per_group * kh * kw,
+                    layout: vec![Layout::Reshape(shape.clone())],
+                    shape,
+                };
+                Some(Self::new(left, right, height * width, frame))
+            }
+            _ => None,
+        }
+    }
+
+    /// Any product of matrices, over its inner axis.
+    pub(super) fn product(o: &MatmulOpIr) -> Option<Self> {
+        let out = o.out.shape.as_slice();
+        let [stack @ .., rows, cols] = out else { return None };
+        let operand = |tensor: &burn_ir::TensorIr, positions_last| {
+            Source::Operand(Operand {
+                tensor: tensor.clone(),
+                stack: stack.to_vec(),
+                summed: vec![false; stack.len()],
+                positions_last,
+            })
+        };
+        let length = *o.lhs.shape.as_slice().last()?;
+        let groups = stack.iter().product();
+        let (rows, cols) = (*rows, *cols);
+        let frame = Frame { groups, rows, cols, layout: Vec::new(), shape: out.to_vec() };
+        Some(Self::new(operand(&o.lhs, true), operand(&o.rhs, false), length, frame))
+    }
+}
+
+impl Frame {
+    fn one_matrix(rows: usize, cols: usize) -> Self {
+        Self { groups: 1, rows, cols, layout: Vec::new(), shape: vec![rows, cols] }
+    }
+}

@@ -1,0 +1,118 @@
+//! The ways from a value to a gradient, each a linear map of the value's uses.
+
+use std::collections::HashMap;
+
+use burn_ir::TensorId;
+
+use super::frame::Effect;
+use super::{Shared, Source, Use};
+
+/// The shared matrices that may gather on one way: each is a product for every use at every replay.
+const MAX_MATRICES: usize = 8;
+
+/// What becomes of a value's uses in the gradient. Two ways that differ in nothing but scale are one.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub(super) scale: f64,
+    map: Map,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Map {
+    swapped: bool,
+    /// Stack axes that are summed over, in ascending order.
+    summed: Vec<usize>,
+    /// What multiplies the gradient's left side, and its right side.
+    left: List,
+    right: List,
+}
+
+/// Shared matrices in the order in which they multiply, by number; equal lists have equal numbers.
+type List = Option<usize>;
+
+/// The lists there are. A way leads from the gradient down to the value, so each list grows at its front, and
+/// those that end alike share their ends.
+#[derive(Default)]
+pub(super) struct Matrices {
+    lists: Vec<(Shared, List, usize)>,
+    known: HashMap<(TensorId, bool, List), usize>,
+}
+
+impl Way {
+    /// From a value to itself.
+    pub(super) fn start() -> Self {
+        Self { scale: 1.0, map: Map::default() }
+    }
+
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        self.map == other.map
+    }
+
+    /// The way from what `effect` is applied to; `None` where it becomes too long.
+    pub(super) fn after(mut self, effect: &Effect, matrices: &mut Matrices) -> Option<Self> {
+        let map = &mut self.map;
+        match effect {
+            Effect::Scaled(factor) => self.scale *= factor,
+            Effect::Swapped => map.swapped = !map.swapped,
+            Effect::Summed(axes) => {
+                map.summed.extend(axes);
+                map.summed.sort_unstable();
+            }
+            Effect::Left(shared) | Effect::Right(shared) => {
+                let is_left = matches!(effect, Effect::Left(_)) != map.swapped;
+                let list = if is_left { &mut map.left } else { &mut map.right };
+                *list = Some(matrices.before(shared, *list));
+                if matrices.length(map.left) + matrices.length(map.right) > MAX_MATRICES {
+                    return None;
+                }
+            }
+        }
+        Some(self)
+    }
+
+    /// What becomes of `use_`.
+    pub(super) fn applied(&self, use_: &Use, matrices: &Matrices) -> Option<Use> {
+        let mut u = use_.clone();
+        u.scale *= self.scale;
+        for axis in &self.map.summed {
+            let mut size = 1;
+            for side in [&mut u.left, &mut u.right] {
+                let Source::Operand(operand) = &mut side.source else { return None };
+                let summed = operand.summed.get_mut(*axis)?;
+                if std::mem::replace(summed, true) {
+                    return None;
+                }
+                size = *operand.stack.get(*axis)?;
+            }
+            u.length *= size;
+        }
+        if self.map.swapped {
+            std::mem::swap(&mut u.left, &mut u.right);
+        }
+        u.left.then.extend(matrices.of(self.map.left).cloned());
+        u.right.then.extend(matrices.of(self.map.right).cloned());
+        Some(u)
+    }
+}
+
+impl Matrices {
+    /// `list` with `shared` in front.
+    fn before(&mut self, shared: &Shared, list: List) -> usize {
+        let length = self.length(list) + 1;
+        let key = (shared.matrix.id, shared.transposed, list);
+        *self.known.entry(key).or_insert_with(|| {
+            self.lists.push((shared.clone(), list, length));
+            self.lists.len() - 1
+        })
+    }
+
+    fn length(&self, list: List) -> usize {
+        list.and_then(|list| self.lists.get(list)).map_or(0, |(_, _, length)| *length)
+    }
+
+    fn of(&self, list: List) -> impl Iterator<Item = &Shared> {
+        let get = |list: List| list.and_then(|list| self.lists.get(list));
+        let lists = std::iter::successors(get(list), move |(_, rest, _)| get(*rest));
+        lists.map(|(shared, _, _)| shared)
+    }
+}

@@ -3,9 +3,30 @@
 
 use super::pair::LossPair;
 
-/// One direction of a pair as some thousand atoms: losses and logs of their masses.
+/// Beyond so many standard deviations of the sum below ε a loss hardly ever raises the sum above ε ...
+const LOW: f64 = 8.0;
+
+/// ... and beyond so many above, it nearly always does.
+const HIGH: f64 = 5.0;
+
+/// One direction of a pair as some thousand atoms: losses, masses and their logs.
 #[derive(Debug, Clone)]
-pub(super) struct Atoms(Vec<(f64, f64)>);
+pub(super) struct Atoms(Vec<Atom>);
+
+#[derive(Debug, Clone, Copy)]
+struct Atom {
+    loss: f64,
+    mass: f64,
+    log_mass: f64,
+}
+
+/// What is left of atoms when the losses outside two bounds are moved to them, as connecting the dots
+/// moves them.
+#[derive(Debug, Clone)]
+pub(super) struct Clamped {
+    atoms: Atoms,
+    infinite: f64,
+}
 
 /// The cumulant generating function log E e^(λL) and its first two derivatives.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,10 +70,10 @@ pub(super) fn atoms(pair: &dyn LossPair) -> (Atoms, Atoms) {
         let ratio = p.ln() - q.ln();
         let loss = if ratio.is_finite() { ratio } else { lowest + (highest - lowest) / 2.0 };
         if p > 0.0 && loss.is_finite() {
-            forward.push((loss, p.ln()));
+            forward.push(Atom { loss, mass: p, log_mass: p.ln() });
         }
         if q > 0.0 && loss.is_finite() {
-            backward.push((-loss, q.ln()));
+            backward.push(Atom { loss: -loss, mass: q, log_mass: q.ln() });
         }
     }
     (Atoms(forward), Atoms(backward))
@@ -68,14 +89,14 @@ impl Cumulants {
 
 impl Atoms {
     fn cumulants(&self, tilt: f64) -> Cumulants {
-        let exponent = |&(loss, log_mass): &(f64, f64)| log_mass + tilt * loss;
+        let exponent = |atom: &Atom| atom.log_mass + tilt * atom.loss;
         let largest = self.0.iter().map(exponent).fold(f64::NEG_INFINITY, f64::max);
         let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
         for atom in &self.0 {
             let weight = (exponent(atom) - largest).exp();
             sum += weight;
-            first += weight * atom.0;
-            second += weight * atom.0 * atom.0;
+            first += weight * atom.loss;
+            second += weight * atom.loss * atom.loss;
         }
         let mean = first / sum;
         Cumulants {
@@ -89,9 +110,146 @@ impl Atoms {
 /// A composition: each direction's atoms with their counts.
 pub(super) struct Estimate<'a>(pub(super) Vec<(&'a Atoms, f64)>);
 
+/// What is known near an ε, and the losses that matter there.
+#[derive(Debug, Clone)]
+pub(super) struct Near {
+    pub(super) saddle: Saddle,
+    /// Lower and higher ones may as well lie at these ends. A loss far above ε takes the sum above ε
+    /// whatever the others are, so its size does not matter; and so with one far below.
+    pub(super) bounds: (f64, f64),
+    /// The largest standard deviation of one of the losses within the bounds.
+    pub(super) deviation: f64,
+    clamped: Vec<(Clamped, f64)>,
+}
+
 impl Estimate<'_> {
+    /// What is known near the ε of a δ.
+    pub(super) fn at_delta(&self, delta: f64) -> Near {
+        // Without bounds; that is it if they would hardly change it.
+        let plain: Vec<(Clamped, f64)> =
+            self.0.iter().map(|&(atoms, count)| (Clamped::all(atoms), count)).collect();
+        let saddle = Composition(&plain).at_delta(delta);
+        let mut near = self.at_epsilon(saddle.epsilon.max(0.0));
+        let log_delta = delta.ln();
+        let close = |near: &Near| (near.saddle.log_delta - log_delta).abs() < 2.0;
+        if close(&near) {
+            return near;
+        }
+        // δ falls with ε.
+        let (mut low, mut high) = (0.0, self.largest());
+        for _ in 0..60 {
+            let at = near.saddle.epsilon;
+            if near.saddle.log_delta > log_delta { low = at } else { high = at }
+            if close(&near) || high <= 1.05 * low || high <= 1e-12 * self.largest() {
+                break;
+            }
+            // In logarithms, once there is a lower end.
+            let middle = if low > 0.0 { low * (high / low).sqrt() } else { high / 16.0 };
+            near = self.at_epsilon(middle);
+        }
+        near
+    }
+
+    /// What is known near an ε.
+    pub(super) fn at_epsilon(&self, epsilon: f64) -> Near {
+        let mut bounds = (f64::NEG_INFINITY, f64::INFINITY);
+        let mut width = f64::INFINITY;
+        let mut deviation = 0.0;
+        for _ in 0..40 {
+            let (mut mean, mut variance) = (0.0, 0.0);
+            deviation = 0.0_f64;
+            for (atoms, count) in &self.0 {
+                let (first, second) = atoms.moments_within(bounds);
+                mean += count * first;
+                variance += count * second;
+                deviation = deviation.max(second.sqrt());
+            }
+            let spread = variance.sqrt();
+            let rest = epsilon - mean;
+            bounds = (rest.min(0.0) - LOW * spread, rest.max(0.0) + HIGH * spread);
+            if !(spread < 0.99 * width) {
+                break;
+            }
+            width = spread;
+        }
+        bounds = (
+            -to_a_fourth_root_of_two(-bounds.0, f64::ceil),
+            to_a_fourth_root_of_two(bounds.1, f64::ceil),
+        );
+        let clamped = |&(atoms, count): &(&Atoms, f64)| (atoms.clamped(bounds), count);
+        let clamped: Vec<(Clamped, f64)> = self.0.iter().map(clamped).collect();
+        let saddle = Composition(&clamped).at_epsilon(epsilon);
+        Near { saddle, bounds, deviation, clamped }
+    }
+
+    /// The largest possible sum of losses, to which one of each is enough here.
+    fn largest(&self) -> f64 {
+        let largest = |(atoms, count): &(&Atoms, f64)| {
+            count * atoms.0.iter().map(|atom| atom.loss).fold(0.0, f64::max)
+        };
+        self.0.iter().map(largest).sum()
+    }
+}
+
+impl Near {
+    /// As [`Composition::gentlest_tilt`].
+    pub(super) fn gentlest_tilt(&self, saddle: &Saddle, margin: f64) -> f64 {
+        Composition(&self.clamped).gentlest_tilt(saddle, margin)
+    }
+}
+
+impl Atoms {
+    /// Mean and variance of the losses, those outside moved to the bounds or to infinity.
+    fn moments_within(&self, (low, high): (f64, f64)) -> (f64, f64) {
+        let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
+        for atom in &self.0 {
+            let (loss, mass) = if atom.loss > high {
+                (high, atom.mass * (high - atom.loss).exp())
+            } else {
+                (atom.loss.max(low), atom.mass)
+            };
+            sum += mass;
+            first += mass * loss;
+            second += mass * loss * loss;
+        }
+        let (mean, square) = if sum > 0.0 { (first / sum, second / sum) } else { (0.0, 0.0) };
+        (mean, (square - mean * mean).max(0.0))
+    }
+
+    fn clamped(&self, (low, high): (f64, f64)) -> Clamped {
+        let mut atoms: Vec<Atom> =
+            self.0.iter().filter(|atom| low < atom.loss && atom.loss < high).copied().collect();
+        let (mut bottom, mut top, mut infinite) = (0.0, 0.0, 0.0);
+        for atom in &self.0 {
+            if atom.loss >= high {
+                let down = atom.mass * (high - atom.loss).exp();
+                top += down;
+                infinite += atom.mass - down;
+            } else if atom.loss <= low {
+                bottom += atom.mass;
+            }
+        }
+        for (loss, mass) in [(low, bottom), (high, top)] {
+            if mass > 0.0 {
+                atoms.push(Atom { loss, mass, log_mass: mass.ln() });
+            }
+        }
+        Clamped { atoms: Atoms(atoms), infinite }
+    }
+}
+
+impl Clamped {
+    fn all(atoms: &Atoms) -> Self {
+        Self { atoms: atoms.clone(), infinite: 0.0 }
+    }
+}
+
+/// Clamped losses with their counts.
+struct Composition<'a>(&'a [(Clamped, f64)]);
+
+impl Composition<'_> {
     /// The saddle point for a δ: where the composition's δ, by its leading term, is about that.
-    pub(super) fn at_delta(&self, delta: f64) -> Saddle {
+    fn at_delta(&self, delta: f64) -> Saddle {
         let log_delta = delta.ln();
         let leading = |tilt: f64| {
             let total = self.total(tilt);
@@ -108,17 +266,19 @@ impl Estimate<'_> {
     }
 
     /// The saddle point for an ε.
-    pub(super) fn at_epsilon(&self, epsilon: f64) -> Saddle {
+    fn at_epsilon(&self, epsilon: f64) -> Saddle {
         let tilt = self.largest_tilt(|tilt| self.total(tilt).mean < epsilon);
         let total = self.total(tilt);
         let log_delta = total.log_moment - tilt * epsilon - total.log_spread(tilt);
+        let infinite: f64 = self.0.iter().map(|(part, count)| count * part.infinite).sum();
+        let log_delta = (log_delta.exp() + infinite).ln().max(log_delta);
         Saddle { tilt, epsilon, log_delta: log_delta.min(0.0), deviation: total.variance.sqrt() }
     }
 
     /// The least tilt, in steps of a fourth root of two, for which e^(K − λε), to which rounding errors
     /// are relative, is at most e^`margin` times δ. Where the tail is heavy the distribution is much
     /// narrower under a smaller tilt than the saddle's.
-    pub(super) fn gentlest_tilt(&self, saddle: &Saddle, margin: f64) -> f64 {
+    fn gentlest_tilt(&self, saddle: &Saddle, margin: f64) -> f64 {
         let mut tilt = saddle.tilt;
         while tilt > 0.01 * saddle.tilt {
             let gentler = tilt * 0.5_f64.powf(0.25);
@@ -165,8 +325,8 @@ impl Estimate<'_> {
     }
 
     fn total(&self, tilt: f64) -> Cumulants {
-        self.0.iter().fold(Cumulants::default(), |sum, (atoms, count)| {
-            let once = atoms.cumulants(tilt);
+        self.0.iter().fold(Cumulants::default(), |sum, (part, count)| {
+            let once = part.atoms.cumulants(tilt);
             Cumulants {
                 log_moment: sum.log_moment + count * once.log_moment,
                 mean: sum.mean + count * once.mean,
@@ -174,4 +334,9 @@ impl Estimate<'_> {
             }
         })
     }
+}
+
+/// A power of the fourth root of two: nearby numbers become the same.
+pub(super) fn to_a_fourth_root_of_two(x: f64, rounded: impl Fn(f64) -> f64) -> f64 {
+    (rounded(4.0 * x.log2()) / 4.0).exp2()
 }

@@ -125,6 +125,15 @@ impl LossPair for Sampled {
         outputs(0.0, self.log_weights.len() as f64, self.z).map(|x| self.loss(x)).collect()
     }
 
+    /// By joint convexity, of the parts from Q; for one record that is an equation.
+    fn distance(&self) -> f64 {
+        let parts = self.weights.iter().zip(1_u32..);
+        let sum: f64 = parts.map(|(weight, i)| weight * apart(f64::from(i), self.z)).sum();
+        // Rounding of the binomial coefficients' logarithms grows with their number.
+        let records = self.weights.len() as f64;
+        (sum * (1.0 + 1e-13 * records * records)).min(1.0)
+    }
+
     fn is_symmetric(&self) -> bool {
         self.rate >= 1.0
     }
@@ -199,6 +208,10 @@ impl LossPair for Replaced {
         outputs(-1.0, 1.0, self.z).map(|x| self.loss(x)).collect()
     }
 
+    fn distance(&self) -> f64 {
+        (self.rate * apart(2.0, self.z) * (1.0 + 1e-13)).min(1.0)
+    }
+
     fn is_symmetric(&self) -> bool {
         true
     }
@@ -264,6 +277,11 @@ fn log_expm1_over(loss: f64, some: f64, log_some: f64) -> f64 {
     }
     let share = loss.exp_m1() / some;
     if share <= -1.0 { f64::NEG_INFINITY } else { log_some + share.ln_1p() }
+}
+
+/// The total variation distance of N(0, z²) and N(mean, z²).
+fn apart(mean: f64, z: f64) -> f64 {
+    libm::erf(mean / z * 0.5 * core::f64::consts::FRAC_1_SQRT_2)
 }
 
 /// N(mean, z²) above and not above x, in the fields of Q (and the same in those of P).

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use super::Part;
-use super::estimate::{Estimate, Saddle};
-use super::grid::{Directions, Grid, connect_the_dots, merge_cells, range};
+use super::estimate::{Estimate, Near, to_a_fourth_root_of_two};
+use super::grid::{Directions, Grid, Span, connect_the_dots, merge_cells};
+use super::pair::LossPair;
 use super::profile::{Bound, LONGEST, Profile, View};
 
 /// How far log δ may be off because of the grid ...
@@ -17,7 +18,7 @@ const RELATIVE_ACCURACY: f64 = 2e-5;
 const ROUNDING: f64 = 1e-5;
 
 /// The largest grid of one mechanism.
-const LARGEST_GRID: f64 = 1e6;
+const LARGEST_GRID: f64 = 3e5;
 
 /// Where a heavy tail drags the window away from ε, gentler tilts are tried, at the price of rounding.
 const LENIENCY: [f64; 5] = [0.0, 4.0, 8.0, 12.0, 16.0];
@@ -47,8 +48,8 @@ pub(super) struct Question<'a> {
 struct Settings {
     direction: Direction,
     step: f64,
-    /// Probability beyond the grid of one mechanism.
-    cut: f64,
+    /// The losses of one mechanism that the grid looks at.
+    span: Span,
     view: View,
 }
 
@@ -72,6 +73,13 @@ impl<'a> Question<'a> {
 
     /// An upper bound on δ at ε.
     pub(super) fn delta(&mut self, epsilon: f64) -> f64 {
+        if let Some(only) = self.only() {
+            return exact_delta(only, epsilon).min(only.distance());
+        }
+        self.composed_delta(epsilon).min(self.distance())
+    }
+
+    fn composed_delta(&mut self, epsilon: f64) -> f64 {
         let answer = self.answer(Direction::Forward, epsilon);
         let forward = self.delta_by(&answer, epsilon);
         if self.backward_is_below(&answer.grids, epsilon, forward) {
@@ -83,6 +91,12 @@ impl<'a> Question<'a> {
 
     /// An ε whose δ, as [`delta`](Self::delta) computes it, is at most `delta`.
     pub(super) fn epsilon(&mut self, delta: f64) -> f64 {
+        if let Some(only) = self.only() {
+            return exact_epsilon(only, delta);
+        }
+        if self.distance() <= delta {
+            return 0.0;
+        }
         let forward = self.epsilon_in(Direction::Forward, delta);
         if !forward.is_finite() {
             return forward;
@@ -111,11 +125,11 @@ impl<'a> Question<'a> {
             false => &[Direction::Forward, Direction::Backward],
         };
         let mut lower = |&direction: &Direction| {
-            let Settings { step, cut, view, .. } = self.answer(direction, upper).settings;
+            let Settings { step, span, view, .. } = self.answer(direction, upper).settings;
             // Rounding within a cell costs more than connecting the dots does.
             let mut step = step / 4.0;
             loop {
-                let merged = |part: &Part| merge_cells(part.pair.as_ref(), step, cut, view.tilt);
+                let merged = |part: &Part| merge_cells(part.pair.as_ref(), step, span, view.tilt);
                 let grids: Vec<Directions> = self.parts.iter().map(merged).collect();
                 let counted = self.counted(&grids, direction);
                 if let Some(profile) = Profile::new(&counted, view, Bound::Lower) {
@@ -130,16 +144,35 @@ impl<'a> Question<'a> {
         directions.iter().map(&mut lower).fold(0.0, f64::max)
     }
 
+    /// The pair, if it is one and composed once.
+    fn only(&self) -> Option<&'a dyn LossPair> {
+        match self.parts {
+            [Part { pair, count: 1, .. }] => Some(pair.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The total variation distance, δ at ε = 0, by coupling run by run: the outcomes differ at most where
+    /// those of some run do.
+    fn distance(&self) -> f64 {
+        let same: f64 = self
+            .parts
+            .iter()
+            .map(|part| part.count as f64 * (-part.pair.distance()).ln_1p())
+            .sum();
+        (-same.exp_m1() * (1.0 + 1e-13)).min(1.0)
+    }
+
     /// One direction's ε, for which [`answer`](Self::answer) gives a δ of at most `delta`.
     fn epsilon_in(&mut self, direction: Direction, delta: f64) -> f64 {
-        let saddle = self.estimate(direction).at_delta(delta);
+        let near = self.estimate(direction).at_delta(delta);
         let mut epsilon = f64::INFINITY;
         for leniency in LENIENCY {
-            let settings = self.settings(direction, &saddle, 0.0, leniency);
+            let settings = self.settings(direction, &near, 0.0, leniency);
             let answer = self.computed(settings);
             epsilon = answer.profile.epsilon(delta);
             if !epsilon.is_finite() {
-                epsilon = self.chernoff_epsilon(&answer, saddle.tilt, delta);
+                epsilon = self.chernoff_epsilon(&answer, near.saddle.tilt, delta);
             }
             if !answer.profile.misses(epsilon) {
                 break;
@@ -181,7 +214,7 @@ impl<'a> Question<'a> {
             return profile;
         }
         let direction = answer.settings.direction;
-        let tilt = self.estimate(direction).at_epsilon(epsilon).tilt;
+        let tilt = self.estimate(direction).at_epsilon(epsilon).saddle.tilt;
         profile.min(self.chernoff(&answer.grids, direction, tilt).delta(epsilon))
     }
 
@@ -192,10 +225,10 @@ impl<'a> Question<'a> {
 
     /// The profile with the settings that belong to an ε, and depend on nothing else.
     fn answer(&mut self, direction: Direction, epsilon: f64) -> Answer {
-        let mut saddle = self.estimate(direction).at_epsilon(epsilon);
-        let (mut slope, mut leniency) = (saddle.slope(), LENIENCY.into_iter());
+        let mut near = self.estimate(direction).at_epsilon(epsilon);
+        let (mut slope, mut leniency) = (near.saddle.slope(), LENIENCY.into_iter());
         let mut lenient = leniency.next().unwrap_or(0.0);
-        let mut answer = self.computed(self.settings(direction, &saddle, slope, lenient));
+        let mut answer = self.computed(self.settings(direction, &near, slope, lenient));
         for _ in 0..ATTEMPTS {
             let profile = &answer.profile;
             if profile.misses(epsilon) {
@@ -205,13 +238,14 @@ impl<'a> Question<'a> {
                 // Where rare large losses dominate the moments, the saddle point knows neither δ nor the
                 // bulk that δ falls through: the profile itself does.
                 let (log_delta, steeper) = (profile.delta(epsilon).ln(), profile.slope(epsilon));
+                let saddle = &mut near.saddle;
                 if log_delta >= saddle.log_delta - 2.0 && steeper <= 2.0 * slope {
                     break;
                 }
                 saddle.log_delta = saddle.log_delta.min(log_delta.floor()).max(-690.0);
                 slope = steeper.max(slope);
             }
-            let settings = self.settings(direction, &saddle, slope, lenient);
+            let settings = self.settings(direction, &near, slope, lenient);
             if settings == answer.settings {
                 break;
             }
@@ -226,7 +260,7 @@ impl<'a> Question<'a> {
         if self.symmetric {
             return true;
         }
-        let tilt = self.estimate(Direction::Backward).at_epsilon(epsilon).tilt;
+        let tilt = self.estimate(Direction::Backward).at_epsilon(epsilon).saddle.tilt;
         self.chernoff(grids, Direction::Backward, tilt).delta(epsilon) <= delta
     }
 
@@ -242,7 +276,7 @@ impl<'a> Question<'a> {
         Chernoff {
             tilt,
             log_moment: sum(&|grid| grid.log_moment(tilt)),
-            infinite: sum(&|grid| grid.infinite),
+            infinite: sum(&|grid| grid.beyond.p),
             highest: sum(&Grid::highest),
         }
     }
@@ -260,10 +294,11 @@ impl<'a> Question<'a> {
     fn settings(
         &self,
         direction: Direction,
-        saddle: &Saddle,
+        near: &Near,
         slope: f64,
         leniency: f64,
     ) -> Settings {
+        let saddle = &near.saddle;
         let deviation = saddle.deviation.max(1e-12);
         // Below one deviation the leading term says little about δ, so tails are kept further.
         let central = saddle.tilt * deviation < 1.0;
@@ -280,7 +315,13 @@ impl<'a> Question<'a> {
         let allowed = ACCURACY.max(RELATIVE_ACCURACY * saddle.epsilon * slope);
         let finest = (12.0 * allowed / self.count / slope / (slope + 1.0)).sqrt();
         let mut step = ((2.0 * finest.log2()).floor() / 2.0).exp2();
-        let ranges = self.parts.iter().map(|part| range(part.pair.as_ref(), cut));
+        // Finer, and the masses of the cells would be lost in the rounding of the tails.
+        step = step.max(to_a_fourth_root_of_two(6e-8 * near.deviation.sqrt(), f64::ceil));
+        let (lowest, highest) = near.bounds;
+        let span = Span { lowest, highest, cut };
+        // Grids are laid out forward.
+        let span = if direction == Direction::Forward { span } else { span.reversed() };
+        let ranges = self.parts.iter().map(|part| span.of(part.pair.as_ref()));
         let widest = ranges.map(|(low, high)| high - low).fold(0.0, f64::max);
         while widest / step > LARGEST_GRID || 15.0 * deviation / step > LONGEST as f64 {
             step *= 2.0;
@@ -295,12 +336,12 @@ impl<'a> Question<'a> {
         let (tilt, log_outside) = if central {
             (saddle.tilt, -40.0)
         } else {
-            (self.estimate(direction).gentlest_tilt(saddle, margin), -18.0 - margin)
+            (near.gentlest_tilt(saddle, margin), -18.0 - margin)
         };
         let tilt = to_a_fourth_root_of_two(tilt.min(0.5 / step), f64::round);
         let beyond = saddle.epsilon + 10.0 / slope;
         let reach = if beyond > 0.0 { to_a_fourth_root_of_two(beyond, f64::ceil) } else { 0.0 };
-        Settings { direction, step, cut, view: View { tilt, log_outside, reach } }
+        Settings { direction, step, span, view: View { tilt, log_outside, reach } }
     }
 
     /// The profile with these settings, computed unless it is known.
@@ -308,10 +349,10 @@ impl<'a> Question<'a> {
         if let Some(known) = self.known.iter().find(|known| known.settings == settings) {
             return known.clone();
         }
-        let Settings { direction, cut, view, .. } = settings;
+        let Settings { direction, span, view, .. } = settings;
         let mut step = settings.step;
         let (grids, profile) = loop {
-            let grids = self.grids(step, cut);
+            let grids = self.grids(step, span);
             let counted = self.counted(&grids, direction);
             if let Some(profile) = Profile::new(&counted, view, Bound::Upper) {
                 break (grids, profile.into());
@@ -331,15 +372,15 @@ impl<'a> Question<'a> {
     }
 
     /// Both directions' grids come at once, so they may be known.
-    fn grids(&self, step: f64, cut: f64) -> Rc<Vec<Directions>> {
+    fn grids(&self, step: f64, span: Span) -> Rc<Vec<Directions>> {
         let same = |known: &&Answer| {
-            known.settings.cut == cut
+            known.settings.span == span
                 && known.grids.first().is_some_and(|grids| grids.forward.step == step)
         };
         if let Some(known) = self.known.iter().find(same) {
             return known.grids.clone();
         }
-        let dots = |part: &Part| connect_the_dots(part.pair.as_ref(), step, cut);
+        let dots = |part: &Part| connect_the_dots(part.pair.as_ref(), step, span);
         self.parts.iter().map(dots).collect::<Vec<_>>().into()
     }
 
@@ -352,9 +393,35 @@ impl<'a> Question<'a> {
     }
 }
 
-/// A power of the fourth root of two: nearby numbers become the same.
-fn to_a_fourth_root_of_two(x: f64, rounded: impl Fn(f64) -> f64) -> f64 {
-    (rounded(4.0 * x.log2()) / 4.0).exp2()
+/// δ of a single run, in either direction: p − e^ε·q of the losses above ε.
+fn exact_delta(pair: &dyn LossPair, epsilon: f64) -> f64 {
+    let forward = pair.split(epsilon).above.divergence(epsilon);
+    if pair.is_symmetric() {
+        return forward;
+    }
+    forward.max(pair.split(-epsilon).below.swapped().divergence(epsilon))
+}
+
+/// The smallest ε with a δ of at most `delta`, by [`exact_delta`]; +∞ if there is none.
+fn exact_epsilon(pair: &dyn LossPair, delta: f64) -> f64 {
+    if pair.distance().min(exact_delta(pair, 0.0)) <= delta {
+        return 0.0;
+    }
+    let (mut low, mut high) = (0.0, f64::MIN_POSITIVE);
+    while exact_delta(pair, high) > delta {
+        if high > 1e300 {
+            return f64::INFINITY;
+        }
+        (low, high) = (high, high * if high < 1e-15 { 1e15 } else { 16.0 });
+    }
+    for _ in 0..200 {
+        let middle = low + (high - low) / 2.0;
+        if middle <= low || middle >= high {
+            break;
+        }
+        if exact_delta(pair, middle) <= delta { high = middle } else { low = middle }
+    }
+    high
 }
 
 /// What one tilt says of a composition of grids: δ(ε) <= e^(K(λ) − λε) λ^λ / (λ+1)^(λ+1), because

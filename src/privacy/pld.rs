@@ -8,6 +8,7 @@ mod pair;
 mod profile;
 mod pure;
 mod question;
+mod witness;
 
 use self::estimate::Atoms;
 use self::mechanism::{Dominated, dominating_pairs, is_attained};

@@ -20,12 +20,13 @@ struct Atom {
     log_mass: f64,
 }
 
-/// What is left of atoms when the losses outside two bounds are moved to them, as connecting the dots
-/// moves them.
-#[derive(Debug, Clone)]
-pub(super) struct Clamped {
-    atoms: Atoms,
-    infinite: f64,
+/// Of losses that are not rare: mean and standard deviation of their sum, and the largest standard
+/// deviation of one.
+#[derive(Debug, Clone, Copy)]
+struct Spread {
+    mean: f64,
+    sum: f64,
+    one: f64,
 }
 
 /// The cumulant generating function log E e^(λL) and its first two derivatives.
@@ -119,70 +120,93 @@ pub(super) struct Near {
     pub(super) bounds: (f64, f64),
     /// The largest standard deviation of one of the losses within the bounds.
     pub(super) deviation: f64,
-    clamped: Vec<(Clamped, f64)>,
+    clamped: Vec<(Atoms, f64)>,
 }
 
 impl Estimate<'_> {
     /// What is known near the ε of a δ.
     pub(super) fn at_delta(&self, delta: f64) -> Near {
-        // Without bounds; that is it if they would hardly change it.
-        let plain: Vec<(Clamped, f64)> =
-            self.0.iter().map(|&(atoms, count)| (Clamped::all(atoms), count)).collect();
-        let saddle = Composition(&plain).at_delta(delta);
-        let mut near = self.at_epsilon(saddle.epsilon.max(0.0));
+        // The leading term alone, which is enough where no loss is rare and large.
+        let plain: Vec<(Atoms, f64)> =
+            self.0.iter().map(|&(atoms, count)| (atoms.clone(), count)).collect();
+        let mut at = Composition(&plain).epsilon_at(delta).max(0.0);
         let log_delta = delta.ln();
-        let close = |near: &Near| (near.saddle.log_delta - log_delta).abs() < 2.0;
-        if close(&near) {
-            return near;
-        }
+        let largest = self.largest();
         // δ falls with ε.
-        let (mut low, mut high) = (0.0, self.largest());
+        let (mut low, mut high) = (0.0, largest);
         for _ in 0..60 {
-            let at = near.saddle.epsilon;
-            if near.saddle.log_delta > log_delta { low = at } else { high = at }
-            if close(&near) || high <= 1.05 * low || high <= 1e-12 * self.largest() {
+            let spread = self.spread(at);
+            let error = self.log_delta(at, spread) - log_delta;
+            if error > 0.0 { low = at } else { high = at }
+            if error.abs() < 0.5 || high <= 1.02 * low || high <= 1e-16 * largest {
                 break;
             }
-            // In logarithms, once there is a lower end.
+            // One standard deviation, or in logarithms.
+            let near = if error > 0.0 { at + spread.sum } else { at - spread.sum };
             let middle = if low > 0.0 { low * (high / low).sqrt() } else { high / 16.0 };
-            near = self.at_epsilon(middle);
+            at = if error.abs() < 10.0 && low < near && near < high { near } else { middle };
         }
-        near
+        self.at_epsilon(at)
     }
 
     /// What is known near an ε.
     pub(super) fn at_epsilon(&self, epsilon: f64) -> Near {
+        let spread = self.spread(epsilon);
+        let rest = epsilon - spread.mean;
+        let bounds = (
+            -to_a_fourth_root_of_two(LOW * spread.sum - rest.min(0.0), f64::ceil),
+            to_a_fourth_root_of_two(HIGH * spread.sum + rest.max(0.0), f64::ceil),
+        );
+        let clamped = self.clamped(bounds);
+        let composition = Composition(&clamped);
+        let tilt = composition.tilt_at(epsilon);
+        let deviation = composition.total(tilt).variance.sqrt();
+        let log_delta = self.log_delta(epsilon, spread);
+        let saddle = Saddle { tilt, epsilon, log_delta, deviation };
+        Near { saddle, bounds, deviation: spread.one, clamped }
+    }
+
+    /// The losses that are not rare next to an ε: in the end those that one loss can still bring to ε.
+    fn spread(&self, epsilon: f64) -> Spread {
         let mut bounds = (f64::NEG_INFINITY, f64::INFINITY);
-        let mut width = f64::INFINITY;
-        let mut deviation = 0.0;
+        let mut spread = Spread { mean: 0.0, sum: f64::INFINITY, one: 0.0 };
         for _ in 0..40 {
-            let (mut mean, mut variance) = (0.0, 0.0);
-            deviation = 0.0_f64;
+            let (mut mean, mut variance, mut one) = (0.0, 0.0, 0.0_f64);
             for (atoms, count) in &self.0 {
                 let (first, second) = atoms.moments_within(bounds);
                 mean += count * first;
                 variance += count * second;
-                deviation = deviation.max(second.sqrt());
+                one = one.max(second.sqrt());
             }
-            let spread = variance.sqrt();
+            let before = spread.sum;
+            spread = Spread { mean, sum: variance.sqrt(), one };
             let rest = epsilon - mean;
-            bounds = (rest.min(0.0) - LOW * spread, rest.max(0.0) + HIGH * spread);
-            if !(spread < 0.99 * width) {
+            bounds = (rest.min(0.0) - LOW * spread.sum, rest.max(0.0) + HIGH * spread.sum);
+            if !(spread.sum < 0.99 * before) {
                 break;
             }
-            width = spread;
         }
-        bounds = (
-            -to_a_fourth_root_of_two(-bounds.0, f64::ceil),
-            to_a_fourth_root_of_two(bounds.1, f64::ceil),
-        );
-        let clamped = |&(atoms, count): &(&Atoms, f64)| (atoms.clamped(bounds), count);
-        let clamped: Vec<(Clamped, f64)> = self.0.iter().map(clamped).collect();
-        let saddle = Composition(&clamped).at_epsilon(epsilon);
-        Near { saddle, bounds, deviation, clamped }
+        spread
     }
 
-    /// The largest possible sum of losses, to which one of each is enough here.
+    /// About log δ: that the sum without rare large losses passes ε, or that one of these is large enough.
+    fn log_delta(&self, epsilon: f64, spread: Spread) -> f64 {
+        let rest = (epsilon - spread.mean).max(0.0);
+        let rare = rest + 0.5 * spread.sum;
+        let bulk = self.clamped((rest.min(0.0) - LOW * spread.sum, rare));
+        let composition = Composition(&bulk);
+        let tilt = composition.tilt_at(epsilon);
+        let total = composition.total(tilt);
+        let bulk = total.log_moment - tilt * epsilon - total.log_spread(tilt);
+        let jump: f64 = self.0.iter().map(|(atoms, count)| count * atoms.above(rest, rare)).sum();
+        (bulk.exp() + jump).ln().max(bulk).clamp(-690.0, 0.0)
+    }
+
+    fn clamped(&self, bounds: (f64, f64)) -> Vec<(Atoms, f64)> {
+        self.0.iter().map(|&(atoms, count)| (atoms.clamped(bounds), count)).collect()
+    }
+
+    /// The largest possible sum of losses.
     fn largest(&self) -> f64 {
         let largest = |(atoms, count): &(&Atoms, f64)| {
             count * atoms.0.iter().map(|atom| atom.loss).fold(0.0, f64::max)
@@ -216,15 +240,14 @@ impl Atoms {
         (mean, (square - mean * mean).max(0.0))
     }
 
-    fn clamped(&self, (low, high): (f64, f64)) -> Clamped {
+    /// These with the losses outside two bounds moved to them, as connecting the dots moves them.
+    fn clamped(&self, (low, high): (f64, f64)) -> Self {
         let mut atoms: Vec<Atom> =
             self.0.iter().filter(|atom| low < atom.loss && atom.loss < high).copied().collect();
-        let (mut bottom, mut top, mut infinite) = (0.0, 0.0, 0.0);
+        let (mut bottom, mut top) = (0.0, 0.0);
         for atom in &self.0 {
             if atom.loss >= high {
-                let down = atom.mass * (high - atom.loss).exp();
-                top += down;
-                infinite += atom.mass - down;
+                top += atom.mass * (high - atom.loss).exp();
             } else if atom.loss <= low {
                 bottom += atom.mass;
             }
@@ -234,22 +257,22 @@ impl Atoms {
                 atoms.push(Atom { loss, mass, log_mass: mass.ln() });
             }
         }
-        Clamped { atoms: Atoms(atoms), infinite }
+        Self(atoms)
+    }
+
+    /// δ of a single loss at ε, by the losses above `least`.
+    fn above(&self, epsilon: f64, least: f64) -> f64 {
+        let above = self.0.iter().filter(|atom| atom.loss > least);
+        above.map(|atom| atom.mass * -(epsilon - atom.loss).exp_m1()).sum()
     }
 }
 
-impl Clamped {
-    fn all(atoms: &Atoms) -> Self {
-        Self { atoms: atoms.clone(), infinite: 0.0 }
-    }
-}
-
-/// Clamped losses with their counts.
-struct Composition<'a>(&'a [(Clamped, f64)]);
+/// Losses with their counts.
+struct Composition<'a>(&'a [(Atoms, f64)]);
 
 impl Composition<'_> {
-    /// The saddle point for a δ: where the composition's δ, by its leading term, is about that.
-    fn at_delta(&self, delta: f64) -> Saddle {
+    /// The ε whose δ is about that, by its leading term.
+    fn epsilon_at(&self, delta: f64) -> f64 {
         let log_delta = delta.ln();
         let leading = |tilt: f64| {
             let total = self.total(tilt);
@@ -257,22 +280,16 @@ impl Composition<'_> {
         };
         let tilt = self.largest_tilt(|tilt| leading(tilt) > log_delta);
         let total = self.total(tilt);
-        let epsilon = if tilt > 0.0 {
+        if tilt > 0.0 {
             (total.log_moment - log_delta - total.log_spread(tilt)) / tilt
         } else {
             total.mean
-        };
-        Saddle { tilt, epsilon, log_delta, deviation: total.variance.sqrt() }
+        }
     }
 
     /// The saddle point for an ε.
-    fn at_epsilon(&self, epsilon: f64) -> Saddle {
-        let tilt = self.largest_tilt(|tilt| self.total(tilt).mean < epsilon);
-        let total = self.total(tilt);
-        let log_delta = total.log_moment - tilt * epsilon - total.log_spread(tilt);
-        let infinite: f64 = self.0.iter().map(|(part, count)| count * part.infinite).sum();
-        let log_delta = (log_delta.exp() + infinite).ln().max(log_delta);
-        Saddle { tilt, epsilon, log_delta: log_delta.min(0.0), deviation: total.variance.sqrt() }
+    fn tilt_at(&self, epsilon: f64) -> f64 {
+        self.largest_tilt(|tilt| self.total(tilt).mean < epsilon)
     }
 
     /// The least tilt, in steps of a fourth root of two, for which e^(K − λε), to which rounding errors
@@ -326,7 +343,7 @@ impl Composition<'_> {
 
     fn total(&self, tilt: f64) -> Cumulants {
         self.0.iter().fold(Cumulants::default(), |sum, (part, count)| {
-            let once = part.atoms.cumulants(tilt);
+            let once = part.cumulants(tilt);
             Cumulants {
                 log_moment: sum.log_moment + count * once.log_moment,
                 mean: sum.mean + count * once.mean,

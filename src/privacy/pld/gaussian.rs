@@ -1,12 +1,13 @@
 //! Dominating pairs of Gaussian sums. The record's contribution has norm 1, the noise deviation z.
 
 use super::pair::{LossPair, Masses, Split};
+use super::witness::Shift;
 
 /// Estimates look this many standard deviations beyond the outermost means.
 const REACH: f64 = 39.0;
 
 /// Probes per standard deviation.
-const DENSITY: f64 = 24.0;
+const DENSITY: f64 = 12.0;
 
 /// P = Σᵢ Bin(k, q)(i) · N(i, z²) against Q = N(0, z²): k records, each in the batch with probability
 /// q, against none of them.
@@ -123,6 +124,10 @@ impl LossPair for Sampled {
 
     fn probes(&self) -> Vec<f64> {
         outputs(0.0, self.log_weights.len() as f64, self.z).map(|x| self.loss(x)).collect()
+    }
+
+    fn shift(&self) -> Option<Shift> {
+        Some(Shift { records: self.weights.len() as f64, rate: self.rate, z: self.z })
     }
 
     /// By joint convexity, of the parts from Q; for one record that is an equation.
@@ -296,7 +301,7 @@ fn outputs(lowest: f64, highest: f64, z: f64) -> impl Iterator<Item = f64> {
     let first = lowest - REACH * z;
     let count = ((highest - lowest) / z + 2.0 * REACH) * DENSITY;
     // Where the means are many deviations apart, the same number of probes spreads out.
-    let count = count.min(20_000.0);
+    let count = count.min(10_000.0);
     let step = (highest - lowest + 2.0 * REACH * z) / count;
     (0..=count as usize).map(move |n| first + n as f64 * step)
 }

@@ -5,6 +5,8 @@
 //! composition dominates the mechanisms' composition. The *privacy loss* is L = log(P/Q). "Forward"
 //! tells P from Q, "backward" Q from P; for add/remove these are removal and addition.
 
+use super::witness::Shift;
+
 /// A dominating pair, as its losses' distribution under P and Q.
 pub(super) trait LossPair {
     /// Where the two distributions lie relative to a loss.
@@ -19,6 +21,11 @@ pub(super) trait LossPair {
     /// An upper bound on the total variation distance of P and Q, which is δ at ε = 0.
     fn distance(&self) -> f64 {
         self.split(0.0).above.divergence(0.0)
+    }
+
+    /// The pair as a shift of Gaussian noise, if it is one.
+    fn shift(&self) -> Option<Shift> {
+        None
     }
 
     /// A loss of which every loss with a probability of its own is a multiple, if there are such: a
@@ -150,6 +157,10 @@ impl LossPair for Box<dyn LossPair> {
 
     fn distance(&self) -> f64 {
         (**self).distance()
+    }
+
+    fn shift(&self) -> Option<Shift> {
+        (**self).shift()
     }
 
     fn unit(&self) -> Option<f64> {

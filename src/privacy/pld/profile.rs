@@ -13,7 +13,7 @@ use super::grid::Grid;
 use super::pair::Masses;
 
 /// The longest window.
-pub(super) const LONGEST: usize = 1 << 20;
+pub(super) const LONGEST: usize = 1 << 21;
 
 /// Bounds the relative rounding error of a transform, in units of ε · log2(length): the usual bound for
 /// decimation in time with accurate twiddle factors has a factor of about 4 (Higham, Accuracy and
@@ -145,6 +145,7 @@ impl Profile {
         })
     }
 
+    pub(super) fn len(&self) -> usize { self.mass.len() }
     /// The profile that promises nothing.
     pub(super) fn trivial() -> Self {
         Self {
@@ -373,13 +374,18 @@ impl RoundingError {
     /// what the two bounds give.
     fn of_delta(self, tilt: f64, step: f64, count: usize) -> f64 {
         let (mut sum, mut squares) = (0.0, 0.0);
-        for index in 0..count {
+        let (fall, fall_more) = ((-tilt * step).exp(), (-step).exp());
+        let (mut decay, mut far) = (1.0, fall_more);
+        for _ in 0..count {
             // ε lies up to a step below a grid point.
-            let near = index as f64 * step;
-            let weight = (-tilt * near).exp() * -(-near - step).exp_m1();
+            let weight = decay * (1.0 - far + 1e-15);
             sum += weight;
             squares += weight * weight;
+            (decay, far) = (decay * fall, far * fall_more);
         }
+        // Each factor is off by at most one unit in the last place.
+        let slack = 1.0 + 1e-9;
+        let (sum, squares) = (slack * sum, slack * squares);
         (self.largest * sum).min(self.norm * squares.sqrt())
     }
 }
@@ -406,7 +412,8 @@ fn convolve(
         if forward.process_with_scratch(&mut wrapped, &mut spectrum, &mut scratch).is_err() {
             spectrum.iter_mut().for_each(|value| *value = Complex::new(1.0, 0.0));
         }
-        spectrum.iter_mut().for_each(|value| *value = power(*value, count));
+        let least = (-160.0 / count as f64).exp();
+        spectrum.iter_mut().for_each(|value| *value = power(*value, count, least));
         product = Some(match product {
             None => spectrum,
             Some(mut product) => {
@@ -417,7 +424,7 @@ fn convolve(
     }
     let mut spectrum = product.unwrap_or_default();
     let total: f64 = tilted.iter().map(|part| part.count).sum();
-    let size: f64 = 2.0 * spectrum.iter().map(|value| value.norm()).sum::<f64>() / length as f64;
+    let size: f64 = 2.0 * spectrum.iter().map(|value| value.norm_sqr().sqrt()).sum::<f64>() / length as f64;
     // A transform's error is relative to its result's norm; composing n times multiplies it by n.
     let unit = TRANSFORM_ERROR * f64::EPSILON * (2.0 + (length as f64).log2());
     let norm = |masses: &[f64]| masses.iter().map(|mass| mass * mass).sum::<f64>().sqrt();
@@ -442,9 +449,9 @@ fn convolve(
     (output, if done { error } else { RoundingError { largest: 1.0, norm: 1.0 } })
 }
 
-/// z^count, 0 where it is below 1e-35.
-fn power(z: Complex<f64>, count: u64) -> Complex<f64> {
-    if 0.5 * z.norm_sqr().ln() * (count as f64) < -80.0 {
+/// z^count, 0 where |z|² is below `least`.
+fn power(z: Complex<f64>, count: u64, least: f64) -> Complex<f64> {
+    if z.norm_sqr() < least {
         return Complex::new(0.0, 0.0);
     }
     let (mut result, mut square, mut rest) = (Complex::new(1.0, 0.0), z, count);

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use super::Part;
 use super::estimate::{Estimate, Near, to_a_fourth_root_of_two};
 use super::grid::{Directions, Grid, Span, connect_the_dots, merge_cells};
-use super::pair::LossPair;
+use super::pair::{LossPair, Masses};
 use super::profile::{Bound, LONGEST, Profile, View};
+use super::witness;
 
 /// How far log δ may be off because of the grid ...
 const ACCURACY: f64 = 1e-4;
@@ -59,6 +60,13 @@ struct Answer {
     settings: Settings,
     grids: Rc<Vec<Directions>>,
     profile: Rc<Profile>,
+}
+
+impl Answer {
+    /// Whether its grid had to be coarser than it should have been.
+    fn is_finest(&self) -> bool {
+        self.grids.first().is_some_and(|grids| grids.forward.step > self.settings.step)
+    }
 }
 
 impl<'a> Question<'a> {
@@ -118,6 +126,15 @@ impl<'a> Question<'a> {
 
     /// A lower bound on ε, given an upper bound.
     pub(super) fn lower_epsilon(&mut self, delta: f64, upper: f64) -> f64 {
+        let tested = witness::epsilon(self.parts, delta);
+        match self.only() {
+            Some(only) => tested.max(exact_lower_epsilon(only, delta)),
+            None => tested.max(self.observed_epsilon(delta, upper)),
+        }
+    }
+
+    /// A lower bound from an observer who sees only the cells of a grid.
+    fn observed_epsilon(&mut self, delta: f64, upper: f64) -> f64 {
         let answer = self.answer(Direction::Forward, upper);
         // Either direction is a lower bound; only the larger one is of interest.
         let directions: &[Direction] = match self.backward_is_below(&answer.grids, upper, delta) {
@@ -165,45 +182,39 @@ impl<'a> Question<'a> {
 
     /// One direction's ε, for which [`answer`](Self::answer) gives a δ of at most `delta`.
     fn epsilon_in(&mut self, direction: Direction, delta: f64) -> f64 {
-        let near = self.estimate(direction).at_delta(delta);
-        let mut epsilon = f64::INFINITY;
-        for leniency in LENIENCY {
-            let settings = self.settings(direction, &near, 0.0, leniency);
-            let answer = self.computed(settings);
-            epsilon = answer.profile.epsilon(delta);
-            if !epsilon.is_finite() {
-                epsilon = self.chernoff_epsilon(&answer, near.saddle.tilt, delta);
-            }
-            if !answer.profile.misses(epsilon) {
-                break;
-            }
-        }
+        let mut epsilon = self.estimate(direction).at_delta(delta).saddle.epsilon.max(0.0);
         // Until the grid is the one that belongs to ε, and gives about this ε.
         for _ in 0..ATTEMPTS {
-            if !epsilon.is_finite() {
-                return epsilon;
-            }
             let answer = self.answer(direction, epsilon);
-            let better = answer.profile.epsilon(delta);
-            if self.delta_by(&answer, epsilon) <= delta && better >= epsilon * (1.0 - 1e-6) {
+            let enough = self.delta_by(&answer, epsilon) <= delta;
+            let mut better = answer.profile.epsilon(delta);
+            if !better.is_finite() {
+                let tilt = self.estimate(direction).at_epsilon(epsilon).saddle.tilt;
+                better = self.chernoff_epsilon(&answer, tilt, delta);
+            }
+            if enough && better >= epsilon * (1.0 - 1e-6) {
                 return epsilon;
             }
             if !better.is_finite() {
-                break;
+                if enough {
+                    return epsilon;
+                }
+                // Not even the top of the grid is enough.
+                better = 1.5 * epsilon.max(answer.settings.span.highest);
             }
             epsilon = better;
         }
         // Neighbouring grids disagree in the last digits: up, until ε's own is content.
-        let mut margin = 1e-9 * (epsilon + 1e-9);
-        while epsilon.is_finite() {
+        let mut margin = 1e-6 * (epsilon + 1e-9);
+        for _ in 0..ATTEMPTS {
             let answer = self.answer(direction, epsilon);
             if self.delta_by(&answer, epsilon) <= delta {
-                break;
+                return epsilon;
             }
             epsilon += margin;
             margin *= 16.0;
         }
-        epsilon
+        f64::INFINITY
     }
 
     /// A bound on one direction's δ: the profile's, or Chernoff's where that is smaller. Chernoff's is looser
@@ -239,14 +250,19 @@ impl<'a> Question<'a> {
                 // bulk that δ falls through: the profile itself does.
                 let (log_delta, steeper) = (profile.delta(epsilon).ln(), profile.slope(epsilon));
                 let saddle = &mut near.saddle;
-                if log_delta >= saddle.log_delta - 2.0 && steeper <= 2.0 * slope {
+                let known = log_delta >= saddle.log_delta - 5.0 || !profile.is_rough(epsilon);
+                if known && steeper <= 2.0 * slope {
                     break;
                 }
                 saddle.log_delta = saddle.log_delta.min(log_delta.floor()).max(-690.0);
                 slope = steeper.max(slope);
             }
             let settings = self.settings(direction, &near, slope, lenient);
-            if settings == answer.settings {
+            // What cannot be had finer is not asked for again.
+            let finer = settings.step < answer.settings.step && !answer.is_finest();
+            let other = settings.view.tilt != answer.settings.view.tilt
+                || settings.span != answer.settings.span;
+            if !(finer || other || answer.profile.misses(epsilon)) {
                 break;
             }
             answer = self.computed(settings);
@@ -339,8 +355,8 @@ impl<'a> Question<'a> {
             (near.gentlest_tilt(saddle, margin), -18.0 - margin)
         };
         let tilt = to_a_fourth_root_of_two(tilt.min(0.5 / step), f64::round);
-        let beyond = saddle.epsilon + 10.0 / slope;
-        let reach = if beyond > 0.0 { to_a_fourth_root_of_two(beyond, f64::ceil) } else { 0.0 };
+        let unit = to_a_fourth_root_of_two(deviation, f64::ceil);
+        let reach = ((saddle.epsilon + 10.0 / slope) / unit).ceil().max(0.0) * unit;
         Settings { direction, step, span, view: View { tilt, log_outside, reach } }
     }
 
@@ -350,8 +366,9 @@ impl<'a> Question<'a> {
             return known.clone();
         }
         let Settings { direction, span, view, .. } = settings;
+        let started = std::time::Instant::now();
         let mut step = settings.step;
-        let (grids, profile) = loop {
+        let (grids, profile): (Rc<Vec<Directions>>, Rc<Profile>) = loop {
             let grids = self.grids(step, span);
             let counted = self.counted(&grids, direction);
             if let Some(profile) = Profile::new(&counted, view, Bound::Upper) {
@@ -363,6 +380,7 @@ impl<'a> Question<'a> {
                 break (grids, Profile::trivial().into());
             }
         };
+        if std::env::var("PLDTRACE").is_ok() { eprintln!("computed {:?} used step {:e} grid {} window {} {:?}", settings, step, grids.iter().map(|g| g.forward.masses.len()).sum::<usize>(), profile.len(), started.elapsed()); }
         let answer = Answer { settings, grids, profile };
         if self.known.len() >= 4 {
             self.known.remove(0);
@@ -400,6 +418,33 @@ fn exact_delta(pair: &dyn LossPair, epsilon: f64) -> f64 {
         return forward;
     }
     forward.max(pair.split(-epsilon).below.swapped().divergence(epsilon))
+}
+
+/// The largest ε whose δ, by a lower bound in either direction, is above `delta`; 0 if there is none.
+fn exact_lower_epsilon(pair: &dyn LossPair, delta: f64) -> f64 {
+    let at_least = |test: Masses, epsilon: f64| {
+        let Masses { p, q } = test.cautious();
+        p - epsilon.exp() * (1.0 + 1e-14) * q
+    };
+    let exceeds = |epsilon: f64| {
+        at_least(pair.split(epsilon).above, epsilon) > delta
+            || at_least(pair.split(-epsilon).below.swapped(), epsilon) > delta
+    };
+    let (mut low, mut high) = (0.0, 1.0);
+    while exceeds(high) {
+        if high > 1e300 {
+            return high;
+        }
+        (low, high) = (high, 16.0 * high);
+    }
+    for _ in 0..1100 {
+        let middle = low + (high - low) / 2.0;
+        if middle <= low || middle >= high {
+            break;
+        }
+        if exceeds(middle) { low = middle } else { high = middle }
+    }
+    low
 }
 
 /// The smallest ε with a δ of at most `delta`, by [`exact_delta`]; +∞ if there is none.

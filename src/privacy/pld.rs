@@ -83,7 +83,8 @@ impl PldAccountant {
         let mut mechanisms = self.composition.iter();
         let attained = mechanisms.all(|(each, _)| is_attained(each, self.adjacency, self.group));
         let lower = if attained && upper.is_finite() {
-            question.lower_epsilon(delta.value(), upper).min(upper)
+            // Pairs are rounded to the upper side.
+            (question.lower_epsilon(delta.value(), upper) * (1.0 - 1e-13)).min(upper)
         } else {
             0.0
         };

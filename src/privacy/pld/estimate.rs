@@ -2,6 +2,7 @@
 //! estimate makes the answer slower or looser, never wrong.
 
 use super::pair::LossPair;
+use crate::privacy::special::{mills, mills_slope};
 
 /// Beyond so many standard deviations of the sum below ε a loss hardly ever raises the sum above ε ...
 const LOW: f64 = 8.0;
@@ -81,10 +82,17 @@ pub(super) fn atoms(pair: &dyn LossPair) -> (Atoms, Atoms) {
 }
 
 impl Cumulants {
-    /// δ is about e^(K − λε) / (λ(λ+1) s √2π) where λs is large: log of the denominator, with 1 added for
-    /// where it is not.
+    /// δ is about e^(K − λε) times E[e^(−λX)(1 − e^(−X)); X > 0] for a normal X of the tilted deviation s,
+    /// which is (R(λs) − R(λs + s))/√2π by Mills' ratio R: −log of that.
     fn log_spread(&self, tilt: f64) -> f64 {
-        (1.0 + self.variance.sqrt() * 2.5 * tilt * (tilt + 1.0)).ln()
+        let deviation = self.variance.sqrt();
+        let scaled = tilt * deviation;
+        let difference = if deviation < 1e-3 {
+            deviation * mills_slope(scaled + deviation / 2.0)
+        } else {
+            mills(scaled) - mills(scaled + deviation)
+        };
+        0.5 * (2.0 * core::f64::consts::PI).ln() - difference.max(1e-300).ln()
     }
 }
 
@@ -137,7 +145,11 @@ impl Estimate<'_> {
         for _ in 0..60 {
             let spread = self.spread(at);
             let error = self.log_delta(at, spread) - log_delta;
-            if error > 0.0 { low = at } else { high = at }
+            if error > 0.0 {
+                low = at
+            } else {
+                high = at
+            }
             if error.abs() < 0.5 || high <= 1.02 * low || high <= 1e-16 * largest {
                 break;
             }

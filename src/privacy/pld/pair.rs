@@ -58,7 +58,9 @@ impl Masses {
     /// An upper bound on p − e^ε·q, whatever rounding did to the masses.
     pub(super) fn divergence(self, epsilon: f64) -> f64 {
         let most = self.p * (1.0 + rounding(self.p));
-        let least = self.q * epsilon.exp() * (1.0 - rounding(self.q));
+        // Below this there are few digits left, or none.
+        let normal = self.q > 1e-300 && epsilon < 700.0;
+        let least = if normal { self.q * epsilon.exp() * (1.0 - rounding(self.q)) } else { 0.0 };
         (most - least).clamp(0.0, 1.0)
     }
 

@@ -119,9 +119,7 @@ impl Profile {
         };
         let (any_p, any_q) = (|grid: &Grid| grid.beyond.p, |grid: &Grid| grid.beyond.q);
         let (allowance, beyond, wrapped) = match bound {
-            Bound::Upper => {
-                (allowance, Masses { p: any(&any_p, 1e-13) + above, q: 0.0 }, 0.0)
-            }
+            Bound::Upper => (allowance, Masses { p: any(&any_p, 1e-13) + above, q: 0.0 }, 0.0),
             Bound::Lower => {
                 let beyond = Masses { p: any(&any_p, -1e-13), q: any(&any_q, 1e-13) };
                 (-allowance, beyond, 2.0 * log_outside.exp())
@@ -145,7 +143,11 @@ impl Profile {
         })
     }
 
-    pub(super) fn len(&self) -> usize { self.mass.len() }
+    /// How many losses the window holds.
+    pub(super) fn len(&self) -> usize {
+        self.mass.len()
+    }
+
     /// The profile that promises nothing.
     pub(super) fn trivial() -> Self {
         Self {
@@ -424,7 +426,8 @@ fn convolve(
     }
     let mut spectrum = product.unwrap_or_default();
     let total: f64 = tilted.iter().map(|part| part.count).sum();
-    let size: f64 = 2.0 * spectrum.iter().map(|value| value.norm_sqr().sqrt()).sum::<f64>() / length as f64;
+    let size: f64 =
+        2.0 * spectrum.iter().map(|value| value.norm_sqr().sqrt()).sum::<f64>() / length as f64;
     // A transform's error is relative to its result's norm; composing n times multiplies it by n.
     let unit = TRANSFORM_ERROR * f64::EPSILON * (2.0 + (length as f64).log2());
     let norm = |masses: &[f64]| masses.iter().map(|mass| mass * mass).sum::<f64>().sqrt();

@@ -24,6 +24,12 @@ const LARGEST_GRID: f64 = 3e5;
 /// Where a heavy tail drags the window away from ε, gentler tilts are tried, at the price of rounding.
 const LENIENCY: [f64; 5] = [0.0, 4.0, 8.0, 12.0, 16.0];
 
+/// A window of this length takes some ten milliseconds: beyond it, accuracy gives way to ...
+const AFFORDABLE: f64 = 600_000.0;
+
+/// ... so much, in log δ.
+const LEAST_ACCURACY: f64 = 3e-3;
+
 /// How often a question may be asked again on a better grid.
 const ATTEMPTS: usize = 8;
 
@@ -142,9 +148,13 @@ impl<'a> Question<'a> {
             false => &[Direction::Forward, Direction::Backward],
         };
         let mut lower = |&direction: &Direction| {
-            let Settings { step, span, view, .. } = self.answer(direction, upper).settings;
-            // Rounding within a cell costs more than connecting the dots does.
-            let mut step = step / 4.0;
+            let answer = self.answer(direction, upper);
+            let Settings { span, view, .. } = answer.settings;
+            let step = answer.grids.first().map_or(1.0, |grids| grids.forward.step);
+            let length = answer.profile.len() as f64;
+            // Rounding within a cell costs more than connecting the dots does; but there is a price.
+            let finer = [4.0, 2.0].into_iter().find(|finer| finer * length < AFFORDABLE);
+            let mut step = step / finer.unwrap_or(1.0);
             loop {
                 let merged = |part: &Part| merge_cells(part.pair.as_ref(), step, span, view.tilt);
                 let grids: Vec<Directions> = self.parts.iter().map(merged).collect();
@@ -172,11 +182,8 @@ impl<'a> Question<'a> {
     /// The total variation distance, δ at ε = 0, by coupling run by run: the outcomes differ at most where
     /// those of some run do.
     fn distance(&self) -> f64 {
-        let same: f64 = self
-            .parts
-            .iter()
-            .map(|part| part.count as f64 * (-part.pair.distance()).ln_1p())
-            .sum();
+        let same: f64 =
+            self.parts.iter().map(|part| part.count as f64 * (-part.pair.distance()).ln_1p()).sum();
         (-same.exp_m1() * (1.0 + 1e-13)).min(1.0)
     }
 
@@ -307,13 +314,7 @@ impl<'a> Question<'a> {
 
     /// `slope` is a lower bound on how fast log δ falls, where it is known; `leniency`, how much larger
     /// (in log) rounding may be than it should.
-    fn settings(
-        &self,
-        direction: Direction,
-        near: &Near,
-        slope: f64,
-        leniency: f64,
-    ) -> Settings {
+    fn settings(&self, direction: Direction, near: &Near, slope: f64, leniency: f64) -> Settings {
         let saddle = &near.saddle;
         let deviation = saddle.deviation.max(1e-12);
         // Below one deviation the leading term says little about δ, so tails are kept further.
@@ -339,7 +340,12 @@ impl<'a> Question<'a> {
         let span = if direction == Direction::Forward { span } else { span.reversed() };
         let ranges = self.parts.iter().map(|part| span.of(part.pair.as_ref()));
         let widest = ranges.map(|(low, high)| high - low).fold(0.0, f64::max);
-        while widest / step > LARGEST_GRID || 15.0 * deviation / step > LONGEST as f64 {
+        let coarse = finest * (LEAST_ACCURACY / allowed).sqrt();
+        let too_fine = |step: f64| {
+            let length = 15.0 * deviation / step;
+            length > LONGEST as f64 || (length > AFFORDABLE && 2.0 * step < coarse)
+        };
+        while widest / step > LARGEST_GRID || too_fine(step) {
             step *= 2.0;
         }
         let unit = self.parts.iter().find_map(|part| part.pair.unit());
@@ -366,9 +372,8 @@ impl<'a> Question<'a> {
             return known.clone();
         }
         let Settings { direction, span, view, .. } = settings;
-        let started = std::time::Instant::now();
         let mut step = settings.step;
-        let (grids, profile): (Rc<Vec<Directions>>, Rc<Profile>) = loop {
+        let (grids, profile) = loop {
             let grids = self.grids(step, span);
             let counted = self.counted(&grids, direction);
             if let Some(profile) = Profile::new(&counted, view, Bound::Upper) {
@@ -380,7 +385,6 @@ impl<'a> Question<'a> {
                 break (grids, Profile::trivial().into());
             }
         };
-        if std::env::var("PLDTRACE").is_ok() { eprintln!("computed {:?} used step {:e} grid {} window {} {:?}", settings, step, grids.iter().map(|g| g.forward.masses.len()).sum::<usize>(), profile.len(), started.elapsed()); }
         let answer = Answer { settings, grids, profile };
         if self.known.len() >= 4 {
             self.known.remove(0);

@@ -13,7 +13,7 @@ use super::grid::Grid;
 use super::pair::Masses;
 
 /// The longest window.
-pub(super) const LONGEST: usize = 1 << 21;
+pub(super) const LONGEST: usize = 1 << 20;
 
 /// Bounds the relative rounding error of a transform, in units of ε · log2(length): the usual bound for
 /// decimation in time with accurate twiddle factors has a factor of about 4 (Higham, Accuracy and

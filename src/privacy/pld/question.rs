@@ -19,19 +19,22 @@ const RELATIVE_ACCURACY: f64 = 2e-5;
 const ROUNDING: f64 = 1e-5;
 
 /// The largest grid of one mechanism.
-const LARGEST_GRID: f64 = 3e5;
+const LARGEST_GRID: f64 = 1.2e5;
 
 /// Where a heavy tail drags the window away from ε, gentler tilts are tried, at the price of rounding.
-const LENIENCY: [f64; 5] = [0.0, 4.0, 8.0, 12.0, 16.0];
+const LENIENCY: [f64; 3] = [0.0, 8.0, 16.0];
 
 /// A window of this length takes some ten milliseconds: beyond it, accuracy gives way to ...
-const AFFORDABLE: f64 = 600_000.0;
+const AFFORDABLE: f64 = 250_000.0;
 
 /// ... so much, in log δ.
 const LEAST_ACCURACY: f64 = 3e-3;
 
-/// How often a question may be asked again on a better grid.
+/// How often a question may be asked again on the grid of a better ε ...
 const ATTEMPTS: usize = 8;
+
+/// ... and on a better grid for the same ε.
+const REFINEMENTS: usize = 3;
 
 /// The direction in which data sets are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,7 +250,7 @@ impl<'a> Question<'a> {
         let (mut slope, mut leniency) = (near.saddle.slope(), LENIENCY.into_iter());
         let mut lenient = leniency.next().unwrap_or(0.0);
         let mut answer = self.computed(self.settings(direction, &near, slope, lenient));
-        for _ in 0..ATTEMPTS {
+        for _ in 0..REFINEMENTS {
             let profile = &answer.profile;
             if profile.misses(epsilon) {
                 let Some(next) = leniency.next() else { break };

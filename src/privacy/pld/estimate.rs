@@ -194,7 +194,7 @@ impl Estimate<'_> {
             spread = Spread { mean, sum: variance.sqrt(), one };
             let rest = epsilon - mean;
             bounds = (rest.min(0.0) - LOW * spread.sum, rest.max(0.0) + HIGH * spread.sum);
-            if !(spread.sum < 0.99 * before) {
+            if spread.sum.is_nan() || spread.sum >= 0.99 * before {
                 break;
             }
         }

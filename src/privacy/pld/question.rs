@@ -177,7 +177,9 @@ impl<'a> Question<'a> {
     /// The pair, if it is one and composed once.
     fn only(&self) -> Option<&'a dyn LossPair> {
         match self.parts {
-            [Part { pair, count: 1, .. }] => Some(pair.as_ref()),
+            [Part { pair, count: 1, .. }] if witness::has_all_digits(pair.as_ref()) => {
+                Some(pair.as_ref())
+            }
             _ => None,
         }
     }

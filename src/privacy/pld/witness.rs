@@ -7,7 +7,7 @@ use super::Part;
 use super::pair::{LossPair, Masses};
 use crate::privacy::special::mills;
 
-/// Every so manieth probe of a pair is a threshold.
+/// One in so many probes of a pair is a threshold.
 const STRIDE: usize = 4;
 
 /// How unlikely it may be that fewer records were drawn than a test counts on.
@@ -22,7 +22,13 @@ pub(super) fn epsilon(parts: &[Part], delta: f64) -> f64 {
         let sum = pair.shift().map_or(0.0, |shift| shift.sum_epsilon(part.count as f64, delta));
         some_epsilon(pair, part.count, delta).max(sum)
     };
-    parts.iter().map(of).fold(0.0, f64::max)
+    parts.iter().filter(|part| has_all_digits(part.pair.as_ref())).map(of).fold(0.0, f64::max)
+}
+
+/// Whether the pair's tails are as exact as closed forms assume: not with so many records that rounding
+/// of the logarithms of binomial coefficients shows.
+pub(super) fn has_all_digits(pair: &dyn LossPair) -> bool {
+    pair.shift().is_none_or(|shift| shift.records <= 16.0)
 }
 
 /// The tests "some run's loss is above ℓ" and "some run's loss is below ℓ", of all runs and of one.

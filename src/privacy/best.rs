@@ -52,6 +52,16 @@ impl PrivacyAccountant {
         )
     }
 
+    /// A proof that no smaller ε holds at `delta`: the lower end of the bracket whose upper end is
+    /// [`bound`](Self::bound), whoever proves that; 0 where none is known
+    /// (see [`PldAccountant::epsilon_bracket`]).
+    pub fn lower_bound(&self, delta: Delta) -> Epsilon {
+        let (upper, _) = self.bound(delta);
+        let pld = self.pld.as_ref().filter(|pld| pld.distinct() <= MOST_DISTINCT);
+        let lower = pld.map_or(0.0, |pld| pld.epsilon_bracket(delta).0.value());
+        Epsilon::answer(lower.min(upper.value()))
+    }
+
     /// Those that support everything so far; the exact one alone where it is among them.
     fn accountants(&self) -> impl Iterator<Item = &dyn Accountant> {
         let exact = self.gaussian.as_ref().map(|each| each as &dyn Accountant);

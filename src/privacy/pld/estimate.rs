@@ -2,10 +2,33 @@
 //! estimate makes the answer slower or looser, never wrong.
 
 use super::pair::LossPair;
+use crate::privacy::special::{mills, mills_slope};
 
-/// One direction of a pair as some thousand atoms: losses and logs of their masses.
+/// Beyond so many standard deviations of the sum below ε a loss hardly ever raises the sum above ε ...
+const LOW: f64 = 8.0;
+
+/// ... and beyond so many above, it nearly always does.
+const HIGH: f64 = 5.0;
+
+/// One direction of a pair as some thousand atoms: losses, masses and their logs.
 #[derive(Debug, Clone)]
-pub(super) struct Atoms(Vec<(f64, f64)>);
+pub(super) struct Atoms(Vec<Atom>);
+
+#[derive(Debug, Clone, Copy)]
+struct Atom {
+    loss: f64,
+    mass: f64,
+    log_mass: f64,
+}
+
+/// Of losses that are not rare: mean and standard deviation of their sum, and the largest standard
+/// deviation of one.
+#[derive(Debug, Clone, Copy)]
+struct Spread {
+    mean: f64,
+    sum: f64,
+    one: f64,
+}
 
 /// The cumulant generating function log E e^(λL) and its first two derivatives.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,33 +72,40 @@ pub(super) fn atoms(pair: &dyn LossPair) -> (Atoms, Atoms) {
         let ratio = p.ln() - q.ln();
         let loss = if ratio.is_finite() { ratio } else { lowest + (highest - lowest) / 2.0 };
         if p > 0.0 && loss.is_finite() {
-            forward.push((loss, p.ln()));
+            forward.push(Atom { loss, mass: p, log_mass: p.ln() });
         }
         if q > 0.0 && loss.is_finite() {
-            backward.push((-loss, q.ln()));
+            backward.push(Atom { loss: -loss, mass: q, log_mass: q.ln() });
         }
     }
     (Atoms(forward), Atoms(backward))
 }
 
 impl Cumulants {
-    /// δ is about e^(K − λε) / (λ(λ+1) s √2π) where λs is large: log of the denominator, with 1 added for
-    /// where it is not.
+    /// δ is about e^(K − λε) times E[e^(−λX)(1 − e^(−X)); X > 0] for a normal X of the tilted deviation s,
+    /// which is (R(λs) − R(λs + s))/√2π by Mills' ratio R: −log of that.
     fn log_spread(&self, tilt: f64) -> f64 {
-        (1.0 + self.variance.sqrt() * 2.5 * tilt * (tilt + 1.0)).ln()
+        let deviation = self.variance.sqrt();
+        let scaled = tilt * deviation;
+        let difference = if deviation < 1e-3 {
+            deviation * mills_slope(scaled + deviation / 2.0)
+        } else {
+            mills(scaled) - mills(scaled + deviation)
+        };
+        0.5 * (2.0 * core::f64::consts::PI).ln() - difference.max(1e-300).ln()
     }
 }
 
 impl Atoms {
     fn cumulants(&self, tilt: f64) -> Cumulants {
-        let exponent = |&(loss, log_mass): &(f64, f64)| log_mass + tilt * loss;
+        let exponent = |atom: &Atom| atom.log_mass + tilt * atom.loss;
         let largest = self.0.iter().map(exponent).fold(f64::NEG_INFINITY, f64::max);
         let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
         for atom in &self.0 {
             let weight = (exponent(atom) - largest).exp();
             sum += weight;
-            first += weight * atom.0;
-            second += weight * atom.0 * atom.0;
+            first += weight * atom.loss;
+            second += weight * atom.loss * atom.loss;
         }
         let mean = first / sum;
         Cumulants {
@@ -89,9 +119,172 @@ impl Atoms {
 /// A composition: each direction's atoms with their counts.
 pub(super) struct Estimate<'a>(pub(super) Vec<(&'a Atoms, f64)>);
 
+/// What is known near an ε, and the losses that matter there.
+#[derive(Debug, Clone)]
+pub(super) struct Near {
+    pub(super) saddle: Saddle,
+    /// Lower and higher ones may as well lie at these ends. A loss far above ε takes the sum above ε
+    /// whatever the others are, so its size does not matter; and so with one far below.
+    pub(super) bounds: (f64, f64),
+    /// The largest standard deviation of one of the losses within the bounds.
+    pub(super) deviation: f64,
+    clamped: Vec<(Atoms, f64)>,
+}
+
 impl Estimate<'_> {
-    /// The saddle point for a δ: where the composition's δ, by its leading term, is about that.
-    pub(super) fn at_delta(&self, delta: f64) -> Saddle {
+    /// What is known near the ε of a δ.
+    pub(super) fn at_delta(&self, delta: f64) -> Near {
+        // The leading term alone, which is enough where no loss is rare and large.
+        let plain: Vec<(Atoms, f64)> =
+            self.0.iter().map(|&(atoms, count)| (atoms.clone(), count)).collect();
+        let mut at = Composition(&plain).epsilon_at(delta).max(0.0);
+        let log_delta = delta.ln();
+        let largest = self.largest();
+        // δ falls with ε.
+        let (mut low, mut high) = (0.0, largest);
+        for _ in 0..60 {
+            let spread = self.spread(at);
+            let error = self.log_delta(at, spread) - log_delta;
+            if error > 0.0 {
+                low = at
+            } else {
+                high = at
+            }
+            if error.abs() < 0.5 || high <= 1.02 * low || high <= 1e-16 * largest {
+                break;
+            }
+            // One standard deviation, or in logarithms.
+            let near = if error > 0.0 { at + spread.sum } else { at - spread.sum };
+            let middle = if low > 0.0 { low * (high / low).sqrt() } else { high / 16.0 };
+            at = if error.abs() < 10.0 && low < near && near < high { near } else { middle };
+        }
+        self.at_epsilon(at)
+    }
+
+    /// What is known near an ε.
+    pub(super) fn at_epsilon(&self, epsilon: f64) -> Near {
+        let spread = self.spread(epsilon);
+        let rest = epsilon - spread.mean;
+        let bounds = (
+            -to_a_fourth_root_of_two(LOW * spread.sum - rest.min(0.0), f64::ceil),
+            to_a_fourth_root_of_two(HIGH * spread.sum + rest.max(0.0), f64::ceil),
+        );
+        let clamped = self.clamped(bounds);
+        let composition = Composition(&clamped);
+        let tilt = composition.tilt_at(epsilon);
+        let deviation = composition.total(tilt).variance.sqrt();
+        let log_delta = self.log_delta(epsilon, spread);
+        let saddle = Saddle { tilt, epsilon, log_delta, deviation };
+        Near { saddle, bounds, deviation: spread.one, clamped }
+    }
+
+    /// The losses that are not rare next to an ε: in the end those that one loss can still bring to ε.
+    fn spread(&self, epsilon: f64) -> Spread {
+        let mut bounds = (f64::NEG_INFINITY, f64::INFINITY);
+        let mut spread = Spread { mean: 0.0, sum: f64::INFINITY, one: 0.0 };
+        for _ in 0..40 {
+            let (mut mean, mut variance, mut one) = (0.0, 0.0, 0.0_f64);
+            for (atoms, count) in &self.0 {
+                let (first, second) = atoms.moments_within(bounds);
+                mean += count * first;
+                variance += count * second;
+                one = one.max(second.sqrt());
+            }
+            let before = spread.sum;
+            spread = Spread { mean, sum: variance.sqrt(), one };
+            let rest = epsilon - mean;
+            bounds = (rest.min(0.0) - LOW * spread.sum, rest.max(0.0) + HIGH * spread.sum);
+            if spread.sum.is_nan() || spread.sum >= 0.99 * before {
+                break;
+            }
+        }
+        spread
+    }
+
+    /// About log δ: that the sum without rare large losses passes ε, or that one of these is large enough.
+    fn log_delta(&self, epsilon: f64, spread: Spread) -> f64 {
+        let rest = (epsilon - spread.mean).max(0.0);
+        let rare = rest + 0.5 * spread.sum;
+        let bulk = self.clamped((rest.min(0.0) - LOW * spread.sum, rare));
+        let composition = Composition(&bulk);
+        let tilt = composition.tilt_at(epsilon);
+        let total = composition.total(tilt);
+        let bulk = total.log_moment - tilt * epsilon - total.log_spread(tilt);
+        let jump: f64 = self.0.iter().map(|(atoms, count)| count * atoms.above(rest, rare)).sum();
+        (bulk.exp() + jump).ln().max(bulk).clamp(-690.0, 0.0)
+    }
+
+    fn clamped(&self, bounds: (f64, f64)) -> Vec<(Atoms, f64)> {
+        self.0.iter().map(|&(atoms, count)| (atoms.clamped(bounds), count)).collect()
+    }
+
+    /// The largest possible sum of losses.
+    fn largest(&self) -> f64 {
+        let largest = |(atoms, count): &(&Atoms, f64)| {
+            count * atoms.0.iter().map(|atom| atom.loss).fold(0.0, f64::max)
+        };
+        self.0.iter().map(largest).sum()
+    }
+}
+
+impl Near {
+    /// As [`Composition::gentlest_tilt`].
+    pub(super) fn gentlest_tilt(&self, saddle: &Saddle, margin: f64) -> f64 {
+        Composition(&self.clamped).gentlest_tilt(saddle, margin)
+    }
+}
+
+impl Atoms {
+    /// Mean and variance of the losses, those outside moved to the bounds or to infinity.
+    fn moments_within(&self, (low, high): (f64, f64)) -> (f64, f64) {
+        let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
+        for atom in &self.0 {
+            let (loss, mass) = if atom.loss > high {
+                (high, atom.mass * (high - atom.loss).exp())
+            } else {
+                (atom.loss.max(low), atom.mass)
+            };
+            sum += mass;
+            first += mass * loss;
+            second += mass * loss * loss;
+        }
+        let (mean, square) = if sum > 0.0 { (first / sum, second / sum) } else { (0.0, 0.0) };
+        (mean, (square - mean * mean).max(0.0))
+    }
+
+    /// These with the losses outside two bounds moved to them, as connecting the dots moves them.
+    fn clamped(&self, (low, high): (f64, f64)) -> Self {
+        let mut atoms: Vec<Atom> =
+            self.0.iter().filter(|atom| low < atom.loss && atom.loss < high).copied().collect();
+        let (mut bottom, mut top) = (0.0, 0.0);
+        for atom in &self.0 {
+            if atom.loss >= high {
+                top += atom.mass * (high - atom.loss).exp();
+            } else if atom.loss <= low {
+                bottom += atom.mass;
+            }
+        }
+        for (loss, mass) in [(low, bottom), (high, top)] {
+            if mass > 0.0 {
+                atoms.push(Atom { loss, mass, log_mass: mass.ln() });
+            }
+        }
+        Self(atoms)
+    }
+
+    /// δ of a single loss at ε, by the losses above `least`.
+    fn above(&self, epsilon: f64, least: f64) -> f64 {
+        let above = self.0.iter().filter(|atom| atom.loss > least);
+        above.map(|atom| atom.mass * -(epsilon - atom.loss).exp_m1()).sum()
+    }
+}
+
+/// Losses with their counts.
+struct Composition<'a>(&'a [(Atoms, f64)]);
+
+impl Composition<'_> {
+    /// The ε whose δ is about that, by its leading term.
+    fn epsilon_at(&self, delta: f64) -> f64 {
         let log_delta = delta.ln();
         let leading = |tilt: f64| {
             let total = self.total(tilt);
@@ -99,26 +292,22 @@ impl Estimate<'_> {
         };
         let tilt = self.largest_tilt(|tilt| leading(tilt) > log_delta);
         let total = self.total(tilt);
-        let epsilon = if tilt > 0.0 {
+        if tilt > 0.0 {
             (total.log_moment - log_delta - total.log_spread(tilt)) / tilt
         } else {
             total.mean
-        };
-        Saddle { tilt, epsilon, log_delta, deviation: total.variance.sqrt() }
+        }
     }
 
     /// The saddle point for an ε.
-    pub(super) fn at_epsilon(&self, epsilon: f64) -> Saddle {
-        let tilt = self.largest_tilt(|tilt| self.total(tilt).mean < epsilon);
-        let total = self.total(tilt);
-        let log_delta = total.log_moment - tilt * epsilon - total.log_spread(tilt);
-        Saddle { tilt, epsilon, log_delta: log_delta.min(0.0), deviation: total.variance.sqrt() }
+    fn tilt_at(&self, epsilon: f64) -> f64 {
+        self.largest_tilt(|tilt| self.total(tilt).mean < epsilon)
     }
 
     /// The least tilt, in steps of a fourth root of two, for which e^(K − λε), to which rounding errors
     /// are relative, is at most e^`margin` times δ. Where the tail is heavy the distribution is much
     /// narrower under a smaller tilt than the saddle's.
-    pub(super) fn gentlest_tilt(&self, saddle: &Saddle, margin: f64) -> f64 {
+    fn gentlest_tilt(&self, saddle: &Saddle, margin: f64) -> f64 {
         let mut tilt = saddle.tilt;
         while tilt > 0.01 * saddle.tilt {
             let gentler = tilt * 0.5_f64.powf(0.25);
@@ -165,8 +354,8 @@ impl Estimate<'_> {
     }
 
     fn total(&self, tilt: f64) -> Cumulants {
-        self.0.iter().fold(Cumulants::default(), |sum, (atoms, count)| {
-            let once = atoms.cumulants(tilt);
+        self.0.iter().fold(Cumulants::default(), |sum, (part, count)| {
+            let once = part.cumulants(tilt);
             Cumulants {
                 log_moment: sum.log_moment + count * once.log_moment,
                 mean: sum.mean + count * once.mean,
@@ -174,4 +363,9 @@ impl Estimate<'_> {
             }
         })
     }
+}
+
+/// A power of the fourth root of two: nearby numbers become the same.
+pub(super) fn to_a_fourth_root_of_two(x: f64, rounded: impl Fn(f64) -> f64) -> f64 {
+    (rounded(4.0 * x.log2()) / 4.0).exp2()
 }

@@ -1,12 +1,13 @@
 //! Dominating pairs of Gaussian sums. The record's contribution has norm 1, the noise deviation z.
 
 use super::pair::{LossPair, Masses, Split};
+use super::witness::Shift;
 
 /// Estimates look this many standard deviations beyond the outermost means.
 const REACH: f64 = 39.0;
 
 /// Probes per standard deviation.
-const DENSITY: f64 = 24.0;
+const DENSITY: f64 = 12.0;
 
 /// P = Σᵢ Bin(k, q)(i) · N(i, z²) against Q = N(0, z²): k records, each in the batch with probability
 /// q, against none of them.
@@ -125,6 +126,19 @@ impl LossPair for Sampled {
         outputs(0.0, self.log_weights.len() as f64, self.z).map(|x| self.loss(x)).collect()
     }
 
+    fn shift(&self) -> Option<Shift> {
+        Some(Shift { records: self.weights.len() as f64, rate: self.rate, z: self.z })
+    }
+
+    /// By joint convexity, of the parts from Q; for one record that is an equation.
+    fn distance(&self) -> f64 {
+        let parts = self.weights.iter().zip(1_u32..);
+        let sum: f64 = parts.map(|(weight, i)| weight * apart(f64::from(i), self.z)).sum();
+        // Rounding of the binomial coefficients' logarithms grows with their number.
+        let records = self.weights.len() as f64;
+        (sum * (1.0 + 1e-13 * records * records)).min(1.0)
+    }
+
     fn is_symmetric(&self) -> bool {
         self.rate >= 1.0
     }
@@ -199,6 +213,10 @@ impl LossPair for Replaced {
         outputs(-1.0, 1.0, self.z).map(|x| self.loss(x)).collect()
     }
 
+    fn distance(&self) -> f64 {
+        (self.rate * apart(2.0, self.z) * (1.0 + 1e-13)).min(1.0)
+    }
+
     fn is_symmetric(&self) -> bool {
         true
     }
@@ -266,6 +284,11 @@ fn log_expm1_over(loss: f64, some: f64, log_some: f64) -> f64 {
     if share <= -1.0 { f64::NEG_INFINITY } else { log_some + share.ln_1p() }
 }
 
+/// The total variation distance of N(0, z²) and N(mean, z²).
+fn apart(mean: f64, z: f64) -> f64 {
+    libm::erf(mean / z * 0.5 * core::f64::consts::FRAC_1_SQRT_2)
+}
+
 /// N(mean, z²) above and not above x, in the fields of Q (and the same in those of P).
 fn normal(x: f64, mean: f64, z: f64) -> Split {
     let t = (x - mean) / z * core::f64::consts::FRAC_1_SQRT_2;
@@ -278,7 +301,7 @@ fn outputs(lowest: f64, highest: f64, z: f64) -> impl Iterator<Item = f64> {
     let first = lowest - REACH * z;
     let count = ((highest - lowest) / z + 2.0 * REACH) * DENSITY;
     // Where the means are many deviations apart, the same number of probes spreads out.
-    let count = count.min(20_000.0);
+    let count = count.min(10_000.0);
     let step = (highest - lowest + 2.0 * REACH * z) / count;
     (0..=count as usize).map(move |n| first + n as f64 * step)
 }

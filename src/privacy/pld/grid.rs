@@ -11,8 +11,31 @@ pub(super) struct Grid {
     /// The loss of `masses[i]` is (first + i)·step + offset.
     pub(super) first: i64,
     pub(super) masses: Vec<f64>,
-    /// The probability of an infinite loss.
-    pub(super) infinite: f64,
+    /// What is not on the grid: for an upper bound the probability of an infinite loss (and none under
+    /// the other distribution), for a lower bound that of the outcomes above the grid.
+    pub(super) beyond: Masses,
+}
+
+/// The losses that a grid looks at: those between two bounds, and none so rare that beyond it there is
+/// less than `cut` of probability.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Span {
+    pub(super) lowest: f64,
+    pub(super) highest: f64,
+    pub(super) cut: f64,
+}
+
+impl Span {
+    /// The bounds of the pair's losses within it.
+    pub(super) fn of(self, pair: &dyn LossPair) -> (f64, f64) {
+        let (low, high) = range(pair, self);
+        (low, high.max(low))
+    }
+
+    /// The same, seen from the other direction.
+    pub(super) fn reversed(self) -> Self {
+        Self { lowest: -self.highest, highest: -self.lowest, ..self }
+    }
 }
 
 /// Both directions of a pair.
@@ -46,15 +69,16 @@ impl Grid {
 /// convex in e^ε, it is an upper bound at every ε, and so is every composition.
 ///
 /// The P- and Q-mass between two neighbouring grid points go to those two points, shared so that both
-/// are kept. What lies beyond the grid, at most `cut`, goes to its last point and to infinity.
-pub(super) fn connect_the_dots(pair: &dyn LossPair, step: f64, cut: f64) -> Directions {
-    let cells = Cells::new(pair, step, cut);
+/// are kept. What lies beyond the grid goes to its last point and to infinity, again so that both are
+/// kept: at every ε up to the last point that is exact.
+pub(super) fn connect_the_dots(pair: &dyn LossPair, step: f64, span: Span) -> Directions {
+    let cells = Cells::new(pair, step, span);
     let nodes = cells.splits.len();
     let (mut p, mut q) = (vec![0.0; nodes], vec![0.0; nodes]);
     let largest_ratio = step.exp();
     for (index, masses) in cells.inner() {
         // Between the points the ratio P/Q is e^ℓ · r with 1 <= r <= e^step.
-        let log_r = (masses.p.ln() - masses.q.ln() - cells.loss(index)).clamp(0.0, step);
+        let log_r = (masses.log_ratio() - cells.loss(index)).clamp(0.0, step);
         let (up_p, up_q) = if masses.q > 0.0 && masses.p > 0.0 {
             let up_q = log_r.exp_m1() / step.exp_m1();
             ((up_q * largest_ratio / log_r.exp()).min(1.0), up_q.min(1.0))
@@ -76,11 +100,15 @@ pub(super) fn connect_the_dots(pair: &dyn LossPair, step: f64, cut: f64) -> Dire
     q[0] += up;
     p[nodes - 1] += down;
     q[nodes - 1] += top.q;
-    let (infinite_p, infinite_q) = (top.p - down, bottom.q - up);
+    let infinite_p = top.divergence(cells.loss(nodes - 1));
+    let infinite_q = bottom.swapped().divergence(-cells.loss(0));
 
     q.reverse();
     let last = cells.first + nodes as i64 - 1;
-    let grid = |first, masses, infinite| Grid { step, offset: 0.0, first, masses, infinite };
+    let grid = |first, masses, infinite| {
+        let beyond = Masses { p: infinite, q: 0.0 };
+        Grid { step, offset: 0.0, first, masses, beyond }
+    };
     Directions { forward: grid(cells.first, p, infinite_p), backward: grid(-last, q, infinite_q) }
 }
 
@@ -88,21 +116,23 @@ pub(super) fn connect_the_dots(pair: &dyn LossPair, step: f64, cut: f64) -> Dire
 ///
 /// A cell's loss is then log of the ratio of its masses, within the cell. It is rounded down to a grid
 /// that is shifted as suits most of the mass (weighted by e^(tilt·loss)), which costs only second
-/// order in the step. What lies beyond the grid is left out.
-pub(super) fn merge_cells(pair: &dyn LossPair, step: f64, cut: f64, tilt: f64) -> Directions {
-    let cells = Cells::new(pair, step, cut);
+/// order in the step. What lies above the grid is one cell; what lies below is left out.
+pub(super) fn merge_cells(pair: &dyn LossPair, step: f64, span: Span, tilt: f64) -> Directions {
+    let cells = Cells::new(pair, step, span);
     let merged: Vec<(f64, Masses)> = cells
         .inner()
         .filter(|(_, masses)| masses.p > 0.0 && masses.q > 0.0)
-        .map(|(_, masses)| (masses.p.ln() - masses.q.ln(), masses))
+        .map(|(_, masses)| (masses.log_ratio(), masses))
         .collect();
     let forward: Vec<(f64, f64)> = merged.iter().map(|&(loss, masses)| (loss, masses.p)).collect();
     let backward: Vec<(f64, f64)> =
         merged.iter().rev().map(|&(loss, masses)| (-loss, masses.q)).collect();
-    Directions {
-        forward: rounded_down(&forward, step, tilt),
-        backward: rounded_down(&backward, step, tilt),
-    }
+    let (bottom, top) = cells.outer();
+    let grid = |atoms: &[(f64, f64)], beyond: Masses| Grid {
+        beyond: beyond.cautious(),
+        ..rounded_down(atoms, step, tilt)
+    };
+    Directions { forward: grid(&forward, top), backward: grid(&backward, bottom.swapped()) }
 }
 
 /// Losses (increasing) with their masses, rounded down to the shifted grid that costs least.
@@ -143,7 +173,7 @@ fn rounded_down(atoms: &[(f64, f64)], step: f64, tilt: f64) -> Grid {
             *slot += mass * (1.0 - 4.0 * f64::EPSILON);
         }
     }
-    Grid { step, offset, first, masses, infinite: 0.0 }
+    Grid { step, offset, first, masses, beyond: Masses::NONE }
 }
 
 /// The line of losses cut into cells (ℓᵢ, ℓᵢ₊₁] and two ends.
@@ -155,8 +185,8 @@ struct Cells {
 }
 
 impl Cells {
-    fn new(pair: &dyn LossPair, step: f64, cut: f64) -> Self {
-        let (lowest, highest) = range(pair, cut);
+    fn new(pair: &dyn LossPair, step: f64, span: Span) -> Self {
+        let (lowest, highest) = span.of(pair);
         let first = (lowest / step).floor() as i64;
         let last = ((highest / step).ceil() as i64).max(first + 1);
         let splits = (first..=last).map(|index| pair.split(index as f64 * step)).collect();
@@ -196,12 +226,15 @@ fn between(low: &Split, high: &Split) -> Masses {
     }
 }
 
-/// Losses between which all lie but `cut` of Q's mass below and `cut` of P's mass above.
-pub(super) fn range(pair: &dyn LossPair, cut: f64) -> (f64, f64) {
-    let enough = |loss: f64| pair.split(loss).above.p <= cut;
-    let highest = boundary(&enough);
-    let enough = |loss: f64| pair.split(-loss).below.q <= cut;
-    (-boundary(&enough), highest)
+/// Losses of the span between which all lie but `cut` of Q's mass below and `cut` of P's mass above.
+fn range(pair: &dyn LossPair, span: Span) -> (f64, f64) {
+    let Span { lowest, highest, cut } = span;
+    let high = |loss: f64| pair.split(loss).above.p <= cut;
+    let low = |loss: f64| pair.split(-loss).below.q <= cut;
+    // The bound, where it is the nearer one, needs no search.
+    let highest = if high(highest) { boundary(&high).min(highest) } else { highest };
+    let lowest = if low(-lowest) { (-boundary(&low)).max(lowest) } else { lowest };
+    (lowest, highest)
 }
 
 /// About the smallest number for which `holds`; it holds for the answer.

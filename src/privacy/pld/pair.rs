@@ -5,6 +5,8 @@
 //! composition dominates the mechanisms' composition. The *privacy loss* is L = log(P/Q). "Forward"
 //! tells P from Q, "backward" Q from P; for add/remove these are removal and addition.
 
+use super::witness::Shift;
+
 /// A dominating pair, as its losses' distribution under P and Q.
 pub(super) trait LossPair {
     /// Where the two distributions lie relative to a loss.
@@ -15,6 +17,16 @@ pub(super) trait LossPair {
 
     /// Whether (P, Q) and (Q, P) are the same up to renaming outcomes.
     fn is_symmetric(&self) -> bool;
+
+    /// An upper bound on the total variation distance of P and Q, which is δ at ε = 0.
+    fn distance(&self) -> f64 {
+        self.split(0.0).above.divergence(0.0)
+    }
+
+    /// The pair as a shift of Gaussian noise, if it is one.
+    fn shift(&self) -> Option<Shift> {
+        None
+    }
 
     /// A loss of which every loss with a probability of its own is a multiple, if there are such: a
     /// grid that contains it is exact there.
@@ -42,6 +54,32 @@ pub(super) struct Masses {
 impl Masses {
     pub(super) const ALL: Self = Self { p: 1.0, q: 1.0 };
     pub(super) const NONE: Self = Self { p: 0.0, q: 0.0 };
+
+    /// An upper bound on p − e^ε·q, whatever rounding did to the masses.
+    pub(super) fn divergence(self, epsilon: f64) -> f64 {
+        let most = self.p * (1.0 + rounding(self.p));
+        // Below this there are few digits left, or none.
+        let normal = self.q > 1e-300 && epsilon < 700.0;
+        let least = if normal { self.q * epsilon.exp() * (1.0 - rounding(self.q)) } else { 0.0 };
+        (most - least).clamp(0.0, 1.0)
+    }
+
+    /// A lower bound on p and an upper bound on q.
+    pub(super) fn cautious(self) -> Self {
+        let q = self.q * (1.0 + rounding(self.q));
+        // What underflowed is not nothing.
+        Self { p: self.p * (1.0 - rounding(self.p)), q: q.max(f64::MIN_POSITIVE) }
+    }
+
+    /// log(p/q), to all digits where p is near q.
+    pub(super) fn log_ratio(self) -> f64 {
+        let excess = (self.p - self.q) / self.q;
+        if excess.abs() < 0.5 { excess.ln_1p() } else { self.p.ln() - self.q.ln() }
+    }
+
+    pub(super) const fn swapped(self) -> Self {
+        Self { p: self.q, q: self.p }
+    }
 
     fn rest(self) -> Self {
         Self { p: 1.0 - self.p, q: 1.0 - self.q }
@@ -100,6 +138,10 @@ impl<A: LossPair, B: LossPair> LossPair for Either<A, B> {
     fn is_symmetric(&self) -> bool {
         self.first.is_symmetric() && self.second.is_symmetric()
     }
+
+    fn distance(&self) -> f64 {
+        self.weight * self.first.distance() + (1.0 - self.weight) * self.second.distance()
+    }
 }
 
 impl LossPair for Box<dyn LossPair> {
@@ -115,7 +157,21 @@ impl LossPair for Box<dyn LossPair> {
         (**self).is_symmetric()
     }
 
+    fn distance(&self) -> f64 {
+        (**self).distance()
+    }
+
+    fn shift(&self) -> Option<Shift> {
+        (**self).shift()
+    }
+
     fn unit(&self) -> Option<f64> {
         (**self).unit()
     }
+}
+
+/// Bounds the relative rounding error of a tail probability. That of its argument t, a few units in the
+/// last place, is multiplied by about t², which is 2·log(1/mass).
+fn rounding(mass: f64) -> f64 {
+    if mass > 0.0 { 64.0 * f64::EPSILON * (1.0 - mass.min(1.0).ln()) } else { 0.0 }
 }

@@ -10,9 +10,10 @@ use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
 use super::grid::Grid;
+use super::pair::Masses;
 
 /// The longest window.
-pub(super) const LONGEST: usize = 1 << 22;
+pub(super) const LONGEST: usize = 1 << 20;
 
 /// Bounds the relative rounding error of a transform, in units of ε · log2(length): the usual bound for
 /// decimation in time with accurate twiddle factors has a factor of about 4 (Higham, Accuracy and
@@ -41,8 +42,8 @@ pub(super) struct Profile {
     dots: Vec<f64>,
     /// Below this losses are missing, and δ is not known.
     complete_from: f64,
-    /// What is added to δ at every ε.
-    beyond: f64,
+    /// Probabilities of what is not in the window, under both distributions: P − e^ε·Q is added to δ.
+    beyond: Masses,
     /// Tilted probability that may have been wrapped around to where it does not belong; a lower bound
     /// does without it.
     wrapped: f64,
@@ -91,7 +92,12 @@ impl Profile {
         // Every mass, moment and product below is off by a few units in the last place.
         let allowance =
             1e-13 + 64.0 * f64::EPSILON * total_count + 4.0 * f64::EPSILON * log_scale.abs();
-        let lowest = window.first as f64 * step + offset;
+        // The shares of the cells are computed from differences of tails. Their errors cancel but for a few
+        // units in the last place of 1, which move the mean of each loss by as much.
+        let size = |part: &Tilted<'_>| step * (part.mean.abs() + part.variance.sqrt());
+        let drift = sum(&|part| part.count * 4.0 * f64::EPSILON * (1.0 + size(part)));
+        let drift = if bound == Bound::Upper { drift } else { -drift };
+        let lowest = window.first as f64 * step + offset + drift;
 
         let count = composed.len();
         let (mut mass, mut dots) = (vec![0.0; count], vec![0.0; count]);
@@ -106,10 +112,18 @@ impl Profile {
 
         let highest = lowest + (count as f64 - 1.0) * step;
         let above = (log_scale + log_outside - tilt * highest).exp();
-        let infinite = sum(&|part| part.count * part.grid.infinite);
+        // That in some run the outcome is beyond the grid.
+        let any = |of: &dyn Fn(&Grid) -> f64, slack: f64| {
+            let none = sum(&|part| part.count * (-of(part.grid).min(1.0)).ln_1p());
+            -none.exp_m1() * (1.0 + slack)
+        };
+        let (any_p, any_q) = (|grid: &Grid| grid.beyond.p, |grid: &Grid| grid.beyond.q);
         let (allowance, beyond, wrapped) = match bound {
-            Bound::Upper => (allowance, infinite + above, 0.0),
-            Bound::Lower => (-allowance, 0.0, 2.0 * log_outside.exp()),
+            Bound::Upper => (allowance, Masses { p: any(&any_p, 1e-13) + above, q: 0.0 }, 0.0),
+            Bound::Lower => {
+                let beyond = Masses { p: any(&any_p, -1e-13), q: any(&any_q, 1e-13) };
+                (-allowance, beyond, 2.0 * log_outside.exp())
+            }
         };
         let log_scale = log_scale + allowance;
         let support = sum(&|part| part.count * part.grid.first as f64);
@@ -129,6 +143,11 @@ impl Profile {
         })
     }
 
+    /// How many losses the window holds.
+    pub(super) fn len(&self) -> usize {
+        self.mass.len()
+    }
+
     /// The profile that promises nothing.
     pub(super) fn trivial() -> Self {
         Self {
@@ -139,7 +158,7 @@ impl Profile {
             mass: Vec::new(),
             dots: Vec::new(),
             complete_from: f64::NEG_INFINITY,
-            beyond: 1.0,
+            beyond: Masses { p: 1.0, q: 0.0 },
             wrapped: 0.0,
             rounding: 0.0,
         }
@@ -161,7 +180,7 @@ impl Profile {
         // The first grid point that is not below ε.
         let index = ((epsilon - self.lowest) / self.step).ceil().max(0.0) as usize;
         let (Some(mass), Some(dots)) = (self.mass.get(index), self.dots.get(index)) else {
-            return self.beyond.min(1.0);
+            return self.beyond(epsilon).min(1.0);
         };
         let loss = self.loss(index);
         let undo = |loss: f64| (self.log_scale - self.tilt * loss).exp();
@@ -170,12 +189,18 @@ impl Profile {
         // What was wrapped around, and what rounding moved, lies above ε at worst. Clamping masses at
         // zero has rounded a lower bound up once more.
         let delta = if is_lower_bound {
-            inside - (self.wrapped + 2.0 * self.rounding) * undo(epsilon)
+            let inside = inside - (self.wrapped + 2.0 * self.rounding) * undo(epsilon);
+            inside.max(0.0) + self.beyond(epsilon)
         } else {
-            inside + self.rounding * undo(epsilon) + self.beyond
+            inside + self.rounding * undo(epsilon) + self.beyond(epsilon)
         };
         // What is no number is 1.
         if delta < 1.0 { delta.max(0.0) } else { 1.0 }
+    }
+
+    fn beyond(&self, epsilon: f64) -> f64 {
+        let Masses { p, q } = self.beyond;
+        if q > 0.0 { (p - epsilon.exp() * q * (1.0 + 1e-14)).max(0.0) } else { p }
     }
 
     /// Whether the allowance for rounding is more than a thousandth of δ, or nothing is known.
@@ -202,11 +227,16 @@ impl Profile {
         self.bisect(0.0, highest, delta).1
     }
 
-    /// An ε >= 0 with δ(ε) above `delta`, of a lower bound; 0 if there is none.
+    /// An ε >= 0 with δ(ε) not below `delta`, of a lower bound; 0 if there is none.
     ///
     /// Far below the middle of the window the bound on what was wrapped around swamps everything, so
     /// the search comes from above.
     pub(super) fn epsilon_below(&self, delta: f64) -> f64 {
+        let highest = self.loss(self.mass.len().saturating_sub(1));
+        if self.beyond(highest) > delta {
+            let far = ((self.beyond.p - delta) / self.beyond.q).ln() * (1.0 - 1e-12) - 1e-12;
+            return far.clamp(highest, f64::MAX).max(0.0);
+        }
         let above = |&index: &usize| self.delta(self.loss(index)) > delta;
         match (0..self.mass.len()).rev().find(above) {
             None => 0.0,
@@ -346,13 +376,18 @@ impl RoundingError {
     /// what the two bounds give.
     fn of_delta(self, tilt: f64, step: f64, count: usize) -> f64 {
         let (mut sum, mut squares) = (0.0, 0.0);
-        for index in 0..count {
+        let (fall, fall_more) = ((-tilt * step).exp(), (-step).exp());
+        let (mut decay, mut far) = (1.0, fall_more);
+        for _ in 0..count {
             // ε lies up to a step below a grid point.
-            let near = index as f64 * step;
-            let weight = (-tilt * near).exp() * -(-near - step).exp_m1();
+            let weight = decay * (1.0 - far + 1e-15);
             sum += weight;
             squares += weight * weight;
+            (decay, far) = (decay * fall, far * fall_more);
         }
+        // Each factor is off by at most one unit in the last place.
+        let slack = 1.0 + 1e-9;
+        let (sum, squares) = (slack * sum, slack * squares);
         (self.largest * sum).min(self.norm * squares.sqrt())
     }
 }
@@ -379,7 +414,8 @@ fn convolve(
         if forward.process_with_scratch(&mut wrapped, &mut spectrum, &mut scratch).is_err() {
             spectrum.iter_mut().for_each(|value| *value = Complex::new(1.0, 0.0));
         }
-        spectrum.iter_mut().for_each(|value| *value = power(*value, count));
+        let least = (-160.0 / count as f64).exp();
+        spectrum.iter_mut().for_each(|value| *value = power(*value, count, least));
         product = Some(match product {
             None => spectrum,
             Some(mut product) => {
@@ -390,7 +426,8 @@ fn convolve(
     }
     let mut spectrum = product.unwrap_or_default();
     let total: f64 = tilted.iter().map(|part| part.count).sum();
-    let size: f64 = 2.0 * spectrum.iter().map(|value| value.norm()).sum::<f64>() / length as f64;
+    let size: f64 =
+        2.0 * spectrum.iter().map(|value| value.norm_sqr().sqrt()).sum::<f64>() / length as f64;
     // A transform's error is relative to its result's norm; composing n times multiplies it by n.
     let unit = TRANSFORM_ERROR * f64::EPSILON * (2.0 + (length as f64).log2());
     let norm = |masses: &[f64]| masses.iter().map(|mass| mass * mass).sum::<f64>().sqrt();
@@ -415,9 +452,9 @@ fn convolve(
     (output, if done { error } else { RoundingError { largest: 1.0, norm: 1.0 } })
 }
 
-/// z^count, 0 where it is below 1e-35.
-fn power(z: Complex<f64>, count: u64) -> Complex<f64> {
-    if 0.5 * z.norm_sqr().ln() * (count as f64) < -80.0 {
+/// z^count, 0 where |z|² is below `least`.
+fn power(z: Complex<f64>, count: u64, least: f64) -> Complex<f64> {
+    if z.norm_sqr() < least {
         return Complex::new(0.0, 0.0);
     }
     let (mut result, mut square, mut rest) = (Complex::new(1.0, 0.0), z, count);

@@ -3,9 +3,11 @@
 use std::rc::Rc;
 
 use super::Part;
-use super::estimate::{Estimate, Saddle};
-use super::grid::{Directions, Grid, connect_the_dots, merge_cells, range};
+use super::estimate::{Estimate, Near, to_a_fourth_root_of_two};
+use super::grid::{Directions, Grid, Span, connect_the_dots, merge_cells};
+use super::pair::{LossPair, Masses};
 use super::profile::{Bound, LONGEST, Profile, View};
+use super::witness;
 
 /// How far log δ may be off because of the grid ...
 const ACCURACY: f64 = 1e-4;
@@ -17,13 +19,22 @@ const RELATIVE_ACCURACY: f64 = 2e-5;
 const ROUNDING: f64 = 1e-5;
 
 /// The largest grid of one mechanism.
-const LARGEST_GRID: f64 = 1e6;
+const LARGEST_GRID: f64 = 1.2e5;
 
 /// Where a heavy tail drags the window away from ε, gentler tilts are tried, at the price of rounding.
-const LENIENCY: [f64; 5] = [0.0, 4.0, 8.0, 12.0, 16.0];
+const LENIENCY: [f64; 3] = [0.0, 8.0, 16.0];
 
-/// How often a question may be asked again on a better grid.
+/// A window of this length takes some ten milliseconds: beyond it, accuracy gives way to ...
+const AFFORDABLE: f64 = 250_000.0;
+
+/// ... so much, in log δ.
+const LEAST_ACCURACY: f64 = 3e-3;
+
+/// How often a question may be asked again on the grid of a better ε ...
 const ATTEMPTS: usize = 8;
+
+/// ... and on a better grid for the same ε.
+const REFINEMENTS: usize = 3;
 
 /// The direction in which data sets are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +58,8 @@ pub(super) struct Question<'a> {
 struct Settings {
     direction: Direction,
     step: f64,
-    /// Probability beyond the grid of one mechanism.
-    cut: f64,
+    /// The losses of one mechanism that the grid looks at.
+    span: Span,
     view: View,
 }
 
@@ -58,6 +69,13 @@ struct Answer {
     settings: Settings,
     grids: Rc<Vec<Directions>>,
     profile: Rc<Profile>,
+}
+
+impl Answer {
+    /// Whether its grid had to be coarser than it should have been.
+    fn is_finest(&self) -> bool {
+        self.grids.first().is_some_and(|grids| grids.forward.step > self.settings.step)
+    }
 }
 
 impl<'a> Question<'a> {
@@ -72,6 +90,13 @@ impl<'a> Question<'a> {
 
     /// An upper bound on δ at ε.
     pub(super) fn delta(&mut self, epsilon: f64) -> f64 {
+        if let Some(only) = self.only() {
+            return exact_delta(only, epsilon).min(only.distance());
+        }
+        self.composed_delta(epsilon).min(self.distance())
+    }
+
+    fn composed_delta(&mut self, epsilon: f64) -> f64 {
         let answer = self.answer(Direction::Forward, epsilon);
         let forward = self.delta_by(&answer, epsilon);
         if self.backward_is_below(&answer.grids, epsilon, forward) {
@@ -83,6 +108,12 @@ impl<'a> Question<'a> {
 
     /// An ε whose δ, as [`delta`](Self::delta) computes it, is at most `delta`.
     pub(super) fn epsilon(&mut self, delta: f64) -> f64 {
+        if let Some(only) = self.only() {
+            return exact_epsilon(only, delta);
+        }
+        if self.distance() <= delta {
+            return 0.0;
+        }
         let forward = self.epsilon_in(Direction::Forward, delta);
         if !forward.is_finite() {
             return forward;
@@ -104,6 +135,15 @@ impl<'a> Question<'a> {
 
     /// A lower bound on ε, given an upper bound.
     pub(super) fn lower_epsilon(&mut self, delta: f64, upper: f64) -> f64 {
+        let tested = witness::epsilon(self.parts, delta);
+        match self.only() {
+            Some(only) => tested.max(exact_lower_epsilon(only, delta)),
+            None => tested.max(self.observed_epsilon(delta, upper)),
+        }
+    }
+
+    /// A lower bound from an observer who sees only the cells of a grid.
+    fn observed_epsilon(&mut self, delta: f64, upper: f64) -> f64 {
         let answer = self.answer(Direction::Forward, upper);
         // Either direction is a lower bound; only the larger one is of interest.
         let directions: &[Direction] = match self.backward_is_below(&answer.grids, upper, delta) {
@@ -111,11 +151,15 @@ impl<'a> Question<'a> {
             false => &[Direction::Forward, Direction::Backward],
         };
         let mut lower = |&direction: &Direction| {
-            let Settings { step, cut, view, .. } = self.answer(direction, upper).settings;
-            // Rounding within a cell costs more than connecting the dots does.
-            let mut step = step / 4.0;
+            let answer = self.answer(direction, upper);
+            let Settings { span, view, .. } = answer.settings;
+            let step = answer.grids.first().map_or(1.0, |grids| grids.forward.step);
+            let length = answer.profile.len() as f64;
+            // Rounding within a cell costs more than connecting the dots does; but there is a price.
+            let finer = [4.0, 2.0].into_iter().find(|finer| finer * length < AFFORDABLE);
+            let mut step = step / finer.unwrap_or(1.0);
             loop {
-                let merged = |part: &Part| merge_cells(part.pair.as_ref(), step, cut, view.tilt);
+                let merged = |part: &Part| merge_cells(part.pair.as_ref(), step, span, view.tilt);
                 let grids: Vec<Directions> = self.parts.iter().map(merged).collect();
                 let counted = self.counted(&grids, direction);
                 if let Some(profile) = Profile::new(&counted, view, Bound::Lower) {
@@ -130,47 +174,59 @@ impl<'a> Question<'a> {
         directions.iter().map(&mut lower).fold(0.0, f64::max)
     }
 
+    /// The pair, if it is one and composed once.
+    fn only(&self) -> Option<&'a dyn LossPair> {
+        match self.parts {
+            [Part { pair, count: 1, .. }] if witness::has_all_digits(pair.as_ref()) => {
+                Some(pair.as_ref())
+            }
+            _ => None,
+        }
+    }
+
+    /// The total variation distance, δ at ε = 0, by coupling run by run: the outcomes differ at most where
+    /// those of some run do.
+    fn distance(&self) -> f64 {
+        let same: f64 =
+            self.parts.iter().map(|part| part.count as f64 * (-part.pair.distance()).ln_1p()).sum();
+        (-same.exp_m1() * (1.0 + 1e-13)).min(1.0)
+    }
+
     /// One direction's ε, for which [`answer`](Self::answer) gives a δ of at most `delta`.
     fn epsilon_in(&mut self, direction: Direction, delta: f64) -> f64 {
-        let saddle = self.estimate(direction).at_delta(delta);
-        let mut epsilon = f64::INFINITY;
-        for leniency in LENIENCY {
-            let settings = self.settings(direction, &saddle, 0.0, leniency);
-            let answer = self.computed(settings);
-            epsilon = answer.profile.epsilon(delta);
-            if !epsilon.is_finite() {
-                epsilon = self.chernoff_epsilon(&answer, saddle.tilt, delta);
-            }
-            if !answer.profile.misses(epsilon) {
-                break;
-            }
-        }
+        let mut epsilon = self.estimate(direction).at_delta(delta).saddle.epsilon.max(0.0);
         // Until the grid is the one that belongs to ε, and gives about this ε.
         for _ in 0..ATTEMPTS {
-            if !epsilon.is_finite() {
-                return epsilon;
-            }
             let answer = self.answer(direction, epsilon);
-            let better = answer.profile.epsilon(delta);
-            if self.delta_by(&answer, epsilon) <= delta && better >= epsilon * (1.0 - 1e-6) {
+            let enough = self.delta_by(&answer, epsilon) <= delta;
+            let mut better = answer.profile.epsilon(delta);
+            if !better.is_finite() {
+                let tilt = self.estimate(direction).at_epsilon(epsilon).saddle.tilt;
+                better = self.chernoff_epsilon(&answer, tilt, delta);
+            }
+            if enough && better >= epsilon * (1.0 - 1e-6) {
                 return epsilon;
             }
             if !better.is_finite() {
-                break;
+                if enough {
+                    return epsilon;
+                }
+                // Not even the top of the grid is enough.
+                better = 1.5 * epsilon.max(answer.settings.span.highest);
             }
             epsilon = better;
         }
         // Neighbouring grids disagree in the last digits: up, until ε's own is content.
-        let mut margin = 1e-9 * (epsilon + 1e-9);
-        while epsilon.is_finite() {
+        let mut margin = 1e-6 * (epsilon + 1e-9);
+        for _ in 0..ATTEMPTS {
             let answer = self.answer(direction, epsilon);
             if self.delta_by(&answer, epsilon) <= delta {
-                break;
+                return epsilon;
             }
             epsilon += margin;
             margin *= 16.0;
         }
-        epsilon
+        f64::INFINITY
     }
 
     /// A bound on one direction's δ: the profile's, or Chernoff's where that is smaller. Chernoff's is looser
@@ -181,7 +237,7 @@ impl<'a> Question<'a> {
             return profile;
         }
         let direction = answer.settings.direction;
-        let tilt = self.estimate(direction).at_epsilon(epsilon).tilt;
+        let tilt = self.estimate(direction).at_epsilon(epsilon).saddle.tilt;
         profile.min(self.chernoff(&answer.grids, direction, tilt).delta(epsilon))
     }
 
@@ -192,11 +248,11 @@ impl<'a> Question<'a> {
 
     /// The profile with the settings that belong to an ε, and depend on nothing else.
     fn answer(&mut self, direction: Direction, epsilon: f64) -> Answer {
-        let mut saddle = self.estimate(direction).at_epsilon(epsilon);
-        let (mut slope, mut leniency) = (saddle.slope(), LENIENCY.into_iter());
+        let mut near = self.estimate(direction).at_epsilon(epsilon);
+        let (mut slope, mut leniency) = (near.saddle.slope(), LENIENCY.into_iter());
         let mut lenient = leniency.next().unwrap_or(0.0);
-        let mut answer = self.computed(self.settings(direction, &saddle, slope, lenient));
-        for _ in 0..ATTEMPTS {
+        let mut answer = self.computed(self.settings(direction, &near, slope, lenient));
+        for _ in 0..REFINEMENTS {
             let profile = &answer.profile;
             if profile.misses(epsilon) {
                 let Some(next) = leniency.next() else { break };
@@ -205,14 +261,20 @@ impl<'a> Question<'a> {
                 // Where rare large losses dominate the moments, the saddle point knows neither δ nor the
                 // bulk that δ falls through: the profile itself does.
                 let (log_delta, steeper) = (profile.delta(epsilon).ln(), profile.slope(epsilon));
-                if log_delta >= saddle.log_delta - 2.0 && steeper <= 2.0 * slope {
+                let saddle = &mut near.saddle;
+                let known = log_delta >= saddle.log_delta - 5.0 || !profile.is_rough(epsilon);
+                if known && steeper <= 2.0 * slope {
                     break;
                 }
                 saddle.log_delta = saddle.log_delta.min(log_delta.floor()).max(-690.0);
                 slope = steeper.max(slope);
             }
-            let settings = self.settings(direction, &saddle, slope, lenient);
-            if settings == answer.settings {
+            let settings = self.settings(direction, &near, slope, lenient);
+            // What cannot be had finer is not asked for again.
+            let finer = settings.step < answer.settings.step && !answer.is_finest();
+            let other = settings.view.tilt != answer.settings.view.tilt
+                || settings.span != answer.settings.span;
+            if !(finer || other || answer.profile.misses(epsilon)) {
                 break;
             }
             answer = self.computed(settings);
@@ -226,7 +288,7 @@ impl<'a> Question<'a> {
         if self.symmetric {
             return true;
         }
-        let tilt = self.estimate(Direction::Backward).at_epsilon(epsilon).tilt;
+        let tilt = self.estimate(Direction::Backward).at_epsilon(epsilon).saddle.tilt;
         self.chernoff(grids, Direction::Backward, tilt).delta(epsilon) <= delta
     }
 
@@ -242,7 +304,7 @@ impl<'a> Question<'a> {
         Chernoff {
             tilt,
             log_moment: sum(&|grid| grid.log_moment(tilt)),
-            infinite: sum(&|grid| grid.infinite),
+            infinite: sum(&|grid| grid.beyond.p),
             highest: sum(&Grid::highest),
         }
     }
@@ -257,13 +319,8 @@ impl<'a> Question<'a> {
 
     /// `slope` is a lower bound on how fast log δ falls, where it is known; `leniency`, how much larger
     /// (in log) rounding may be than it should.
-    fn settings(
-        &self,
-        direction: Direction,
-        saddle: &Saddle,
-        slope: f64,
-        leniency: f64,
-    ) -> Settings {
+    fn settings(&self, direction: Direction, near: &Near, slope: f64, leniency: f64) -> Settings {
+        let saddle = &near.saddle;
         let deviation = saddle.deviation.max(1e-12);
         // Below one deviation the leading term says little about δ, so tails are kept further.
         let central = saddle.tilt * deviation < 1.0;
@@ -280,9 +337,20 @@ impl<'a> Question<'a> {
         let allowed = ACCURACY.max(RELATIVE_ACCURACY * saddle.epsilon * slope);
         let finest = (12.0 * allowed / self.count / slope / (slope + 1.0)).sqrt();
         let mut step = ((2.0 * finest.log2()).floor() / 2.0).exp2();
-        let ranges = self.parts.iter().map(|part| range(part.pair.as_ref(), cut));
+        // Finer, and the masses of the cells would be lost in the rounding of the tails.
+        step = step.max(to_a_fourth_root_of_two(6e-8 * near.deviation.sqrt(), f64::ceil));
+        let (lowest, highest) = near.bounds;
+        let span = Span { lowest, highest, cut };
+        // Grids are laid out forward.
+        let span = if direction == Direction::Forward { span } else { span.reversed() };
+        let ranges = self.parts.iter().map(|part| span.of(part.pair.as_ref()));
         let widest = ranges.map(|(low, high)| high - low).fold(0.0, f64::max);
-        while widest / step > LARGEST_GRID || 15.0 * deviation / step > LONGEST as f64 {
+        let coarse = finest * (LEAST_ACCURACY / allowed).sqrt();
+        let too_fine = |step: f64| {
+            let length = 15.0 * deviation / step;
+            length > LONGEST as f64 || (length > AFFORDABLE && 2.0 * step < coarse)
+        };
+        while widest / step > LARGEST_GRID || too_fine(step) {
             step *= 2.0;
         }
         let unit = self.parts.iter().find_map(|part| part.pair.unit());
@@ -295,12 +363,12 @@ impl<'a> Question<'a> {
         let (tilt, log_outside) = if central {
             (saddle.tilt, -40.0)
         } else {
-            (self.estimate(direction).gentlest_tilt(saddle, margin), -18.0 - margin)
+            (near.gentlest_tilt(saddle, margin), -18.0 - margin)
         };
         let tilt = to_a_fourth_root_of_two(tilt.min(0.5 / step), f64::round);
-        let beyond = saddle.epsilon + 10.0 / slope;
-        let reach = if beyond > 0.0 { to_a_fourth_root_of_two(beyond, f64::ceil) } else { 0.0 };
-        Settings { direction, step, cut, view: View { tilt, log_outside, reach } }
+        let unit = to_a_fourth_root_of_two(deviation, f64::ceil);
+        let reach = ((saddle.epsilon + 10.0 / slope) / unit).ceil().max(0.0) * unit;
+        Settings { direction, step, span, view: View { tilt, log_outside, reach } }
     }
 
     /// The profile with these settings, computed unless it is known.
@@ -308,10 +376,10 @@ impl<'a> Question<'a> {
         if let Some(known) = self.known.iter().find(|known| known.settings == settings) {
             return known.clone();
         }
-        let Settings { direction, cut, view, .. } = settings;
+        let Settings { direction, span, view, .. } = settings;
         let mut step = settings.step;
         let (grids, profile) = loop {
-            let grids = self.grids(step, cut);
+            let grids = self.grids(step, span);
             let counted = self.counted(&grids, direction);
             if let Some(profile) = Profile::new(&counted, view, Bound::Upper) {
                 break (grids, profile.into());
@@ -331,15 +399,15 @@ impl<'a> Question<'a> {
     }
 
     /// Both directions' grids come at once, so they may be known.
-    fn grids(&self, step: f64, cut: f64) -> Rc<Vec<Directions>> {
+    fn grids(&self, step: f64, span: Span) -> Rc<Vec<Directions>> {
         let same = |known: &&Answer| {
-            known.settings.cut == cut
+            known.settings.span == span
                 && known.grids.first().is_some_and(|grids| grids.forward.step == step)
         };
         if let Some(known) = self.known.iter().find(same) {
             return known.grids.clone();
         }
-        let dots = |part: &Part| connect_the_dots(part.pair.as_ref(), step, cut);
+        let dots = |part: &Part| connect_the_dots(part.pair.as_ref(), step, span);
         self.parts.iter().map(dots).collect::<Vec<_>>().into()
     }
 
@@ -352,9 +420,62 @@ impl<'a> Question<'a> {
     }
 }
 
-/// A power of the fourth root of two: nearby numbers become the same.
-fn to_a_fourth_root_of_two(x: f64, rounded: impl Fn(f64) -> f64) -> f64 {
-    (rounded(4.0 * x.log2()) / 4.0).exp2()
+/// δ of a single run, in either direction: p − e^ε·q of the losses above ε.
+fn exact_delta(pair: &dyn LossPair, epsilon: f64) -> f64 {
+    let forward = pair.split(epsilon).above.divergence(epsilon);
+    if pair.is_symmetric() {
+        return forward;
+    }
+    forward.max(pair.split(-epsilon).below.swapped().divergence(epsilon))
+}
+
+/// The largest ε whose δ, by a lower bound in either direction, is above `delta`; 0 if there is none.
+fn exact_lower_epsilon(pair: &dyn LossPair, delta: f64) -> f64 {
+    let at_least = |test: Masses, epsilon: f64| {
+        let Masses { p, q } = test.cautious();
+        p - epsilon.exp() * (1.0 + 1e-14) * q
+    };
+    let exceeds = |epsilon: f64| {
+        at_least(pair.split(epsilon).above, epsilon) > delta
+            || at_least(pair.split(-epsilon).below.swapped(), epsilon) > delta
+    };
+    let (mut low, mut high) = (0.0, 1.0);
+    while exceeds(high) {
+        if high > 1e300 {
+            return high;
+        }
+        (low, high) = (high, 16.0 * high);
+    }
+    for _ in 0..1100 {
+        let middle = low + (high - low) / 2.0;
+        if middle <= low || middle >= high {
+            break;
+        }
+        if exceeds(middle) { low = middle } else { high = middle }
+    }
+    low
+}
+
+/// The smallest ε with a δ of at most `delta`, by [`exact_delta`]; +∞ if there is none.
+fn exact_epsilon(pair: &dyn LossPair, delta: f64) -> f64 {
+    if pair.distance().min(exact_delta(pair, 0.0)) <= delta {
+        return 0.0;
+    }
+    let (mut low, mut high) = (0.0, f64::MIN_POSITIVE);
+    while exact_delta(pair, high) > delta {
+        if high > 1e300 {
+            return f64::INFINITY;
+        }
+        (low, high) = (high, high * if high < 1e-15 { 1e15 } else { 16.0 });
+    }
+    for _ in 0..200 {
+        let middle = low + (high - low) / 2.0;
+        if middle <= low || middle >= high {
+            break;
+        }
+        if exact_delta(pair, middle) <= delta { high = middle } else { low = middle }
+    }
+    high
 }
 
 /// What one tilt says of a composition of grids: δ(ε) <= e^(K(λ) − λε) λ^λ / (λ+1)^(λ+1), because

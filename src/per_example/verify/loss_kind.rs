@@ -111,8 +111,11 @@ where
         Err(_) => None,
     };
     let of_batch: f64 = products.iter().flatten().map(Products::squared_length).sum();
-    let zero = |length: &f64| *length == 0.0 || *length <= ZERO * of_batch.sqrt();
-    if lengths.iter().zip(&bad).all(|(length, bad)| bad.is_some() || zero(length)) {
+    // Zero but for rounding, against the gradient of the batch.
+    let small =
+        lengths.iter().all(|length| !length.is_finite() || *length <= ZERO * of_batch.sqrt());
+    let nothing = |(length, bad): (&f64, &Option<String>)| bad.is_some() || small || *length == 0.0;
+    if lengths.iter().zip(&bad).all(nothing) {
         let finite = bad.iter().all(Option::is_none);
         let batch_has_one = of_batch.is_finite() && of_batch > 0.0;
         return Err(Error::LossWithoutGradient { finite, batch_has_one });

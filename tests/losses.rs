@@ -278,17 +278,17 @@ fn a_loss_that_mixes_examples_is_refused() {
     };
     is!(kind(x(), ranked), Err(Error::LossMixesExamples { .. }));
     // Cut to the first examples, which a batch of one does not notice.
-    let first = |m: &Linear, x: Tensor<2>| m.forward(x).slice([0..2]).square().mean();
+    let first = |m: &Linear, x: Tensor<2>| m.forward(x).slice_dim(0, 0..2).square().mean();
     assert!(kind(x(), first).is_err());
 }
 
 #[test]
 fn one_example_cannot_tell_and_is_no_error() {
     let loss = |m: &Linear, x: Tensor<2>| m.forward(x).square().mean();
-    let told = kind(x().slice([0..1]), loss).unwrap();
+    let told = kind(x().slice_dim(0, 0..1), loss).unwrap();
     is!(&told, LossKind::CannotTell { .. });
     assert!(told.to_string().contains("at least two"), "{told}");
-    is!(kind(x().slice([0..0]), loss).unwrap(), LossKind::CannotTell { .. });
+    is!(kind(x().slice_dim(0, 0..0), loss).unwrap(), LossKind::CannotTell { .. });
     // Written for one example only.
     let only_one = |m: &Linear, x: Tensor<2>| m.forward(x).reshape([3]).square().mean();
     let told = kind(x(), only_one).unwrap();

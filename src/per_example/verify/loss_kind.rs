@@ -228,7 +228,7 @@ where
         for (id, _) in records.parameters() {
             let flat = records.flat(id)?;
             let entries = flat.dims()[0] / records.len();
-            let row = |at: usize| read(flat.clone().slice([at * entries..(at + 1) * entries]));
+            let row = |at: usize| read(flat.clone().slice_dim(0, at * entries..(at + 1) * entries));
             let (one, two) = (row(first)?, row(other)?);
             let zeros = vec![0.0; entries];
             let whole = of_parameter(&whole, id, &zeros);

@@ -314,7 +314,7 @@ fn a_checkpoint_of_another_optimizer_is_refused_and_both_are_named() {
     ];
     for (name, other) in others {
         let mut other = optimizer(run.plan().clone(), other, Path::Smaller, 25);
-        let error = other.resume(model.clone(), &bytes).err().expect(name);
+        let error = other.resume(model.clone(), &bytes).expect_err(name);
         assert!(matches!(error, Error::CheckpointOfAnotherOptimizer { .. }), "{name}: {error:?}");
         let message = error.to_string();
         assert!(message.contains("another optimizer: Adam with burn's default"), "{message}");

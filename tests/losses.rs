@@ -278,17 +278,17 @@ fn a_loss_that_mixes_examples_is_refused() {
     };
     is!(kind(x(), ranked), Err(Error::LossMixesExamples { .. }));
     // Cut to the first examples, which a batch of one does not notice.
-    let first = |m: &Linear, x: Tensor<2>| m.forward(x).slice([0..2]).square().mean();
+    let first = |m: &Linear, x: Tensor<2>| m.forward(x).slice_dim(0, 0..2).square().mean();
     assert!(kind(x(), first).is_err());
 }
 
 #[test]
 fn one_example_cannot_tell_and_is_no_error() {
     let loss = |m: &Linear, x: Tensor<2>| m.forward(x).square().mean();
-    let told = kind(x().slice([0..1]), loss).unwrap();
+    let told = kind(x().slice_dim(0, 0..1), loss).unwrap();
     is!(&told, LossKind::CannotTell { .. });
     assert!(told.to_string().contains("at least two"), "{told}");
-    is!(kind(x().slice([0..0]), loss).unwrap(), LossKind::CannotTell { .. });
+    is!(kind(x().slice_dim(0, 0..0), loss).unwrap(), LossKind::CannotTell { .. });
     // Written for one example only.
     let only_one = |m: &Linear, x: Tensor<2>| m.forward(x).reshape([3]).square().mean();
     let told = kind(x(), only_one).unwrap();
@@ -361,6 +361,7 @@ fn a_gradient_whose_square_overflows_is_told() {
 #[test]
 fn the_other_losses_of_burn_are_means_of_records() {
     type Pairs = (Tensor<2>, Tensor<2>);
+    type Case = (&'static str, fn(Tensor<2>, Tensor<2>) -> Tensor<1>);
     let mean = LossKind::MeanOfRecords;
     let classes = || (x(), labels());
     let many = || (x(), Tensor::<2, Int>::ones([N, 3], &device()) * labels().unsqueeze_dim(1) / 2);
@@ -399,7 +400,7 @@ fn the_other_losses_of_burn_are_means_of_records() {
         ))
         .unwrap()
     );
-    let pairs: [(&str, fn(Tensor<2>, Tensor<2>) -> Tensor<1>); 10] = [
+    let pairs: [Case; 10] = [
         ("MseLoss", |x, y| MseLoss::new().forward(x, y, Reduction::Auto)),
         ("HuberLoss", |x, y| HuberLossConfig::new(0.5).init().forward(x, y, Reduction::Mean)),
         ("SmoothL1Loss", |x, y| {
@@ -432,6 +433,19 @@ fn the_other_losses_of_burn_are_means_of_records() {
             kind((x(), floats([N, 3], 10)), |m: &Linear, (x, y): Pairs| loss(m.forward(x), y));
         assert_eq!(mean, told.unwrap(), "{name}");
     }
+    let cosine = |m: &Linear, (x, other, y): (Tensor<2>, Tensor<2>, Tensor<1, Int>)| {
+        let loss = CosineEmbeddingLossConfig::new().with_margin(-1.0).init();
+        loss.forward(m.forward(x), m.forward(other), y / 2 * 2 - 1)
+    };
+    assert_eq!(mean, kind((x(), floats([N, 4], 13), labels()), cosine).unwrap());
+    let transducer = |m: &Linear, (x, y, lengths): (Tensor<4>, Tensor<2, Int>, Tensor<1, Int>)| {
+        let loss = RNNTLossConfig::new().init();
+        loss.forward_with_reduction(m.forward(x), y, lengths.clone() + 1, lengths, Reduction::Mean)
+    };
+    let targets = Tensor::<2, Int>::from_data([[1, 2], [2, 1]], &device());
+    let lengths = Tensor::<1, Int>::from_data([1, 2], &device());
+    let batch = (floats([2, 3, 3, 4], 14), targets, lengths);
+    assert_eq!(mean, kind(batch, transducer).unwrap());
     // These read values, so only the batch-of-one engine takes them.
     let poisson = |m: &Linear, (x, y): Pairs| {
         PoissonNllLossConfig::new().init().forward(m.forward(x), y.abs(), Reduction::Mean)

@@ -273,7 +273,7 @@ fn gates_mask_activations() {
             assert_eq!(fresh.forward(x()).into_data(), before, "{kind:?}");
         }
         // Scores under which no kind closes every gate, which would leave nothing to compare.
-        let model = config.refresh(scatter(fresh, 4), 2, 3).expect("finite scores");
+        let model = config.refresh(scatter(fresh, 8), 2, 3).expect("finite scores");
         assert_eq!(ParamSelector::masks().select(&model).expect("masks").trained(), 6 + 2);
         let by_hand = {
             let plain = model.clone().materialize();

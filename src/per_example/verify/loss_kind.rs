@@ -111,8 +111,11 @@ where
         Err(_) => None,
     };
     let of_batch: f64 = products.iter().flatten().map(Products::squared_length).sum();
-    let zero = |length: &f64| *length == 0.0 || *length <= ZERO * of_batch.sqrt();
-    if lengths.iter().zip(&bad).all(|(length, bad)| bad.is_some() || zero(length)) {
+    // Zero but for rounding, against the gradient of the batch.
+    let small =
+        lengths.iter().all(|length| !length.is_finite() || *length <= ZERO * of_batch.sqrt());
+    let nothing = |(length, bad): (&f64, &Option<String>)| bad.is_some() || small || *length == 0.0;
+    if lengths.iter().zip(&bad).all(nothing) {
         let finite = bad.iter().all(Option::is_none);
         let batch_has_one = of_batch.is_finite() && of_batch > 0.0;
         return Err(Error::LossWithoutGradient { finite, batch_has_one });
@@ -225,7 +228,7 @@ where
         for (id, _) in records.parameters() {
             let flat = records.flat(id)?;
             let entries = flat.dims()[0] / records.len();
-            let row = |at: usize| read(flat.clone().slice([at * entries..(at + 1) * entries]));
+            let row = |at: usize| read(flat.clone().slice_dim(0, at * entries..(at + 1) * entries));
             let (one, two) = (row(first)?, row(other)?);
             let zeros = vec![0.0; entries];
             let whole = of_parameter(&whole, id, &zeros);

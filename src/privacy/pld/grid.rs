@@ -119,10 +119,15 @@ pub(super) fn connect_the_dots(pair: &dyn LossPair, step: f64, span: Span) -> Di
 /// order in the step. What lies above the grid is one cell; what lies below is left out.
 pub(super) fn merge_cells(pair: &dyn LossPair, step: f64, span: Span, tilt: f64) -> Directions {
     let cells = Cells::new(pair, step, span);
+    // The ratio of a cell's masses lies within the cell. Where it does not, the masses are all rounding: left out,
+    // which a lower bound may, or the grid would have to reach as far as the rounding does.
+    let near = |index: usize, loss: f64| (loss - cells.loss(index) - 0.5 * step).abs() <= step;
     let merged: Vec<(f64, Masses)> = cells
         .inner()
         .filter(|(_, masses)| masses.p > 0.0 && masses.q > 0.0)
-        .map(|(_, masses)| (masses.log_ratio(), masses))
+        .map(|(index, masses)| (index, masses.log_ratio(), masses))
+        .filter(|&(index, loss, _)| near(index, loss))
+        .map(|(_, loss, masses)| (loss, masses))
         .collect();
     let forward: Vec<(f64, f64)> = merged.iter().map(|&(loss, masses)| (loss, masses.p)).collect();
     let backward: Vec<(f64, f64)> =

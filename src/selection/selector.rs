@@ -1,6 +1,8 @@
 //! Rules for what is trained.
 
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
+use std::mem::replace;
 
 use burn::module::{Module, ParamGroup, Reparameterization};
 
@@ -14,7 +16,24 @@ use crate::mask::SuperMask;
 /// Rules compose: `ParamSelector::all().minus(ParamSelector::path("embeddings"))`.
 #[derive(Clone, Debug)]
 pub struct ParamSelector {
-    rule: Rule,
+    /// The rest is empty for a rule alone. Else both are one list in postfix order (a b or c minus), because a
+    /// tree would be as deep as there are rules in it, and so would be every walk through it and its drop.
+    first: Rule,
+    rest: VecDeque<Step>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Rule(Rule),
+    Combined(Combine),
+}
+
+/// How the last two sets of parameters become one.
+#[derive(Clone, Copy, Debug)]
+enum Combine {
+    Union,
+    And,
+    Minus,
 }
 
 #[derive(Clone, Debug)]
@@ -28,15 +47,16 @@ enum Rule {
     Group(ParamGroup),
     Attached(String),
     Scores,
-    Union(Box<Rule>, Box<Rule>),
-    And(Box<Rule>, Box<Rule>),
-    Minus(Box<Rule>, Box<Rule>),
 }
 
 impl ParamSelector {
+    const fn alone(rule: Rule) -> Self {
+        Self { first: rule, rest: VecDeque::new() }
+    }
+
     /// Every parameter: full fine-tuning.
     pub const fn all() -> Self {
-        Self { rule: Rule::All }
+        Self::alone(Rule::All)
     }
 
     /// The last layer that has parameters: linear probing. "Last" is by the order of the model's fields;
@@ -48,24 +68,24 @@ impl ParamSelector {
     /// The last `layers` layers that have parameters, by the order of the model's fields. A layer is an
     /// innermost module: a `Linear`, a `LayerNorm`.
     pub const fn last_layers(layers: usize) -> Self {
-        Self { rule: Rule::Head { layers } }
+        Self::alone(Rule::Head { layers })
     }
 
     /// Every bias, and the shift of every normalisation layer: DP-BiTFiT (Bu et al. 2022, arXiv
     /// 2210.00036; BitFit: Ben Zaken et al. 2021, arXiv 2106.10199). A parameter counts as one if its
     /// field's name is `beta` or has the word `bias` in it.
     pub const fn bias() -> Self {
-        Self { rule: Rule::Bias }
+        Self::alone(Rule::Bias)
     }
 
     /// Scale and shift of every normalisation layer: of each module whose type has `Norm` in its name.
     pub const fn norms() -> Self {
-        Self { rule: Rule::Norms }
+        Self::alone(Rule::Norms)
     }
 
     /// A parameter, or a module with all that is inside it, by its dotted path (`encoder.layers.0`).
     pub fn path(path: impl Into<String>) -> Self {
-        Self { rule: Rule::Path(path.into()) }
+        Self::alone(Rule::Path(path.into()))
     }
 
     /// Each of several [`path`](Self::path)s.
@@ -88,12 +108,12 @@ impl ParamSelector {
             let burn::module::ParamGroupError::InvalidPatternError(reason) = error;
             Error::setting("pattern", reason, "a regular expression")
         })?;
-        Ok(Self { rule: Rule::Regex { pattern: pattern.into(), group } })
+        Ok(Self::alone(Rule::Regex { pattern: pattern.into(), group }))
     }
 
     /// The parameters of a burn group.
     pub const fn group(group: ParamGroup) -> Self {
-        Self { rule: Rule::Group(group) }
+        Self::alone(Rule::Group(group))
     }
 
     /// The adapters of burn's `Lora` or of [`LowRank`](super::LowRank), attached to the model before.
@@ -103,30 +123,30 @@ impl ParamSelector {
 
     /// The scores of every [`SuperMask`](crate::mask::SuperMask), attached to the model before.
     pub const fn masks() -> Self {
-        Self { rule: Rule::Scores }
+        Self::alone(Rule::Scores)
     }
 
     /// The parameters of every reparameterization with this name.
     pub fn attached(name: impl Into<String>) -> Self {
-        Self { rule: Rule::Attached(name.into()) }
+        Self::alone(Rule::Attached(name.into()))
     }
 
     /// What either rule selects.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
-        Self { rule: Rule::Union(self.rule.into(), other.rule.into()) }
+        self.combined(other, Combine::Union)
     }
 
     /// What both rules select.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { rule: Rule::And(self.rule.into(), other.rule.into()) }
+        self.combined(other, Combine::And)
     }
 
     /// What this rule selects and the other does not.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
-        Self { rule: Rule::Minus(self.rule.into(), other.rule.into()) }
+        self.combined(other, Combine::Minus)
     }
 
     /// Applies the rule to `model`, whose trained parameters it does not change: that is
@@ -138,14 +158,67 @@ impl ParamSelector {
     /// fields; [`Error::NothingToSelect`] for a model without parameters or not on an autodiff device.
     pub fn select<M: Module>(&self, model: &M) -> Result<Selection> {
         let inventory = Inventory::of(model)?;
-        let selected = self.rule.select(&inventory)?;
+        let selected = self.selected(&inventory)?;
         if !selected.contains(&true) {
             return Err(Error::EmptySelection {
                 selector: self.to_string(),
-                advice: self.rule.advice().into(),
+                advice: self.advice().into(),
             });
         }
         Selection::new(self.to_string(), inventory, selected)
+    }
+
+    fn combined(mut self, mut other: Self, how: Combine) -> Self {
+        // The shorter list moves, so that a rule made of many is made in no more steps, whichever side it grows at.
+        if self.rest.len() >= other.rest.len() {
+            self.rest.push_back(Step::Rule(other.first));
+            self.rest.append(&mut other.rest);
+        } else {
+            other.rest.push_front(Step::Rule(other.first));
+            self.rest.drain(..).rev().for_each(|step| other.rest.push_front(step));
+            self.rest = other.rest;
+        }
+        self.rest.push_back(Step::Combined(how));
+        self
+    }
+
+    /// For each entry of the inventory, whether it is selected.
+    fn selected(&self, inventory: &Inventory) -> Result<Vec<bool>> {
+        let mut last = self.first.select(inventory)?;
+        let mut before = Vec::new();
+        for step in &self.rest {
+            match step {
+                Step::Rule(rule) => before.push(replace(&mut last, rule.select(inventory)?)),
+                Step::Combined(how) => {
+                    let one: Vec<bool> = before.pop().unwrap_or_default();
+                    let both = one.into_iter().zip(&last);
+                    last = both.map(|(one, other)| how.combine(one, *other)).collect();
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    fn advice(&self) -> &'static str {
+        if self.rest.is_empty() { self.first.advice() } else { Rule::All.advice() }
+    }
+}
+
+impl Combine {
+    fn combine(self, one: bool, other: bool) -> bool {
+        match self {
+            Self::Union => one || other,
+            Self::And => one && other,
+            Self::Minus => one && !other,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Union => " or ",
+            Self::And => " and ",
+            Self::Minus => " minus ",
+        }
     }
 }
 
@@ -154,10 +227,6 @@ impl Rule {
     fn select(&self, inventory: &Inventory) -> Result<Vec<bool>> {
         let entries = &inventory.entries;
         let matching = |matches: &dyn Fn(&Entry) -> bool| entries.iter().map(matches).collect();
-        let both = |one: &Self, other: &Self, combine: fn(bool, bool) -> bool| {
-            let (one, other) = (one.select(inventory)?, other.select(inventory)?);
-            Ok(one.into_iter().zip(other).map(|(one, other)| combine(one, other)).collect())
-        };
         Ok(match self {
             Self::All => vec![true; entries.len()],
             Self::Head { layers } => last_layers(entries, *layers),
@@ -188,9 +257,6 @@ impl Rule {
             Self::Scores => matching(&|entry| {
                 entry.attached.as_deref() == Some(SuperMask::NAME) && entry.name() == "scores"
             }),
-            Self::Union(one, other) => both(one, other, |one, other| one || other)?,
-            Self::And(one, other) => both(one, other, |one, other| one && other)?,
-            Self::Minus(one, other) => both(one, other, |one, other| one && !other)?,
         })
     }
 
@@ -213,16 +279,16 @@ fn is_bias(entry: &Entry) -> bool {
 }
 
 fn last_layers(entries: &[Entry], layers: usize) -> Vec<bool> {
-    let mut last: Vec<&str> = Vec::new();
+    let mut last: HashSet<&str> = HashSet::new();
     for entry in entries.iter().rev().filter(|entry| entry.attached.is_none()) {
-        if !last.contains(&entry.layer.as_str()) {
+        if !last.contains(entry.layer.as_str()) {
             if last.len() == layers {
                 break;
             }
-            last.push(&entry.layer);
+            last.insert(&entry.layer);
         }
     }
-    let is_last = |e: &Entry| e.attached.is_none() && last.contains(&e.layer.as_str());
+    let is_last = |e: &Entry| e.attached.is_none() && last.contains(e.layer.as_str());
     entries.iter().map(is_last).collect()
 }
 
@@ -259,7 +325,38 @@ fn unknown(path: &str, entries: &[Entry]) -> Error {
 
 impl fmt::Display for ParamSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.rule.fmt(f)
+        // What stands around each rule: brackets before it, and words and brackets after it.
+        let rules = 1 + self.rest.iter().filter(|step| matches!(step, Step::Rule(_))).count();
+        let mut opening = vec![0; rules];
+        let mut after = vec![(0, ""); rules];
+        let mut spans = vec![(0, 0)];
+        for step in &self.rest {
+            match step {
+                Step::Rule(_) => {
+                    let next = spans.last().map_or(0, |(_, last)| last + 1);
+                    spans.push((next, next));
+                }
+                Step::Combined(how) => {
+                    let (Some(other), Some(one)) = (spans.pop(), spans.pop()) else { continue };
+                    opening[one.0] += 1;
+                    after[one.1].1 = how.word();
+                    after[other.1].0 += 1;
+                    spans.push((one.0, other.1));
+                }
+            }
+        }
+        let others = self.rest.iter().filter_map(|step| match step {
+            Step::Rule(rule) => Some(rule),
+            Step::Combined(_) => None,
+        });
+        for (i, rule) in std::iter::once(&self.first).chain(others).enumerate() {
+            let (closing, word) = after[i];
+            (0..opening[i]).try_for_each(|_| f.write_str("("))?;
+            rule.fmt(f)?;
+            (0..closing).try_for_each(|_| f.write_str(")"))?;
+            f.write_str(word)?;
+        }
+        Ok(())
     }
 }
 
@@ -276,9 +373,42 @@ impl fmt::Display for Rule {
             Self::Group(_) => write!(f, "group"),
             Self::Attached(name) => write!(f, "{name}"),
             Self::Scores => write!(f, "masks"),
-            Self::Union(one, other) => write!(f, "({one} or {other})"),
-            Self::And(one, other) => write!(f, "({one} and {other})"),
-            Self::Minus(one, other) => write!(f, "({one} minus {other})"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::LinearConfig;
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_combination_is_written_as_it_was_made() {
+        let path = ParamSelector::path;
+        let one = path("a").union(path("b")).minus(path("c").and(path("d")));
+        assert_eq!(one.to_string(), "((a or b) minus (c and d))");
+        let other = path("x").and(one.clone().union(path("y")));
+        assert_eq!(other.to_string(), "(x and (((a or b) minus (c and d)) or y))");
+        assert_eq!(one.minus(other).to_string().matches('(').count(), 3 + 5 + 1);
+    }
+
+    #[test]
+    fn thousands_of_rules_need_no_stack() {
+        let rules = || {
+            let model = LinearConfig::new(2, 3).init(&Device::default().autodiff());
+            let one = |_| ParamSelector::path("weight");
+            let grown = (0..20_000).map(one).reduce(ParamSelector::union).unwrap();
+            let other = (0..20_000).map(one).reduce(|all, one| one.union(all)).unwrap();
+            for rule in [grown, other] {
+                let copy = rule.clone();
+                drop(rule);
+                assert_eq!(copy.to_string().matches(" or ").count(), 19_999);
+                assert_eq!(copy.select(&model).unwrap().paths().count(), 1);
+            }
+        };
+        let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(rules).unwrap();
+        thread.join().unwrap();
     }
 }

@@ -19,6 +19,10 @@ use super::replace;
 
 /// Replaces each such pass; what it needed before is left for the graph to drop.
 pub(super) fn shorten(operations: &mut Vec<OperationIr>) {
+    let is_exponential = |op| matches!(op, &OperationIr::Float(_, FloatOperationIr::Exp(_)));
+    if !operations.iter().any(is_exponential) {
+        return;
+    }
     rewrite(operations, |finder, op| finder.backward(op));
     // Once nothing goes back through them, E and s are only on the way to P.
     rewrite(operations, |finder, op| finder.forward(op));

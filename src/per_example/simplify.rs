@@ -74,7 +74,8 @@ fn share(
     inputs: &HashSet<TensorId>,
 ) -> HashMap<TensorId, TensorId> {
     let mut replaced = Replaced::default();
-    let mut known: HashMap<Expression, Vec<TensorId>> = HashMap::new();
+    let mut known: HashMap<Box<Expression>, Vec<TensorId>> =
+        HashMap::with_capacity(operations.len());
     operations.retain_mut(|op| {
         op.visit_mut(&mut replaced);
         let outputs: Vec<TensorId> = op.outputs().map(|out| out.id).collect();
@@ -85,7 +86,7 @@ fn share(
         if opaque {
             return true;
         }
-        match known.entry(Expression::of(op, &outputs)) {
+        match known.entry(Box::new(Expression::of(op, &outputs))) {
             Entry::Occupied(same) => {
                 replaced.by.extend(outputs.into_iter().zip(same.get().iter().copied()));
                 false

@@ -58,7 +58,7 @@ impl Factorizer {
         loss: TensorId,
         gradients: impl Iterator<Item = TensorId>,
     ) -> Self {
-        let mut producers = HashMap::new();
+        let mut producers = HashMap::with_capacity(operations.len());
         for (index, op) in operations.iter().enumerate() {
             producers.extend(op.outputs().map(|out| (out.id, index)));
         }

@@ -63,14 +63,33 @@ impl<B: Backend> Contraction<B> {
     /// Brings the factors of a replay to their common form. Uses of one kind are joined along `t`.
     pub(crate) fn new(factored: &Factored, replay: &mut Replay<'_, B>) -> Result<Self> {
         let mut dense: Vec<(FloatTensor<B>, FloatTensor<B>)> = Vec::new();
+        // Indices and rows: those of the left factor, and of the right.
+        let mut one_hot: [(Vec<IntTensor<B>>, Vec<FloatTensor<B>>); 2] = Default::default();
         let mut uses = Vec::new();
         for u in &factored.uses {
             match Factors::new(u, replay)? {
                 Factors { left: Factor::Dense(left), right: Factor::Dense(right) } => {
                     dense.push((left, right));
                 }
+                Factors { left: Factor::OneHot(indices), right: Factor::Dense(rows) } => {
+                    one_hot[0].0.push(indices);
+                    one_hot[0].1.push(rows);
+                }
+                Factors { left: Factor::Dense(rows), right: Factor::OneHot(indices) } => {
+                    one_hot[1].0.push(indices);
+                    one_hot[1].1.push(rows);
+                }
                 other => uses.push(other),
             }
+        }
+        for (side, (indices, rows)) in one_hot.into_iter().enumerate() {
+            if indices.is_empty() {
+                continue;
+            }
+            let (indices, rows) = (Factor::OneHot(join_indices::<B>(indices)), join::<B>(rows));
+            let rows = Factor::Dense(rows);
+            let (left, right) = if side == 0 { (indices, rows) } else { (rows, indices) };
+            uses.push(Factors { left, right });
         }
         if !dense.is_empty() {
             let (left, right): (Vec<_>, Vec<_>) = dense.into_iter().unzip();
@@ -203,6 +222,10 @@ fn all_examples<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 
 fn join<B: Backend>(mut parts: Vec<FloatTensor<B>>) -> FloatTensor<B> {
     if parts.len() == 1 { parts.remove(0) } else { B::float_cat(parts, 2) }
+}
+
+fn join_indices<B: Backend>(mut parts: Vec<IntTensor<B>>) -> IntTensor<B> {
+    if parts.len() == 1 { parts.remove(0) } else { B::int_cat(parts, 1) }
 }
 
 /// Norms, sums and noise are in single precision, whatever the model computes in.

@@ -6,7 +6,9 @@
 mod reduced_product;
 mod softmax;
 
+use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 
 use burn_backend::{DType, Shape};
 use burn_ir::{IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
@@ -27,16 +29,20 @@ pub(super) fn simplify(trace: &mut Trace, inputs: &HashSet<TensorId>) {
     reduced_product::shorten(&mut trace.operations, &trace.module);
 }
 
-/// Puts others in the place of some operations, by their index.
-fn replace(
+/// Puts others in the place of the operations that were `found`, by their index.
+fn replace<T>(
     operations: &mut Vec<OperationIr>,
-    mut others: impl FnMut(usize, &mut Fresh) -> Option<Vec<OperationIr>>,
+    mut found: HashMap<usize, T>,
+    others: impl Fn(T, &mut Fresh) -> Vec<OperationIr>,
 ) {
+    if found.is_empty() {
+        return;
+    }
     let mut fresh = Fresh::after(operations);
     let mut replaced = Vec::with_capacity(operations.len());
     for (index, op) in std::mem::take(operations).into_iter().enumerate() {
-        match others(index, &mut fresh) {
-            Some(others) => replaced.extend(others),
+        match found.remove(&index) {
+            Some(found) => replaced.extend(others(found, &mut fresh)),
             None => replaced.push(op),
         }
     }
@@ -50,7 +56,8 @@ struct Fresh {
 
 impl Fresh {
     fn after(operations: &[OperationIr]) -> Self {
-        let ids = operations.iter().flat_map(|op| op.nodes()).map(|tensor| tensor.id.value());
+        let tensors = operations.iter().flat_map(|op| op.inputs().chain(op.outputs()));
+        let ids = tensors.map(|tensor| tensor.id.value());
         Self { last: ids.max().unwrap_or(0) }
     }
 
@@ -67,7 +74,8 @@ fn share(
     inputs: &HashSet<TensorId>,
 ) -> HashMap<TensorId, TensorId> {
     let mut replaced = Replaced::default();
-    let mut known: HashMap<String, Vec<TensorId>> = HashMap::new();
+    let mut known: HashMap<Box<Expression>, Vec<TensorId>> =
+        HashMap::with_capacity(operations.len());
     operations.retain_mut(|op| {
         op.visit_mut(&mut replaced);
         let outputs: Vec<TensorId> = op.outputs().map(|out| out.id).collect();
@@ -78,13 +86,13 @@ fn share(
         if opaque {
             return true;
         }
-        match known.get(&expression(op, &outputs)) {
-            Some(same) => {
-                replaced.by.extend(outputs.into_iter().zip(same.iter().copied()));
+        match known.entry(Box::new(Expression::of(op, &outputs))) {
+            Entry::Occupied(same) => {
+                replaced.by.extend(outputs.into_iter().zip(same.get().iter().copied()));
                 false
             }
-            None => {
-                known.insert(expression(op, &outputs), outputs);
+            Entry::Vacant(new) => {
+                new.insert(outputs);
                 true
             }
         }
@@ -92,12 +100,37 @@ fn share(
     replaced.by
 }
 
-/// The operation in words, without the names of its results.
-fn expression(op: &OperationIr, outputs: &[TensorId]) -> String {
-    let mut anonymous = op.clone();
-    anonymous.visit_mut(&mut Anonymous { outputs });
-    format!("{anonymous:?}")
+/// An operation without the names of its results.
+struct Expression {
+    anonymous: OperationIr,
+    /// Of all of it: numbers by their bits, so that 0 and −0 differ, which are equal but are no repetition.
+    hash: u64,
 }
+
+impl Expression {
+    fn of(op: &OperationIr, outputs: &[TensorId]) -> Self {
+        let mut anonymous = op.clone();
+        anonymous.visit_mut(&mut Anonymous { outputs });
+        let mut hasher = DefaultHasher::new();
+        anonymous.hash(&mut hasher);
+        Self { anonymous, hash: hasher.finish() }
+    }
+}
+
+impl Hash for Expression {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.anonymous == other.anonymous
+    }
+}
+
+/// An operation with NaN in it equals none, and is computed again.
+impl Eq for Expression {}
 
 /// Renames values.
 #[derive(Default)]

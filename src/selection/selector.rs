@@ -1,5 +1,6 @@
 //! Rules for what is trained.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use burn::module::{Module, ParamGroup, Reparameterization};
@@ -20,7 +21,7 @@ use crate::nearest::nearest;
 pub struct ParamSelector {
     /// Operands before what joins them (reverse Polish notation), so that no rule is too long for the stack.
     first: Rule,
-    rest: Vec<Part>,
+    rest: VecDeque<Part>,
 }
 
 #[derive(Clone, Debug)]
@@ -165,13 +166,20 @@ impl ParamSelector {
     }
 
     const fn of(rule: Rule) -> Self {
-        Self { first: rule, rest: Vec::new() }
+        Self { first: rule, rest: VecDeque::new() }
     }
 
-    fn joined(mut self, other: Self, join: Join) -> Self {
-        self.rest.push(Part::Rule(other.first));
-        self.rest.extend(other.rest);
-        self.rest.push(Part::Join(join));
+    fn joined(mut self, mut other: Self, join: Join) -> Self {
+        // The shorter list moves, so that a rule of many is made in as many steps, whichever side it grows at.
+        if self.rest.len() >= other.rest.len() {
+            self.rest.push_back(Part::Rule(other.first));
+            self.rest.append(&mut other.rest);
+        } else {
+            other.rest.push_front(Part::Rule(other.first));
+            self.rest.drain(..).rev().for_each(|part| other.rest.push_front(part));
+            self.rest = other.rest;
+        }
+        self.rest.push_back(Part::Join(join));
         self
     }
 
@@ -398,5 +406,41 @@ impl fmt::Display for Rule {
             Self::Attached(name) => write!(f, "{name}"),
             Self::Scores => write!(f, "masks"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::LinearConfig;
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_combination_is_written_as_it_was_made() {
+        let path = ParamSelector::path;
+        let one = path("a").union(path("b")).minus(path("c").and(path("d")));
+        assert_eq!(one.to_string(), "((a or b) minus (c and d))");
+        let other = path("x").and(one.clone().union(path("y")));
+        assert_eq!(other.to_string(), "(x and (((a or b) minus (c and d)) or y))");
+        assert_eq!(one.minus(other).to_string().matches('(').count(), 3 + 5 + 1);
+    }
+
+    #[test]
+    fn thousands_of_rules_need_no_stack() {
+        let rules = || {
+            let model = LinearConfig::new(2, 3).init(&Device::default().autodiff());
+            let one = |_| ParamSelector::path("weight");
+            let grown = (0..20_000).map(one).reduce(ParamSelector::union).unwrap();
+            let other = (0..20_000).map(one).reduce(|all, one| one.union(all)).unwrap();
+            for rule in [grown, other] {
+                let copy = rule.clone();
+                drop(rule);
+                assert_eq!(copy.to_string().matches(" or ").count(), 19_999);
+                assert_eq!(copy.select(&model).unwrap().paths().count(), 1);
+            }
+        };
+        let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(rules).unwrap();
+        thread.join().unwrap();
     }
 }

@@ -27,6 +27,7 @@ mod precision;
 mod random;
 mod refused;
 mod sequences;
+mod walks;
 
 /// The table: one test a family and law, so that a run can be narrowed to it.
 macro_rules! table {
@@ -45,4 +46,4 @@ macro_rules! table {
         }
     };
 }
-table!(batches, convolution, layers, losses, masks, models, operations, pooling, sequences);
+table!(batches, convolution, layers, losses, masks, models, operations, pooling, sequences, walks);

@@ -58,7 +58,7 @@ impl Factorizer {
         loss: TensorId,
         gradients: impl Iterator<Item = TensorId>,
     ) -> Self {
-        let mut producers = HashMap::new();
+        let mut producers = HashMap::with_capacity(operations.len());
         for (index, op) in operations.iter().enumerate() {
             producers.extend(op.outputs().map(|out| (out.id, index)));
         }
@@ -197,5 +197,72 @@ impl Leaf {
         let entries = frame.groups.saturating_mul(frame.rows * frame.cols);
         let work = Some(Work::product(use_.length, entries));
         Node { frame: Rc::new(frame), kind: Kind::Leaf(use_), is_forward, work }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use burn::module::Param;
+    use burn::tensor::{Device, Distribution, Tensor};
+
+    use super::Factorizer;
+    use crate::per_example::graph::depends_on_example;
+    use crate::per_example::simplify::simplify;
+    use crate::per_example::tensors::ModuleTensors;
+    use crate::per_example::trace::trace;
+
+    type Matrix = Param<Tensor<2>>;
+
+    /// Operations of the trace, and how often the walk looked at a value.
+    fn visits(loss: impl Fn(&(Matrix, Matrix), Tensor<2>) -> Tensor<1>) -> (usize, usize) {
+        let device = Device::default().autodiff();
+        let random = |shape| Tensor::random(shape, Distribution::Default, &device);
+        let model = (Param::from_tensor(random([3, 3])), Param::from_tensor(random([1, 3])));
+        let tensors = ModuleTensors::of(&model).unwrap();
+        let mut trace = trace(&model, &tensors, &random([2, 3]), &loss).unwrap();
+        let inputs: HashSet<_> = trace.module.iter().chain(&trace.batch).copied().collect();
+        simplify(&mut trace, &inputs);
+        let examples = trace.batch.iter().copied().collect();
+        let batched = depends_on_example(&trace.operations, &examples);
+        let gradients = trace.gradients.iter().flatten().copied();
+        let walk = Factorizer::new(&trace.operations, &batched, trace.loss, gradients.clone());
+        gradients.for_each(|id| drop(walk.factor(id)));
+        (trace.operations.len(), walk.visits.get())
+    }
+
+    /// That many looks at a value for each operation.
+    const LOOKS: usize = 4;
+
+    #[test]
+    fn every_value_is_looked_at_a_bounded_number_of_times() {
+        for length in [8, 16, 64, 256] {
+            let recurrence = |nonlinear: bool| {
+                move |(a, c): &(Matrix, Matrix), x: Tensor<2>| {
+                    let start = x.matmul(a.val());
+                    let h = (0..length)
+                        .fold(start, |h, _| h.clone() * 0.9 + h.matmul(a.val()) + c.val());
+                    if nonlinear { h.tanh().matmul(a.val()).sum() } else { h.sum() }
+                }
+            };
+            let iterated = |(a, c): &(Matrix, Matrix), x: Tensor<2>| {
+                let a = (0..length).fold(a.val(), |a, _| a.clone() * 1.5 - a.clone().matmul(a));
+                (x.matmul(a) + c.val()).powi_scalar(2).sum()
+            };
+            let scaled = |(a, c): &(Matrix, Matrix), x: Tensor<2>| {
+                let a = (0..length).fold(a.val(), |a, _| (a * 0.9).transpose());
+                let c = (0..length).fold(c.val(), |c, _| c.clone() * 0.5 + c);
+                (x.matmul(a) + c).powi_scalar(2).sum()
+            };
+            for (operations, visits) in [
+                visits(recurrence(true)),
+                visits(recurrence(false)),
+                visits(iterated),
+                visits(scaled),
+            ] {
+                assert!(visits <= LOOKS * operations, "{visits} looks at {operations} values");
+            }
+        }
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn shorten(operations: &mut Vec<OperationIr>, shared: &[TensorId]) {
         let matches = operations.iter().enumerate();
         matches.filter_map(|(index, op)| Some((index, finder.reduced(op)?))).collect()
     };
-    replace(operations, |index, fresh| Some(found.get(&index)?.operations(fresh)));
+    replace(operations, found, |reduced, fresh| reduced.operations(fresh));
 }
 
 /// One such sum.
@@ -118,13 +118,29 @@ impl List<'_> {
 /// Looks for the pattern.
 struct Finder<'o> {
     producers: HashMap<TensorId, &'o OperationIr>,
+    /// Products of matrices, also behind changes of shape.
+    products: HashMap<TensorId, &'o MatmulOpIr>,
     shared: HashSet<TensorId>,
 }
 
 impl<'o> Finder<'o> {
     fn new(operations: &'o [OperationIr], shared: &[TensorId]) -> Self {
         let outputs = operations.iter().flat_map(|op| op.outputs().map(move |out| (out.id, op)));
-        Self { producers: outputs.collect(), shared: shared.iter().copied().collect() }
+        let mut products: HashMap<TensorId, &MatmulOpIr> = HashMap::new();
+        for op in operations {
+            match op {
+                OperationIr::Float(_, FloatOperationIr::Matmul(o)) => {
+                    products.insert(o.out.id, o);
+                }
+                OperationIr::BaseFloat(BaseOperationIr::Reshape(o)) => {
+                    let product = products.get(&o.input.id).copied();
+                    products.extend(product.map(|product| (o.out.id, product)));
+                }
+                _ => {}
+            }
+        }
+        let shared = shared.iter().copied().collect();
+        Self { producers: outputs.collect(), products, shared }
     }
 
     fn reduced(&self, op: &OperationIr) -> Option<Reduced> {
@@ -140,7 +156,7 @@ impl<'o> Finder<'o> {
                 (true, false) => (&both.rhs, &both.lhs),
                 _ => return None,
             };
-        let product = self.product(gradient.id)?;
+        let product = *self.products.get(&gradient.id)?;
         let fits = weight.shape.num_dims() == 2
             && weight.shape == gradient.shape
             && product.out.shape.as_slice().ends_with(weight.shape.as_slice())
@@ -150,17 +166,6 @@ impl<'o> Finder<'o> {
         let reduced =
             Reduced { product: product.clone(), weight: weight.clone(), sum: sum.clone() };
         (fits && reduced.is_smaller()).then_some(reduced)
-    }
-
-    /// The product, behind any changes of shape.
-    fn product(&self, mut id: TensorId) -> Option<&'o MatmulOpIr> {
-        loop {
-            match self.producers.get(&id)? {
-                OperationIr::BaseFloat(BaseOperationIr::Reshape(o)) => id = o.input.id,
-                OperationIr::Float(_, FloatOperationIr::Matmul(o)) => return Some(o),
-                _ => return None,
-            }
-        }
     }
 }
 

@@ -19,6 +19,10 @@ use super::replace;
 
 /// Replaces each such pass; what it needed before is left for the graph to drop.
 pub(super) fn shorten(operations: &mut Vec<OperationIr>) {
+    let is_exponential = |op| matches!(op, &OperationIr::Float(_, FloatOperationIr::Exp(_)));
+    if !operations.iter().any(is_exponential) {
+        return;
+    }
     rewrite(operations, |finder, op| finder.backward(op));
     // Once nothing goes back through them, E and s are only on the way to P.
     rewrite(operations, |finder, op| finder.forward(op));
@@ -28,12 +32,12 @@ fn rewrite(
     operations: &mut Vec<OperationIr>,
     find: impl Fn(&Finder<'_>, &OperationIr) -> Option<OperationIr>,
 ) {
-    let mut found: HashMap<usize, OperationIr> = {
+    let found: HashMap<usize, OperationIr> = {
         let finder = Finder::new(operations);
         let matches = operations.iter().enumerate();
         matches.filter_map(|(index, op)| Some((index, find(&finder, op)?))).collect()
     };
-    replace(operations, |index, _| Some(vec![found.remove(&index)?]));
+    replace(operations, found, |short, _| vec![short]);
 }
 
 /// P · (dP − Σ (dP · P)) along an axis, for which burn's representation has no operation of its own.
@@ -72,16 +76,29 @@ struct Finder<'o> {
     producers: HashMap<TensorId, &'o OperationIr>,
     /// Quotients by numerator and denominator.
     quotients: HashMap<(TensorId, TensorId), &'o TensorIr>,
+    /// What a sum of sums over one axis adds up first. All but one of these axes have length one, where a sum
+    /// changes nothing.
+    summed: HashMap<TensorId, TensorId>,
 }
 
 impl<'o> Finder<'o> {
     fn new(operations: &'o [OperationIr]) -> Self {
-        let mut finder = Self { producers: HashMap::new(), quotients: HashMap::new() };
+        let (producers, quotients, summed) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut finder = Self { producers, quotients, summed };
         for op in operations {
-            finder.producers.extend(op.outputs().map(|out| (out.id, op)));
-            if let OperationIr::NumericFloat(_, NumericOperationIr::Div(o)) = op {
-                finder.quotients.insert((o.lhs.id, o.rhs.id), &o.out);
+            match op {
+                OperationIr::NumericFloat(_, NumericOperationIr::Div(o)) => {
+                    finder.quotients.insert((o.lhs.id, o.rhs.id), &o.out);
+                }
+                OperationIr::NumericFloat(_, NumericOperationIr::SumDim(o)) => {
+                    let inner = finder.sum(o.input.id).filter(|inner| inner.axis == o.axis);
+                    let first = inner.and_then(|inner| finder.summed.get(&inner.out.id));
+                    let first = first.copied().unwrap_or(o.input.id);
+                    finder.summed.insert(o.out.id, first);
+                }
+                _ => {}
             }
+            finder.producers.extend(op.outputs().map(|out| (out.id, op)));
         }
         finder
     }
@@ -163,14 +180,11 @@ impl<'o> Finder<'o> {
             }
             _ => id,
         };
-        let Some(mut reduced) = self.sum(total).filter(|o| o.axis == sum.axis) else {
+        let Some(reduced) = self.sum(total).filter(|o| o.axis == sum.axis) else {
             return false;
         };
-        // A sum over an axis of length one changes nothing.
-        while let Some(inner) = self.sum(reduced.input.id).filter(|o| o.axis == sum.axis) {
-            reduced = inner;
-        }
-        let Some(NumericOperationIr::Mul(product)) = self.numeric(reduced.input.id) else {
+        let first = self.summed.get(&reduced.out.id).copied().unwrap_or(reduced.input.id);
+        let Some(NumericOperationIr::Mul(product)) = self.numeric(first) else {
             return false;
         };
         let factors = [(product.lhs.id, product.rhs.id), (product.rhs.id, product.lhs.id)];

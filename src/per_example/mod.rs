@@ -28,6 +28,7 @@
 
 mod contraction;
 mod factor;
+mod fingerprint;
 mod form;
 mod gradients;
 mod graph;
@@ -48,7 +49,7 @@ pub use gradients::{GradientSum, PerExample};
 pub(crate) use gradients::{ParameterGradient, read};
 pub use looped::Loop;
 pub(crate) use tensors::{ModuleTensor, ModuleTensors, is_on_host};
-pub use traced::{Explanation, ParameterPlan, PlannedMethod, Traced};
+pub use traced::{Explanation, ParameterPlan, PlannedMethod, Retracing, Traced};
 pub use verify::{Agreement, verify};
 
 use burn::tensor::Tensor;

@@ -13,6 +13,7 @@ mod batches;
 mod convolution;
 mod graphs;
 mod harness;
+mod keys;
 mod laws;
 mod layers;
 mod losses;

@@ -254,21 +254,23 @@ fn an_implementation_by_hand_deep_inside() {
 #[test]
 fn an_implementation_that_forwards_a_part_of_itself_is_not_trusted() {
     #[derive(Clone)]
-    struct Forwards(Tensor<2>, Option<Tensor<2>>);
+    struct Forwards(Tensor<2>, Option<Tensor<2>>, Option<Tensor<2>>);
     impl Batch for Forwards {
         fn map<M: BatchMapper>(self, mapper: &mut M) -> Self {
-            Self(Batch::map(self.0, mapper), Batch::map(self.1, mapper))
+            let (first, second) = (Batch::map(self.1, mapper), Batch::map(self.2, mapper));
+            Self(Batch::map(self.0, mapper), first, second)
         }
         fn structure(&self, structure: &mut batch::Structure) {
             self.0.structure(structure);
         }
     }
-    let loss = |m: &Linear, Forwards(x, y): Forwards| match y {
-        Some(y) => score(m.forward(x + y)),
-        None => score(m.forward(x)),
+    let loss = |m: &Linear, Forwards(x, first, second): Forwards| match (first, second) {
+        (Some(y), _) => score(m.forward(x + y)),
+        (None, Some(y)) => m.forward(x * y).exp().mean(),
+        (None, None) => score(m.forward(x)),
     };
     let x = || numbers(4, 3);
-    in_turn(&[Forwards(x(), None), Forwards(x(), Some(x()))], loss, 2);
+    in_turn(&[Forwards(x(), Some(x()), None), Forwards(x(), None, Some(x()))], loss, 2);
 }
 
 #[derive(Module, Debug)]

@@ -1,7 +1,7 @@
 //! What a batch is: tensors whose axis 0 counts examples.
 //!
 //! [`Batch`] is implemented for burn's tensors of every kind, for tuples, `Option` and `Vec` of
-//! batches, and for a struct of your own by one line:
+//! batches, and for a struct or enum of your own by one line, [`impl_batch!`](crate::impl_batch):
 //!
 //! ```
 //! use burn::tensor::{Int, Tensor};
@@ -14,17 +14,41 @@
 //! burn_dp::impl_batch!(Digits { images, labels });
 //! ```
 
+mod structure;
+
 use std::ops::Range;
 
 use burn::tensor::{Bool, Device, Int, Shape, Tensor};
+use burn_backend::TensorMetadata;
 use burn_dispatch::DispatchTensor;
 
 use crate::error::{Error, Result};
 
+pub use structure::Structure;
+
 /// Tensors with the examples of a batch on axis 0, all of the same length there.
+///
+/// Implement it with [`impl_batch!`](crate::impl_batch), which also tells the batch's [`Structure`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a batch of examples",
+    label = "not a tensor, nor made of tensors by `impl_batch!`",
+    note = "a batch is a tensor with the examples on axis 0, or a tuple, `Option` or `Vec` of batches",
+    note = "for a struct or enum of your own: `burn_dp::impl_batch!(Name {{ field, other }})`, with `#[key]` or \
+            `#[ignore]` before a field that holds no tensors"
+)]
 pub trait Batch: Clone {
     /// Rebuilds the batch with every tensor replaced by what `mapper` makes of it, in a fixed order.
     fn map<M: BatchMapper>(self, mapper: &mut M) -> Self;
+
+    /// Tells what of the batch is no tensor: options, lengths of lists, variants, key fields.
+    ///
+    /// Provided: unknown, because an implementation written by hand may hold anything. Of a batch with an
+    /// unknown part [`Traced`](crate::per_example::Traced) traces every batch, which is right but slow, and
+    /// [`concat`] is refused. `impl_batch!` writes this method of every field. A wrapper may forward it,
+    /// if there is nothing else in it.
+    fn structure(&self, structure: &mut Structure) {
+        structure.unknown(std::any::type_name::<Self>());
+    }
 }
 
 /// A function on every tensor of a [`Batch`].
@@ -37,17 +61,137 @@ pub trait BatchMapper {
     fn map_bool<const D: usize>(&mut self, tensor: Tensor<D, Bool>) -> Tensor<D, Bool>;
 }
 
-/// Implements [`Batch`](crate::batch::Batch) for a struct whose named fields are all batches.
+/// Implements [`Batch`](crate::batch::Batch) for a struct or an enum.
+///
+/// List every field, by name or, of a tuple, by any name in its place. A field that is no batch is marked:
+///
+/// - `#[key]`: the loss computes with it (a mode, a number of classes). It is part of what
+///   [`Traced`](crate::per_example::Traced) looks a trace up by, as its `Debug` prints it.
+/// - `#[ignore]`: the loss does not (identifiers, strings). The engines take no notice of it.
+///
+/// Both kinds are kept as they are by [`slice`](crate::batch::slice), and so by
+/// [`Loop`](crate::per_example::Loop): a list of identifiers is *not* cut. [`concat`](crate::batch::concat)
+/// requires equal keys and keeps what the first batch ignores.
+///
+/// ```
+/// use burn::tensor::{Int, Tensor};
+/// use burn_dp::impl_batch;
+///
+/// #[derive(Clone)]
+/// struct Notes {
+///     tokens: Tensor<2, Int>,
+///     labels: Option<Tensor<1, Int>>,
+///     smoothing: f32,
+///     names: Vec<String>,
+/// }
+/// impl_batch!(Notes { tokens, labels, #[key] smoothing, #[ignore] names });
+///
+/// #[derive(Clone)]
+/// struct Pair<A, B>(A, B);
+/// impl_batch!(Pair<A, B>(first, second));
+///
+/// #[derive(Clone)]
+/// enum Task {
+///     Classes { tokens: Tensor<2, Int>, classes: Tensor<1, Int> },
+///     Values(Tensor<2, Int>, Tensor<1>),
+/// }
+/// impl_batch!(enum Task { Classes { tokens, classes }, Values(tokens, values) });
+/// ```
 #[macro_export]
 macro_rules! impl_batch {
-    ($name:ident $(<$($param:ident),*>)? { $($field:ident),+ $(,)? }) => {
+    (enum $name:ident $(<$($param:ident),* $(,)?>)? {
+        $($variant:ident
+            $({ $($(#[$kind:ident])? $field:ident),* $(,)? })?
+            $(( $($(#[$place_kind:ident])? $place:ident),* $(,)? ))?
+        ),+ $(,)?
+    }) => {
         impl $(<$($param: $crate::batch::Batch),*>)? $crate::batch::Batch
             for $name $(<$($param),*>)?
         {
             fn map<__M: $crate::batch::BatchMapper>(self, mapper: &mut __M) -> Self {
-                Self { $($field: $crate::batch::Batch::map(self.$field, mapper)),+ }
+                match self {
+                    $(Self::$variant $({ $($field),* })? $(( $($place),* ))? => {
+                        let _ = &mapper;
+                        Self::$variant
+                        $({ $($field: $crate::__batch_field!(map $(#[$kind])? $field, mapper)),* })?
+                        $(( $($crate::__batch_field!(map $(#[$place_kind])? $place, mapper)),* ))?
+                    })+
+                }
+            }
+
+            fn structure(&self, structure: &mut $crate::batch::Structure) {
+                match self {
+                    $(Self::$variant $({ $($field),* })? $(( $($place),* ))? => {
+                        structure.variant(::core::stringify!($variant));
+                        $($($crate::__batch_field!(tell $(#[$kind])? $field, structure);)*)?
+                        $($($crate::__batch_field!(tell $(#[$place_kind])? $place, structure);)*)?
+                    })+
+                }
             }
         }
+    };
+    ($name:ident $(<$($param:ident),* $(,)?>)? {
+        $($(#[$kind:ident])? $field:ident),+ $(,)?
+    }) => {
+        impl $(<$($param: $crate::batch::Batch),*>)? $crate::batch::Batch
+            for $name $(<$($param),*>)?
+        {
+            fn map<__M: $crate::batch::BatchMapper>(self, mapper: &mut __M) -> Self {
+                let Self { $($field),+ } = self;
+                Self { $($field: $crate::__batch_field!(map $(#[$kind])? $field, mapper)),+ }
+            }
+
+            fn structure(&self, structure: &mut $crate::batch::Structure) {
+                let Self { $($field),+ } = self;
+                $($crate::__batch_field!(tell $(#[$kind])? $field, structure);)+
+            }
+        }
+    };
+    ($name:ident $(<$($param:ident),* $(,)?>)? (
+        $($(#[$kind:ident])? $place:ident),+ $(,)?
+    )) => {
+        impl $(<$($param: $crate::batch::Batch),*>)? $crate::batch::Batch
+            for $name $(<$($param),*>)?
+        {
+            fn map<__M: $crate::batch::BatchMapper>(self, mapper: &mut __M) -> Self {
+                let Self($($place),+) = self;
+                Self($($crate::__batch_field!(map $(#[$kind])? $place, mapper)),+)
+            }
+
+            fn structure(&self, structure: &mut $crate::batch::Structure) {
+                let Self($($place),+) = self;
+                $($crate::__batch_field!(tell $(#[$kind])? $place, structure);)+
+            }
+        }
+    };
+}
+
+/// What [`impl_batch!`] does with one field.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __batch_field {
+    (map #[key] $field:ident, $mapper:ident) => {
+        $field
+    };
+    (map #[ignore] $field:ident, $mapper:ident) => {
+        $field
+    };
+    (map $field:ident, $mapper:ident) => {
+        $crate::batch::Batch::map($field, $mapper)
+    };
+    (tell #[key] $field:ident, $structure:ident) => {
+        $structure.field(::core::stringify!($field), |inner| inner.key($field))
+    };
+    (tell #[ignore] $field:ident, $structure:ident) => {
+        let _ = $field;
+    };
+    (tell $field:ident, $structure:ident) => {
+        $structure.field(::core::stringify!($field), |inner| {
+            $crate::batch::Batch::structure($field, inner)
+        })
+    };
+    ($what:ident #[$kind:ident] $($rest:tt)*) => {
+        ::core::compile_error!("a field that is no batch is marked `#[key]` or `#[ignore]`")
     };
 }
 
@@ -55,11 +199,19 @@ impl<const D: usize> Batch for Tensor<D> {
     fn map<M: BatchMapper>(self, mapper: &mut M) -> Self {
         mapper.map_float(self)
     }
+
+    fn structure(&self, structure: &mut Structure) {
+        structure.tensor("float", D);
+    }
 }
 
 impl<const D: usize> Batch for Tensor<D, Int> {
     fn map<M: BatchMapper>(self, mapper: &mut M) -> Self {
         mapper.map_int(self)
+    }
+
+    fn structure(&self, structure: &mut Structure) {
+        structure.tensor("int", D);
     }
 }
 
@@ -67,17 +219,35 @@ impl<const D: usize> Batch for Tensor<D, Bool> {
     fn map<M: BatchMapper>(self, mapper: &mut M) -> Self {
         mapper.map_bool(self)
     }
+
+    fn structure(&self, structure: &mut Structure) {
+        structure.tensor("bool", D);
+    }
 }
 
 impl<T: Batch> Batch for Option<T> {
     fn map<M: BatchMapper>(self, mapper: &mut M) -> Self {
         self.map(|inner| inner.map(mapper))
     }
+
+    fn structure(&self, structure: &mut Structure) {
+        structure.option(self.is_some());
+        if let Some(inner) = self {
+            inner.structure(structure);
+        }
+    }
 }
 
 impl<T: Batch> Batch for Vec<T> {
     fn map<M: BatchMapper>(self, mapper: &mut M) -> Self {
         self.into_iter().map(|inner| Batch::map(inner, mapper)).collect()
+    }
+
+    fn structure(&self, structure: &mut Structure) {
+        structure.list(self.len());
+        for (index, entry) in self.iter().enumerate() {
+            structure.entry(index, |inner| entry.structure(inner));
+        }
     }
 }
 
@@ -87,10 +257,27 @@ macro_rules! tuples {
             fn map<Mapper: BatchMapper>(self, mapper: &mut Mapper) -> Self {
                 ($(self.$index.map(mapper),)+)
             }
+
+            fn structure(&self, structure: &mut Structure) {
+                $(structure.field(stringify!($index), |inner| self.$index.structure(inner));)+
+            }
         }
     )*};
 }
-tuples! { (A 0) (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) (A 0, B 1, C 2, D 3, E 4) }
+tuples! {
+    (A 0)
+    (A 0, B 1)
+    (A 0, B 1, C 2)
+    (A 0, B 1, C 2, D 3)
+    (A 0, B 1, C 2, D 3, E 4)
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11)
+}
 
 /// The number of examples in `batch`.
 ///
@@ -116,21 +303,30 @@ pub fn slice<X: Batch>(batch: &X, range: Range<usize>) -> Result<X> {
     Ok(batch.clone().map(&mut Slicer { range }))
 }
 
-/// One batch with the examples of all `parts`, in order.
+/// One batch with the examples of all `parts`, in order. What they hold beside tensors has to be equal
+/// (options, lists, variants, key fields); fields that are ignored are those of the first.
 ///
 /// # Errors
-/// When `parts` is empty, or its members hold different numbers of tensors or examples of different
-/// shapes: pad them to one shape, or batch examples of one shape together.
+/// When `parts` is empty, or examples have different shapes: pad them to one shape, or batch examples of one
+/// shape together. [`Error::BatchStructuresDiffer`] where one holds something that another does not, and
+/// [`Error::BatchStructureUnknown`] where that cannot be told, because a type implements [`Batch`] by hand.
 pub fn concat<X: Batch>(parts: &[X]) -> Result<X> {
     let Some(first) = parts.first() else {
         return Err(Error::setting("number of batches", 0, "at least 1"));
     };
     let reference = shapes(first);
     length(&reference)?;
+    let structure = structure(first);
     let leaves: Vec<Vec<DispatchTensor>> = parts.iter().map(leaves).collect();
-    for part in parts {
+    for (part, own) in parts.iter().zip(&leaves).skip(1) {
         let other = shapes(part);
         length(&other)?;
+        comparable(&structure, &reference)?;
+        let others = self::structure(part);
+        comparable(&others, &other)?;
+        if let Some(difference) = structure.difference(&others) {
+            return Err(Error::BatchStructuresDiffer { difference });
+        }
         let same = other.len() == reference.len()
             && other.iter().zip(&reference).all(|(a, b)| a.as_slice()[1..] == b.as_slice()[1..]);
         if !same {
@@ -139,8 +335,31 @@ pub fn concat<X: Batch>(parts: &[X]) -> Result<X> {
                 other: describe(&other),
             });
         }
+        for (a, b) in leaves.iter().take(1).flatten().zip(own) {
+            let (a, b) = (a.dtype(), b.dtype());
+            if a != b {
+                let difference = format!("a tensor is {a:?} in one and {b:?} in another");
+                return Err(Error::BatchStructuresDiffer { difference });
+            }
+        }
     }
     Ok(first.clone().map(&mut Joiner { leaves, next: 0 }))
+}
+
+/// What the batch tells of itself beside its tensors.
+pub(crate) fn structure<X: Batch>(batch: &X) -> Structure {
+    let mut structure = Structure::default();
+    batch.structure(&mut structure);
+    structure
+}
+
+fn comparable(structure: &Structure, shapes: &[Shape]) -> Result<()> {
+    let type_name = structure.unknown_type();
+    if type_name.is_none() && structure.tensors() == shapes.len() {
+        return Ok(());
+    }
+    let type_name = type_name.unwrap_or("a part of the batch").to_owned();
+    Err(Error::BatchStructureUnknown { type_name })
 }
 
 /// The shape of every tensor of the batch, in mapping order.

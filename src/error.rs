@@ -200,6 +200,38 @@ pub enum Error {
         other: String,
     },
 
+    /// Batches that hold different things cannot form one batch.
+    #[error(
+        "batches that differ beside their tensors cannot form one batch: {difference}; join batches whose \
+         options, lists, variants and key fields are equal"
+    )]
+    BatchStructuresDiffer {
+        /// Where they differ, and how.
+        difference: String,
+    },
+
+    /// A batch does not tell what it holds beside tensors.
+    #[error(
+        "these batches cannot be joined, because `{type_name}` implements `Batch` by hand and does not tell \
+         what it holds beside tensors: implement it with `impl_batch!`, which lists every field"
+    )]
+    BatchStructureUnknown {
+        /// The type.
+        type_name: String,
+    },
+
+    /// The loss computes something else than when it was traced.
+    #[error(
+        "the loss no longer computes what was traced: {difference}. Something has changed that the engine \
+         does not look at, such as a number that the closure captured: call `clear()` after each such change, \
+         make it a `#[key]` field of the batch or a field of the model, or have every batch traced with \
+         `with_retracing(Retracing::Always)`"
+    )]
+    TraceChanged {
+        /// The first operation that differs, and how.
+        difference: String,
+    },
+
     /// No trainable parameter has the given id.
     #[error("no trainable parameter has the id {parameter}: ask for one that `parameters()` lists")]
     UnknownParameter {

@@ -29,6 +29,7 @@
 
 mod contraction;
 mod factor;
+mod fingerprint;
 mod form;
 mod gradients;
 mod graph;
@@ -54,7 +55,7 @@ pub(crate) use gradients::{ParameterGradient, read};
 pub use indices::BadRecords;
 pub use looped::Loop;
 pub(crate) use tensors::{ModuleTensor, ModuleTensors, is_on_host};
-pub use traced::{Explanation, ParameterPlan, PlannedMethod, Traced};
+pub use traced::{Explanation, ParameterPlan, PlannedMethod, Retracing, Traced};
 pub use verify::{Agreement, LossKind, loss_kind, verify};
 
 use burn::tensor::Tensor;

@@ -1,6 +1,8 @@
 //! What the traced engine will do for examples of one shape: the graph to replay, and for each
 //! trainable parameter whether its gradient stays in factors or is materialised.
 
+mod size;
+
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 

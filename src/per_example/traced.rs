@@ -1,11 +1,17 @@
 //! The traced engine: one trace for each shape of example, replayed over whole batches.
 
-use std::collections::HashMap;
+mod key;
+mod plans;
+
 use std::fmt;
 
-use burn::module::{Module, ParamId};
-use burn::tensor::{DType, Device, Tensor};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use burn_dispatch::DispatchTensor;
 
+use self::key::key;
+use self::plans::{Known, Plans};
+use super::fingerprint::{Digest, Fingerprint};
 use super::gradients::{ParameterGradient, PerExample};
 use super::indices::BadRecords;
 use super::panics::caught;
@@ -14,37 +20,66 @@ use super::tensors::ModuleTensors;
 use super::trace::trace;
 use super::{Engine, NormMethod, empty};
 use crate::batch::{self, Batch};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Per-example gradients of any burn model by tracing its loss for one example.
 ///
 /// The closure is the one that trains the model without privacy: it takes the model and a batch and
-/// returns one number. It is called with a batch of one, on tensors without values, once for each
-/// shape of example; the recorded graph is then replayed over whole batches. So it must compute with
-/// tensors only: a closure that reads values (`into_data`, `into_scalar`) is refused, and anything
-/// else it reads from outside (a `bool`, a number) is fixed at the first call. A model that cannot be
-/// traced can still be trained with [`Loop`](super::Loop).
+/// returns one number. It is called with a batch of one, on tensors without values; the recorded graph is
+/// then replayed over whole batches. So it must compute with tensors only: a closure that reads values
+/// (`into_data`, `into_scalar`) is refused.
+///
+/// It is traced anew for each shape of example, each [structure](crate::batch::Structure) of a batch, and
+/// each change of the model that its `Debug` shows. What it reads from elsewhere (a number that it captured)
+/// has to stay as it is: [`Retracing`] says how the engine finds out. A model that cannot be traced can still
+/// be trained with [`Loop`](super::Loop).
 pub struct Traced<F> {
     loss: F,
     method: NormMethod,
     bad_records: BadRecords,
-    plans: HashMap<Key, Plan>,
+    retracing: Retracing,
+    plans: Plans,
+    /// Whether the log has been told of a batch that does not tell its structure.
+    told: bool,
 }
 
-/// What a trace depends on.
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
-    examples: Vec<(Vec<usize>, DType)>,
-    module: Vec<(ParamId, Vec<usize>, DType, bool)>,
-    flags: Vec<bool>,
-    device: String,
+/// When [`Traced`] traces again what it has a plan for, to see whether the loss still computes the same.
+///
+/// A trace takes about as long as one ordinary step of one example.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Retracing {
+    /// At the 2nd, 4th, 8th, ... batch of a kind, and from the 1024th on at every 1024th. A difference is
+    /// [`Error::TraceChanged`]. Steps taken between the change and the trace that finds it have been
+    /// computed as before the change.
+    #[default]
+    Doubling,
+    /// At every batch, which is then computed as traced: for a loss that may change from call to call. Plans are
+    /// still kept, by what they compute.
+    Always,
+    /// Never: a change of what the engine cannot see has no effect until [`Traced::clear`].
+    Never,
+}
+
+/// From this call on, checks come at each multiple of it.
+const LONGEST_PAUSE: u64 = 1024;
+
+impl Retracing {
+    fn is_due(self, call: u64) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Doubling => call.is_power_of_two() || call.is_multiple_of(LONGEST_PAUSE),
+        }
+    }
 }
 
 impl<F> Traced<F> {
     /// An engine for the loss of `model` on a batch.
     pub fn new(loss: F) -> Self {
         let (method, bad_records) = (NormMethod::default(), BadRecords::default());
-        Self { loss, method, bad_records, plans: HashMap::new() }
+        let (retracing, plans) = (Retracing::default(), Plans::default());
+        Self { loss, method, bad_records, retracing, plans, told: false }
     }
 
     /// Sets how gradients are held; the default chooses by size, parameter by parameter.
@@ -61,14 +96,27 @@ impl<F> Traced<F> {
         self
     }
 
-    /// Forgets all traces. Needed only after a change that the engine cannot see: in a field of the
-    /// model that is no parameter (a constant tensor, a dropout probability), or in what the closure
-    /// captured.
+    /// Sets when the loss is traced again; by default at growing intervals.
+    pub fn with_retracing(mut self, retracing: Retracing) -> Self {
+        self.retracing = retracing;
+        self
+    }
+
+    /// Sets how much memory the plans may hold together, in bytes, by estimate; 256 MiB by default. The least
+    /// recently used are forgotten, but never the one in use, and traced again when they are needed.
+    pub fn with_plan_memory(mut self, bytes: usize) -> Self {
+        self.plans.limit = bytes;
+        self.plans.make_room(None);
+        self
+    }
+
+    /// Forgets all traces. Needed after a change that the engine cannot see: in what the closure captured, or in
+    /// the values of a constant tensor of the model.
     pub fn clear(&mut self) {
         self.plans.clear();
     }
 
-    /// Number of shapes traced so far.
+    /// Number of traces that are kept.
     pub fn traces(&self) -> usize {
         self.plans.len()
     }
@@ -84,7 +132,7 @@ impl<F> Traced<F> {
         F: Fn(&M, X) -> Tensor<1>,
     {
         let tensors = ModuleTensors::of(model)?;
-        let plan = self.plan(model, &tensors, batch)?;
+        let plan = self.plan(model, &tensors, batch, &batch::leaves(batch))?;
         let parameters = plan
             .gradients
             .iter()
@@ -107,35 +155,86 @@ impl<F> Traced<F> {
         Ok(Explanation { operations: plan.operations(), parameters })
     }
 
-    fn plan<M, X>(&mut self, model: &M, tensors: &ModuleTensors, batch: &X) -> Result<&Plan>
+    fn plan<M, X>(
+        &mut self,
+        model: &M,
+        tensors: &ModuleTensors,
+        batch: &X,
+        leaves: &[DispatchTensor],
+    ) -> Result<&Plan>
     where
         M: Module,
         X: Batch,
         F: Fn(&M, X) -> Tensor<1>,
     {
-        let key = Key {
-            examples: batch::leaves(batch)
-                .iter()
-                .map(|leaf| {
-                    use burn_backend::TensorMetadata;
-                    (leaf.shape().as_slice()[1..].to_vec(), leaf.dtype())
-                })
-                .collect(),
-            module: tensors
-                .tensors
-                .iter()
-                .map(|t| (t.id, t.shape.as_slice().to_vec(), t.dtype, t.trainable))
-                .collect(),
-            flags: tensors.flags.clone(),
-            device: format!("{:?}", tensors.device),
+        let key = self.key(model, tensors, batch, leaves);
+        let known = key.and_then(|key| self.plans.known(&key));
+        let calls = known.map_or(0, |known| known.calls) + 1;
+        let digest = match known {
+            Some(known) if !self.retracing.is_due(calls) => known.plan,
+            _ => self.trace(model, tensors, batch, known)?,
         };
-        // `entry` would need the trace, which may fail, inside a closure.
-        if !self.plans.contains_key(&key) {
-            let trace = trace(model, tensors, batch, &self.loss)?;
-            let plan = Plan::new(trace, self.method, &tensors.device);
-            return Ok(self.plans.entry(key).or_insert(plan));
+        if let Some(key) = key {
+            self.plans.note(key, Known { plan: digest, calls });
         }
-        Ok(&self.plans[&key])
+        let lost = || Error::TraceFailed { reason: "its plan was lost".to_owned() };
+        self.plans.get(&digest).map(|kept| &kept.plan).ok_or_else(lost)
+    }
+
+    /// What a plan is known by; `None` where every batch has to be traced.
+    fn key<M, X>(
+        &mut self,
+        model: &M,
+        tensors: &ModuleTensors,
+        batch: &X,
+        leaves: &[DispatchTensor],
+    ) -> Option<Digest>
+    where
+        M: Module,
+        X: Batch,
+    {
+        if self.retracing == Retracing::Always {
+            return None;
+        }
+        let structure = batch::structure(batch);
+        if let Some(name) = structure.unknown_type()
+            && !std::mem::replace(&mut self.told, true)
+        {
+            log::warn!(
+                "`{name}` implements `Batch` by hand, so every batch is traced, which is slow: implement it \
+                 with `impl_batch!`, which tells what it holds beside tensors"
+            );
+        }
+        key(model, tensors, &structure, leaves)
+    }
+
+    /// Traces, and makes a plan where there is none for what was traced. What is `known` must not have changed.
+    fn trace<M, X>(
+        &mut self,
+        model: &M,
+        tensors: &ModuleTensors,
+        batch: &X,
+        known: Option<Known>,
+    ) -> Result<Digest>
+    where
+        M: Module,
+        X: Batch,
+        F: Fn(&M, X) -> Tensor<1>,
+    {
+        let mut trace = trace(model, tensors, batch, &self.loss)?;
+        let fingerprint = Fingerprint::of(&mut trace, &tensors.device);
+        if let Some(known) = known
+            && let Some(kept) = self.plans.get(&known.plan)
+            && let Some(difference) = fingerprint.difference(&kept.fingerprint)
+        {
+            return Err(Error::TraceChanged { difference });
+        }
+        let digest = fingerprint.digest;
+        if !self.plans.contains(&digest) {
+            let plan = Plan::new(trace, self.method, &tensors.device);
+            self.plans.insert(fingerprint, plan);
+        }
+        Ok(digest)
     }
 }
 
@@ -153,9 +252,10 @@ where
             return Ok(empty(&tensors));
         }
         let policy = self.bad_records;
-        let plan = self.plan(model, &tensors, &batch)?;
+        let leaves = batch::leaves(&batch);
+        let plan = self.plan(model, &tensors, &batch, &leaves)?;
         let Replayed { losses, forms, excluded } =
-            caught(|| plan.run(&tensors, batch::leaves(&batch), examples, policy))?;
+            caught(|| plan.run(&tensors, leaves, examples, policy))?;
         let gradients = tensors
             .trainable()
             .zip(forms)

@@ -14,6 +14,7 @@ mod convolution;
 mod graphs;
 mod harness;
 mod indices;
+mod keys;
 mod laws;
 mod layers;
 mod losses;

@@ -255,11 +255,16 @@ impl Optimizer for Reveal {
 /// C, R or the start of C of every clipping of [`clippings`].
 pub const BOUND: f64 = 0.8;
 
-/// One of every kind, each with sensitivity [`BOUND`].
+/// One of every kind for [`Net`], each with sensitivity [`BOUND`].
 pub fn clippings() -> Vec<(&'static str, Clipping)> {
+    clippings_in([("mix", 0.2), ("head.bias", 0.3), ("", 0.5)])
+}
+
+/// The same with other groups, each a prefix and its share of the squared bound.
+pub fn clippings_in<const N: usize>(groups: [(&str, f64); N]) -> Vec<(&'static str, Clipping)> {
     let norm = |x: f64| ClippingNorm::new(x).expect("a positive norm");
-    let group = |path: &str, share: f64| (path.to_owned(), norm(BOUND * share.sqrt()));
-    let groups = vec![group("mix", 0.2), group("head.bias", 0.3), group("", 0.5)];
+    let group = |(path, share): (&str, f64)| (path.to_owned(), norm(BOUND * share.sqrt()));
+    let groups = groups.map(group).to_vec();
     vec![
         ("flat", flat(BOUND)),
         ("automatic", Clipping::automatic(norm(BOUND), 0.01).expect("valid")),

@@ -135,7 +135,7 @@ impl<'p> ClippedSum<'p> {
     /// each record by itself; this does not rely on any of it, and costs next to nothing.
     pub(super) fn release(
         self,
-        mut release: impl FnMut(u64, Tensor<1>, f32) -> Result<(Tensor<1>, Squares)>,
+        mut release: impl FnMut(u64, Tensor<1>, f64) -> Result<(Tensor<1>, Squares)>,
     ) -> Result<GradientSum> {
         let groups = self.clipping.groups();
         let bounds: Vec<Bound> = (0..groups).map(|group| self.bound(group)).collect();

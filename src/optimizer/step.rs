@@ -120,8 +120,8 @@ impl<E> DpOptimizer<E> {
 /// elsewhere noise is made here, and the sum stays where it is.
 fn with_noise(
     sum: Tensor<1>,
-    scale: f32,
-    add: impl FnOnce(&mut [f32], f32) -> Result<f64>,
+    scale: f64,
+    add: impl FnOnce(&mut [f32], f64) -> Result<f64>,
 ) -> Result<(Tensor<1>, Squares)> {
     let device = sum.device();
     let unreadable = |e: &dyn std::fmt::Debug| Error::Device { reason: format!("{e:?}") };
@@ -133,6 +133,8 @@ fn with_noise(
     }
     let mut noise = TensorData::zeros::<f32, _>(sum.dims());
     add(noise.as_mut_slice().map_err(|e| unreadable(&e))?, 0.0)?;
+    // In single precision; a smaller scale only makes the check weaker.
+    let scale = scale.min(f64::from(f32::MAX));
     let squares = (sum.clone() * scale).powi_scalar(2).sum();
     let noised = sum + Tensor::from_data(noise, (&device, DType::F32));
     Ok((noised, Squares::OnDevice(squares)))

@@ -25,25 +25,22 @@ pub(super) enum Squares {
 }
 
 impl Bound {
-    /// What to multiply the sum by to have it in units of the bound, as far as f32 goes: beyond, the number is smaller,
-    /// which makes the check weaker. Zero where no sum in f32 could be too long.
-    pub(super) fn scale(&self) -> f32 {
-        let largest = self.examples.max(1) as f64 * self.clipping_norm;
-        let scale = (1.0 / largest).min(f64::from(f32::MAX)) as f32;
-        if scale < f32::MIN_POSITIVE { 0.0 } else { scale }
+    /// What to multiply the sum by to have it in units of the bound.
+    pub(super) fn scale(&self) -> f64 {
+        (1.0 / (self.examples.max(1) as f64 * self.clipping_norm)).min(f64::MAX)
     }
 
     /// # Errors
     /// [`Error::SumBeyondBound`], also where `squares` is not a number.
     pub(super) fn check(&self, squares: f64) -> Result<()> {
         let Self { group, examples, clipping_norm } = *self;
-        // Rounding: of the measure, and of a sum of so many numbers in single precision.
+        // Rounding of a sum of so many numbers in single precision, and of the measure where it is in that too.
         let allowed = 1.0 + 1e-3 + examples as f64 * f64::from(f32::EPSILON);
         if squares.sqrt() <= allowed {
             return Ok(());
         }
         let bound = examples as f64 * clipping_norm;
-        let norm = squares.sqrt() / f64::from(self.scale());
+        let norm = squares.sqrt() / self.scale();
         Err(Error::SumBeyondBound { group, norm, examples, clipping_norm, bound })
     }
 }
@@ -73,7 +70,7 @@ mod tests {
     #[test]
     fn a_sum_is_at_most_as_long_as_its_examples_make_it() {
         let bound = Bound { group: 1, examples: 8, clipping_norm: 2.0 };
-        let squares = |norm: f64| (norm * f64::from(bound.scale())).powi(2);
+        let squares = |norm: f64| (norm * bound.scale()).powi(2);
         assert!(bound.check(squares(0.0)).is_ok());
         assert!(bound.check(squares(16.0)).is_ok());
         for norm in [16.1, 364.8, f64::INFINITY, f64::NAN] {
@@ -86,10 +83,10 @@ mod tests {
     fn an_empty_sum_must_be_zero_and_extreme_norms_are_never_refused_wrongly() {
         let empty = Bound { group: 0, examples: 0, clipping_norm: 1.0 };
         assert!(empty.check(0.0).is_ok());
-        for clipping_norm in [1e-300, 1e-39, 1e38, 1e300] {
+        for clipping_norm in [5e-324, 1e-300, 1e-39, 1e38, 1e300, f64::MAX] {
             let bound = Bound { group: 0, examples: 3, clipping_norm };
             let longest = (3.0 * clipping_norm).min(f64::from(f32::MAX));
-            let scaled = longest * f64::from(bound.scale());
+            let scaled = longest * bound.scale();
             assert!(bound.check(scaled * scaled).is_ok(), "{clipping_norm}");
         }
     }

@@ -44,7 +44,7 @@ pub trait Batch: Clone {
     ///
     /// Provided: unknown, because an implementation written by hand may hold anything. Of a batch with an
     /// unknown part [`Traced`](crate::per_example::Traced) traces every batch, which is right but slow, and
-    /// [`concat`] is refused. `impl_batch!` writes this method of every field. A wrapper may forward it,
+    /// [`concat`](fn@concat) is refused. `impl_batch!` writes this method of every field. A wrapper may forward it,
     /// if there is nothing else in it.
     fn structure(&self, structure: &mut Structure) {
         structure.unknown(std::any::type_name::<Self>());

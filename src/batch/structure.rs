@@ -159,6 +159,8 @@ mod tests {
         }
     }
 
+    // A box would be no batch.
+    #[allow(clippy::large_enum_variant)]
     #[derive(Clone)]
     enum Task {
         Class { class: Tensor<1, Int>, step: u8 },

@@ -224,7 +224,7 @@ mod tests {
     fn released(sum: ClippedSum<'_>) -> Result<GradientSum> {
         sum.release(|_, sum, scale| {
             let squares = (sum.clone() * scale).powi_scalar(2).sum();
-            Ok((sum, Squares::OnDevice(squares)))
+            Ok((sum, Squares::OnDevice(Box::new(squares))))
         })
     }
 

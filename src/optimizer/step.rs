@@ -137,7 +137,7 @@ fn with_noise(
     let scale = scale.min(f64::from(f32::MAX));
     let squares = (sum.clone() * scale).powi_scalar(2).sum();
     let noised = sum + Tensor::from_data(noise, (&device, DType::F32));
-    Ok((noised, Squares::OnDevice(squares)))
+    Ok((noised, Squares::OnDevice(Box::new(squares))))
 }
 
 /// # Errors

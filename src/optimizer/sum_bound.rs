@@ -21,7 +21,7 @@ pub(super) struct Bound {
 pub(super) enum Squares {
     Known(f64),
     /// `[1]`, on a device that is still computing it.
-    OnDevice(Tensor<1>),
+    OnDevice(Box<Tensor<1>>),
 }
 
 impl Bound {
@@ -53,7 +53,7 @@ impl Squares {
         for part in parts {
             match part {
                 Self::Known(squares) => total += squares,
-                Self::OnDevice(squares) => waiting.push(squares),
+                Self::OnDevice(squares) => waiting.push(*squares),
             }
         }
         if !waiting.is_empty() {

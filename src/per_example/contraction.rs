@@ -14,6 +14,7 @@ pub(crate) use norms::SquaredNorms;
 use one_hot::{scatter_rows, scatter_rows_each};
 
 use super::factor::{Factored, Layout};
+use super::indices::of_one_type;
 use super::replay::Replay;
 use crate::error::Result;
 
@@ -59,12 +60,15 @@ enum Factor<B: Backend> {
     OneHot(IntTensor<B>),
 }
 
+/// Indices of several uses, and the dense rows that belong to them.
+type OneHotUses<B> = (Vec<IntTensor<B>>, Vec<FloatTensor<B>>);
+
 impl<B: Backend> Contraction<B> {
     /// Brings the factors of a replay to their common form. Uses of one kind are joined along `t`.
     pub(crate) fn new(factored: &Factored, replay: &mut Replay<'_, B>) -> Result<Self> {
         let mut dense: Vec<(FloatTensor<B>, FloatTensor<B>)> = Vec::new();
         // Indices and rows: those of the left factor, and of the right.
-        let mut one_hot: [(Vec<IntTensor<B>>, Vec<FloatTensor<B>>); 2] = Default::default();
+        let mut one_hot: [OneHotUses<B>; 2] = Default::default();
         let mut uses = Vec::new();
         for u in &factored.uses {
             match Factors::new(u, replay)? {
@@ -224,8 +228,9 @@ fn join<B: Backend>(mut parts: Vec<FloatTensor<B>>) -> FloatTensor<B> {
     if parts.len() == 1 { parts.remove(0) } else { B::float_cat(parts, 2) }
 }
 
+/// Uses of one table may have been given tokens of different types.
 fn join_indices<B: Backend>(mut parts: Vec<IntTensor<B>>) -> IntTensor<B> {
-    if parts.len() == 1 { parts.remove(0) } else { B::int_cat(parts, 1) }
+    if parts.len() == 1 { parts.remove(0) } else { B::int_cat(of_one_type::<B>(parts), 1) }
 }
 
 /// Norms, sums and noise are in single precision, whatever the model computes in.

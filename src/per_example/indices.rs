@@ -274,13 +274,11 @@ pub(crate) fn widened<B: Backend>(indices: IntTensor<B>) -> IntTensor<B> {
     cast::<B>(indices, dtype)
 }
 
-/// Two index tensors in one type.
-pub(crate) fn of_one_type<B: Backend>(
-    a: IntTensor<B>,
-    b: IntTensor<B>,
-) -> (IntTensor<B>, IntTensor<B>) {
-    let wide = if [a.dtype(), b.dtype()].contains(&DType::I64) { DType::I64 } else { a.dtype() };
-    (cast::<B>(a, wide), cast::<B>(b, wide))
+/// Index tensors, each in its [`index_type`], in one type.
+pub(crate) fn of_one_type<B: Backend>(parts: Vec<IntTensor<B>>) -> Vec<IntTensor<B>> {
+    let is_wide = parts.iter().any(|part| part.dtype() == DType::I64);
+    let wide = if is_wide { DType::I64 } else { DType::I32 };
+    parts.into_iter().map(|part| cast::<B>(part, wide)).collect()
 }
 
 fn cast<B: Backend>(x: IntTensor<B>, dtype: DType) -> IntTensor<B> {

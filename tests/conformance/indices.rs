@@ -110,13 +110,13 @@ pub fn loss(how: Use) -> impl Fn(&Table, Batch) -> Tensor<1> + Clone {
             Use::SelectOwn => mixed().select(0, one),
             Use::SelectAssign => {
                 let sum = mixed().select_assign(0, one, scale.clone(), IndexingUpdateOp::Add);
-                sum.slice([0..1]).expand([LENGTH, WIDTH])
+                sum.slice_dim(0, 0..1).expand([LENGTH, WIDTH])
             }
             Use::GatherShared => table.clone().gather(0, all()),
             Use::GatherOwn => mixed().gather(0, all()),
             Use::Scatter => {
                 let sum = mixed().scatter(0, all(), scale.clone(), IndexingUpdateOp::Add);
-                sum.slice([0..1]).expand([LENGTH, WIDTH])
+                sum.slice_dim(0, 0..1).expand([LENGTH, WIDTH])
             }
             Use::GatherNd => mixed().gather_nd(one.reshape([LENGTH, 1])),
             Use::GatherNdPairs => {
@@ -132,7 +132,7 @@ pub fn loss(how: Use) -> impl Fn(&Table, Batch) -> Tensor<1> + Clone {
                     scale.clone(),
                     IndexingUpdateOp::Add,
                 );
-                sum.slice([0..1]).expand([LENGTH, WIDTH])
+                sum.slice_dim(0, 0..1).expand([LENGTH, WIDTH])
             }
         };
         score(read * scale) * weight
@@ -344,7 +344,7 @@ fn neighbours<M: Module>(
 ) {
     const RECORDS: usize = 8;
     let all = tokens(RECORDS, rows);
-    let mut weights = vec![1.0; RECORDS];
+    let mut weights = [1.0; RECORDS];
     (weights[2], weights[5]) = (100.0, 100.0);
     let given = |left_out: Option<usize>| {
         let keep = || (0..RECORDS).filter(|i| Some(*i) != left_out);

@@ -4,15 +4,13 @@
 use burn_backend::tensor::{FloatTensor, IndexingUpdateOp, IntTensor};
 use burn_backend::{Backend, DType, Shape, Slice, TensorMetadata};
 
-use crate::per_example::indices::{of_one_type, offsets};
+use crate::per_example::indices::offsets;
 
 pub(super) fn equal_indices<B: Backend>(a: &IntTensor<B>, b: &IntTensor<B>) -> FloatTensor<B> {
     let (batch, t, s) = (a.shape()[0], a.shape()[1], b.shape()[1]);
     let full = Shape::from(vec![batch, 1, t, s]);
-    // Two uses of one table may have been given tokens of different types.
-    let (a, b) = of_one_type::<B>(a.clone(), b.clone());
-    let a = B::int_reshape(a, Shape::from(vec![batch, 1, t, 1]));
-    let b = B::int_reshape(b, Shape::from(vec![batch, 1, 1, s]));
+    let a = B::int_reshape(a.clone(), Shape::from(vec![batch, 1, t, 1]));
+    let b = B::int_reshape(b.clone(), Shape::from(vec![batch, 1, 1, s]));
     let settings = burn_backend::get_device_settings::<B>(&a.device());
     let (a, b) = (B::int_expand(a, full.clone()), B::int_expand(b, full));
     let equal = B::int_equal(a, b, settings.bool_dtype);

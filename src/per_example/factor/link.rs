@@ -19,7 +19,7 @@ pub(super) enum Link<'t> {
         change: Change<'t>,
         product: Option<&'t MatmulOpIr>,
     },
-    Leaf(Leaf),
+    Leaf(Box<Leaf>),
 }
 
 /// Something linear that keeps factors.
@@ -52,7 +52,7 @@ impl<'t> Link<'t> {
             OperationIr::BaseFloat(op) => Self::of_view(op),
             OperationIr::NumericFloat(_, op) => Self::of_numeric(op, batched),
             OperationIr::Float(_, FloatOperationIr::Matmul(o)) => Self::of_product(o, batched),
-            op => Leaf::of(op).map(Self::Leaf),
+            op => Leaf::of(op).map(|leaf| Self::Leaf(Box::new(leaf))),
         }
     }
 
@@ -109,7 +109,7 @@ impl<'t> Link<'t> {
         let (input, change) = match (batched(&o.lhs), batched(&o.rhs)) {
             (true, false) => (o.lhs.id, Change::Times { matrix: &o.rhs, out }),
             (false, true) => (o.rhs.id, Change::Under { matrix: &o.lhs, out }),
-            _ => return Leaf::product(o).map(Self::Leaf),
+            _ => return Leaf::product(o).map(|leaf| Self::Leaf(Box::new(leaf))),
         };
         Some(Self::Step { input, change, product: Some(o) })
     }

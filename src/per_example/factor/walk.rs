@@ -47,7 +47,7 @@ struct Node {
 enum Kind {
     Sum([usize; 2]),
     Step { input: usize, effect: Effect },
-    Leaf(Use),
+    Leaf(Box<Use>),
 }
 
 impl Factorizer {
@@ -196,7 +196,7 @@ impl Leaf {
         let Self { use_, frame } = self;
         let entries = frame.groups.saturating_mul(frame.rows * frame.cols);
         let work = Some(Work::product(use_.length, entries));
-        Node { frame: Rc::new(frame), kind: Kind::Leaf(use_), is_forward, work }
+        Node { frame: Rc::new(frame), kind: Kind::Leaf(Box::new(use_)), is_forward, work }
     }
 }
 

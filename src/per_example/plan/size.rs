@@ -24,7 +24,7 @@ impl Plan {
 }
 
 fn graph(graph: &Graph) -> usize {
-    let dying: usize = graph.dying.iter().map(|ids| vec(ids)).sum();
+    let dying: usize = graph.dying.iter().map(vec).sum();
     vec(&graph.operations) + vec(&graph.dying) + dying + set(&graph.batched) + set(&graph.needed)
 }
 

@@ -8,7 +8,7 @@
 //!
 //! - **One record moves a step's sum by at most a known bound**, whatever the model, the loss or the
 //!   record: each record's exact gradient is clipped by itself. A gradient that is not finite counts
-//!   as zero.
+//!   as zero. An index out of range is refused by name ([`BadRecords`](per_example::BadRecords)).
 //! - **What is accounted for is what happens.** Sampling rate, clipping, noise and divisor come from one
 //!   [`PrivacyPlan`](privacy::PrivacyPlan), and so does the event that the accountant records. A batch
 //!   that was not sampled for the step that is due is refused.
@@ -23,6 +23,8 @@
 //! - It covers what a step releases: the weights. Losses, gradient norms and the sizes of batches are
 //!   exact and private; so is a choice of hyper-parameters made by looking at the private data.
 //! - It protects one record, not all records of one person.
+//! - A loss is that of a batch of one record: class weights that a loss divides by their sum, means over a whole
+//!   batch and in-batch negatives mean something else then. [`verify`](per_example::verify) finds them.
 //! - Layers that mix the examples of a batch have no per-example gradient. Batch normalisation in
 //!   training mode is refused: use group or layer normalisation, or freeze it.
 //!
@@ -98,7 +100,7 @@
 //! - `examples/quickstart.rs` is the same on real images, with a baseline to compare with.
 //! - [`loader`] samples from a burn `Dataset`; [`batch`] makes a struct of your own a batch.
 //! - [`per_example`] gives exact per-example gradients by themselves, and
-//!   [`verify`](per_example::verify) checks them on your model.
+//!   [`verify`](per_example::verify) checks them, and the loss, on your model.
 //! - [`DpOptimizer::save`] and [`DpOptimizer::load`] continue a run.
 //! - [`privacy`] answers what a run would cost before any of it is done.
 //!

@@ -13,6 +13,9 @@ use crate::{Error, Result};
 /// scalars, more than an address space holds.
 const BLOCK: usize = 1 << 14;
 
+/// Scalars that are measured, then get their noise.
+const PART: usize = 128;
+
 /// Below this the noise would be rounded to the few smallest numbers of f32.
 const SMALLEST_STD: f64 = 1e-30;
 
@@ -75,8 +78,8 @@ pub fn add_gaussian(
     add_gaussian_measuring(values, seed, domain, step, tensor, std, 0.0).map(|_| ())
 }
 
-/// [`add_gaussian`], which returns Σ (`scale` · value)² of the values as they were. In the same loop, because drawing a
-/// number takes longer than squaring another.
+/// [`add_gaussian`], which returns Σ (`scale` · value)² of the values as they were, good to a few digits; a scale beyond
+/// single precision counts as less.
 pub(crate) fn add_gaussian_measuring(
     values: &mut [f32],
     seed: &Seed,
@@ -86,8 +89,10 @@ pub(crate) fn add_gaussian_measuring(
     std: f64,
     scale: f64,
 ) -> Result<f64> {
+    let scale = scale.min(f64::from(f32::MAX)) as f32;
     if std == 0.0 {
-        let squares = |block: &[f32]| block.iter().map(|x| square(*x, scale)).sum::<f64>();
+        let squares =
+            |block: &[f32]| block.chunks(PART).map(|part| squares(part, scale)).sum::<f64>();
         return Ok(values.par_chunks(BLOCK).map(squares).sum());
     }
     if !(SMALLEST_STD..=LARGEST_STD).contains(&std) {
@@ -104,20 +109,31 @@ pub(crate) fn add_gaussian_measuring(
 
 /// The noise of block `number` starts at a region of its own, so threads need not agree on an order. Returns the
 /// squares of what was there.
-fn add_block(block: &mut [f32], stream: &Stream, number: usize, std: f64, scale: f64) -> f64 {
+fn add_block(block: &mut [f32], stream: &Stream, number: usize, std: f64, scale: f32) -> f64 {
     let mut rng = stream.bulk(number);
-    let mut squares = 0.0;
-    for value in block {
-        let z: f64 = StandardNormal.sample(&mut rng);
-        squares += square(*value, scale);
-        *value = (f64::from(*value) + std * z) as f32;
+    let mut total = 0.0;
+    // In parts so short that drawing for one leaves the time to fetch the next.
+    for part in block.chunks_mut(PART) {
+        total += squares(part, scale);
+        for value in part {
+            let z: f64 = StandardNormal.sample(&mut rng);
+            *value = (f64::from(*value) + std * z) as f32;
+        }
     }
-    squares
+    total
 }
 
-fn square(value: f32, scale: f64) -> f64 {
-    let scaled = f64::from(value) * scale;
-    scaled * scaled
+/// Σ (`scale` · x)² of a part, in running sums that a compiler can put side by side into vectors.
+fn squares(part: &[f32], scale: f32) -> f64 {
+    let mut sums = [0.0f32; 16];
+    let lanes = part.chunks_exact(sums.len());
+    let rest: f32 = lanes.remainder().iter().map(|x| (x * scale) * (x * scale)).sum();
+    for lane in lanes {
+        for (sum, x) in sums.iter_mut().zip(lane) {
+            *sum += (x * scale) * (x * scale);
+        }
+    }
+    f64::from(rest) + sums.iter().map(|sum| f64::from(*sum)).sum::<f64>()
 }
 
 #[cfg(test)]
@@ -184,7 +200,7 @@ mod tests {
                 let seed = Seed::reproducible(5);
                 let (domain, plain) = (Domain::GradientNoise, values.clone());
                 let found = add_gaussian_measuring(&mut values, &seed, domain, 1, 2, std, 0.5)?;
-                assert!((found - exact).abs() <= 1e-12 * exact, "{found} and {exact}");
+                assert!((found - exact).abs() <= 1e-5 * exact, "{found} and {exact}");
                 let mut alone = plain;
                 add_gaussian(&mut alone, &seed, domain, 1, 2, std)?;
                 assert_eq!(values, alone);

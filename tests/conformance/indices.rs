@@ -4,7 +4,6 @@
 
 use burn::module::{Lora, Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig};
-use burn::optim::{Optimizer, SgdState};
 use burn::prelude::*;
 use burn::tensor::{DType, IndexingUpdateOp, TensorData};
 use burn_dp::DpOptimizer;
@@ -14,6 +13,7 @@ use burn_dp::per_example::{Engine, Loop, NormMethod, Traced};
 use burn_dp::privacy::*;
 use burn_dp::selection::ParamSelector;
 
+use crate::common::{Reveal, trainable};
 use crate::harness::{device, device_is, host, numbers, score};
 
 /// Tokens of a record.
@@ -275,28 +275,6 @@ fn a_large_table_is_read_where_it_says() {
     }
 }
 
-/// An optimizer whose new parameter is the gradient.
-#[derive(Clone)]
-struct Reveal;
-
-impl Optimizer for Reveal {
-    type State<const D: usize> = SgdState<D>;
-
-    fn step<const D: usize>(
-        &self,
-        _: f64,
-        _: Tensor<D>,
-        gradient: Tensor<D>,
-        _: Option<SgdState<D>>,
-    ) -> (Tensor<D>, Option<SgdState<D>>) {
-        (gradient, None)
-    }
-
-    fn to_device<const D: usize>(state: SgdState<D>, _: &Device) -> SgdState<D> {
-        state
-    }
-}
-
 /// The clipped sum of a batch: C = 1, no noise, divisor 1.
 fn clipped_sum<M: Module>(
     model: &M,
@@ -317,21 +295,7 @@ fn clipped_sum<M: Module>(
     let mut model = model.clone();
     let batch = optimizer.vouch_for_poisson([batch]);
     optimizer.step(1.0, &mut model, batch).unwrap();
-    trained(&model)
-}
-
-fn trained<M: Module>(model: &M) -> Vec<f64> {
-    struct Trained(Vec<f64>);
-    impl burn::module::ModuleVisitor for Trained {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.is_require_grad() {
-                self.0.extend(host(param.base().without_autodiff()));
-            }
-        }
-    }
-    let mut trained = Trained(Vec::new());
-    model.visit(&mut trained);
-    trained.0
+    trainable(&model)
 }
 
 /// Leaving out any one of eight records moves the sum by at most 1.

@@ -10,6 +10,8 @@
 //! `BURN_DP_TEST_DEVICE` chooses the device (see [`harness::device`]).
 
 mod batches;
+#[path = "../common/mod.rs"]
+mod common;
 mod convolution;
 mod graphs;
 mod harness;

@@ -1,63 +1,20 @@
 //! The crate's one error type.
 
+pub use burn_dp_accounting::SettingError;
+
 /// Everything that can go wrong, each with what to do about it.
 ///
 /// A call that returns an error has changed nothing: not the model, the optimizer, nor the ledger.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting is outside its domain (NaN, negative, infinite, or out of range).
-    #[error("{name} is {value}, but must be {requirement}")]
-    InvalidSetting {
-        /// The setting, as the user names it.
-        name: &'static str,
-        /// The value that was given, formatted.
-        value: String,
-        /// What the value must satisfy.
-        requirement: &'static str,
-    },
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
 
-    /// A setting that has no default was not given.
-    #[error("{name} is missing: set it before building")]
-    MissingSetting {
-        /// The setting, as the user names it.
-        name: &'static str,
-    },
-
-    /// Two settings that exclude each other were both given.
-    #[error("{first} and {second} exclude each other: set exactly one of them")]
-    ConflictingSettings {
-        /// One of the two.
-        first: &'static str,
-        /// The other.
-        second: &'static str,
-    },
-
-    /// An accountant has no proven bound for an event.
-    #[error(
-        "the {accountant} accountant has no proven bound for this event: {event}; record an event \
-         that it supports, or use another accountant"
-    )]
-    UnsupportedEvent {
-        /// The accountant's name.
-        accountant: &'static str,
-        /// The event, in words.
-        event: String,
-    },
-
-    /// No noise multiplier reaches the privacy target.
-    #[error(
-        "no noise multiplier up to {largest} reaches epsilon <= {epsilon} at delta = {delta}: \
-         raise epsilon or delta, or lower the sampling rate or the number of steps"
-    )]
-    UnreachableTarget {
-        /// The target ε.
-        epsilon: f64,
-        /// The target δ.
-        delta: f64,
-        /// The largest noise multiplier that was tried.
-        largest: f64,
-    },
+    /// An accountant has no bound, or no noise reaches a target.
+    #[error(transparent)]
+    Accounting(burn_dp_accounting::Error),
 
     /// The traced engine has no batching rule for an operation of the model.
     #[error(
@@ -654,17 +611,26 @@ pub enum Error {
     },
 }
 
+impl From<burn_dp_accounting::Error> for Error {
+    fn from(error: burn_dp_accounting::Error) -> Self {
+        match error {
+            burn_dp_accounting::Error::Setting(setting) => Self::Setting(setting),
+            unanswered => Self::Accounting(unanswered),
+        }
+    }
+}
+
 /// `Result` with the crate's [`Error`].
 pub type Result<T> = core::result::Result<T, Error>;
 
 impl Error {
-    /// An [`Error::InvalidSetting`].
+    /// An [`Error::Setting`].
     pub(crate) fn setting(
         name: &'static str,
         value: impl core::fmt::Display,
         requirement: &'static str,
     ) -> Self {
-        Self::InvalidSetting { name, value: value.to_string(), requirement }
+        SettingError::invalid(name, value, requirement).into()
     }
 
     /// The same, of a part of a batch that begins at example `first`.

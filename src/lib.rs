@@ -121,6 +121,7 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod batch;
+mod clipping;
 pub mod error;
 mod frame;
 pub mod loader;
@@ -130,10 +131,13 @@ pub mod mechanism;
 mod nearest;
 pub mod optimizer;
 pub mod per_example;
+mod plan;
 pub mod privacy;
 pub mod selection;
 #[cfg(feature = "train")]
 pub mod train;
 
+/// Accounting by itself, without burn; [`privacy`] has all of it beside the plan.
+pub use burn_dp_accounting as accounting;
 pub use error::{Error, Result};
 pub use optimizer::DpOptimizer;

@@ -7,6 +7,7 @@ use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataset::{Dataset, DatasetError, InMemDataset};
 use burn::tensor::Device;
 use burn_dp::Error;
+use burn_dp::error::SettingError;
 use burn_dp::loader::PoissonDataLoader;
 use burn_dp::privacy::{SamplingRate, Steps};
 use common::*;
@@ -200,7 +201,7 @@ fn a_closure_that_fails_to_load_ends_the_step_with_its_own_error_and_nothing_is_
     let message = run.step(0.1, &mut model, batch).expect_err("no file").to_string();
     assert!(message.contains("no such file"), "{message}");
     let zero = run.sample(6).expect("a sample").try_batches(0, whole).err();
-    assert!(matches!(zero, Some(Error::InvalidSetting { .. })), "{zero:?}");
+    assert!(matches!(zero, Some(Error::Setting(_))), "{zero:?}");
 }
 
 #[test]
@@ -258,8 +259,14 @@ fn a_physical_batch_size_of_zero_is_refused() {
     let optimizer = run(0.5, 8);
     let dataset = InMemDataset::new(records(3, 820));
     let refused = PoissonDataLoader::new(&optimizer, dataset, Collate, 0, device()).err();
-    assert!(matches!(refused, Some(Error::InvalidSetting { name: "physical batch size", .. })));
+    assert!(matches!(
+        refused,
+        Some(Error::Setting(SettingError::Invalid { name: "physical batch size", .. }))
+    ));
     let sample = optimizer.sample(3).expect("a sample");
     let refused = sample.batches(0, |_| collate(&[], &device())).err();
-    assert!(matches!(refused, Some(Error::InvalidSetting { name: "physical batch size", .. })));
+    assert!(matches!(
+        refused,
+        Some(Error::Setting(SettingError::Invalid { name: "physical batch size", .. }))
+    ));
 }

@@ -120,13 +120,13 @@ fn what_cannot_be_aggregated_is_refused() {
     assert!(matches!(mixed, Err(Error::MaskOfAnotherModel { .. })));
     for weight in [-1.0, f64::NAN, 0.0] {
         let mean = MaskShares::mean(&[(client(1), weight)]);
-        assert!(matches!(mean, Err(Error::InvalidSetting { .. })), "{weight}");
+        assert!(matches!(mean, Err(Error::Setting(_))), "{weight}");
     }
     assert!(BetaShares::new(0.5).is_err());
     assert!(BetaShares::new(1.0).expect("valid").mean().is_none());
     for (norm, expected) in [(0.0, 1.0), (1.0, 0.0), (f64::NAN, 1.0), (1.0, f64::INFINITY)] {
         let noise = CentralNoise::new(norm, expected, z(1.0));
-        assert!(matches!(noise, Err(Error::InvalidSetting { .. })), "{norm}, {expected}");
+        assert!(matches!(noise, Err(Error::Setting(_))), "{norm}, {expected}");
     }
 }
 

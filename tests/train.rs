@@ -269,7 +269,7 @@ fn an_impossible_learning_rate_changes_no_weight() {
         .with_application_logger(None)
         .renderer(Box::new(Shown::default()));
     let result = training.launch(trainer.learner(Net::new(&device()), f64::NAN));
-    assert!(matches!(trainer.outcome(), Err(Error::InvalidSetting { .. })));
+    assert!(matches!(trainer.outcome(), Err(Error::Setting(_))));
     // The gradient was drawn and is paid for, though nothing came of it.
     assert_eq!(trainer.look(|run| run.steps_taken().value()), 1);
     assert_eq!(bits(&result.model.into_inner()), bits(&Net::new(&device())));

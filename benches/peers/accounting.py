@@ -4,7 +4,7 @@
     python3 benches/peers/accounting.py [--out TABLE.md]
 
 The first time it makes a virtual environment with the pinned peers in target/peers. Our side is
-`cargo bench --bench accounting`, release, one thread; the peers run in one Python process with one
+`cargo bench -p burn-dp-accounting`, release, one thread; the peers run in one Python process with one
 thread each. Medians are compared. Every answer is printed next to its time, because a fast wrong
 answer is not worth a ratio.
 """

@@ -40,7 +40,7 @@ impl MaskShares {
     ///
     /// # Errors
     /// [`Error::NoMasks`], [`Error::MaskOfAnotherModel`] where masks differ in model or structure, and
-    /// [`Error::InvalidSetting`] for weights that are negative, not finite, or all zero.
+    /// [`Error::Setting`] for weights that are negative, not finite, or all zero.
     pub fn mean(masks: &[(MaskSet, f64)]) -> Result<Self> {
         let total: f64 = masks.iter().map(|(_, weight)| weight).sum();
         if let Some((_, wrong)) = masks.iter().find(|(_, w)| !(w.is_finite() && *w >= 0.0)) {
@@ -210,7 +210,7 @@ impl CentralNoise {
     /// as its standard deviation; the sum is divided by the public number `expected_clients`.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for a clipping norm or a number of clients that is not positive and finite.
+    /// [`Error::Setting`] for a clipping norm or a number of clients that is not positive and finite.
     pub fn new(
         clipping_norm: f64,
         expected_clients: f64,
@@ -240,7 +240,7 @@ impl BetaShares {
     /// Begins with Beta(`prior`, `prior`): 1 is uniform, more pulls towards one half.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for a prior that is below 1 or not finite.
+    /// [`Error::Setting`] for a prior that is below 1 or not finite.
     pub fn new(prior: f64) -> Result<Self> {
         if !(prior.is_finite() && prior >= 1.0) {
             return Err(Error::setting("prior", prior, "finite and at least 1"));
@@ -261,7 +261,7 @@ impl BetaShares {
     /// Sees one round's mean over `clients`, which may be noised: post-processing, which is free.
     ///
     /// # Errors
-    /// [`Error::MaskOfAnotherModel`], and [`Error::InvalidSetting`] for a number of clients that is not positive
+    /// [`Error::MaskOfAnotherModel`], and [`Error::Setting`] for a number of clients that is not positive
     /// and finite.
     pub fn update_with_mean(&mut self, mean: &MaskShares, clients: f64) -> Result<()> {
         if !(clients > 0.0 && clients.is_finite()) {

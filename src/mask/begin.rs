@@ -19,7 +19,7 @@ impl SuperMaskConfig {
     ///
     /// # Errors
     /// [`Error::Mask`] for another kind than [`MaskKind::Stochastic`], [`Error::MaskOfAnotherModel`] where shares
-    /// and masks are over different weights, and [`Error::InvalidSetting`] for a share that is NaN.
+    /// and masks are over different weights, and [`Error::Setting`] for a share that is NaN.
     pub fn begin<M: Module>(&self, model: M, shares: &MaskShares) -> Result<M> {
         if !matches!(self.kind(), MaskKind::Stochastic { .. }) {
             let reason = "only stochastic masks begin with shares".into();

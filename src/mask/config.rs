@@ -42,7 +42,7 @@ impl SuperMaskConfig {
     /// Masks of this kind with a score for each number of every weight of two or more axes.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`](crate::Error::InvalidSetting) for a number out of its range.
+    /// [`Error::Setting`](crate::Error::Setting) for a number out of its range.
     pub fn new(kind: MaskKind) -> Result<Self> {
         let structure = Structure::Weight;
         Ok(Self { kind: kind.checked()?, structure, exceptions: Vec::new(), place: None })

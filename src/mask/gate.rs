@@ -54,7 +54,7 @@ impl Gate {
     /// of images.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for a shape without numbers.
+    /// [`Error::Setting`] for a shape without numbers.
     pub fn new(shape: impl Into<Shape>, device: &Device) -> Result<Self> {
         let shape: Shape = shape.into();
         if shape.num_elements() == 0 {

@@ -50,7 +50,7 @@ pub enum Scope {
 
 impl MaskKind {
     /// # Errors
-    /// [`Error::InvalidSetting`] for a number out of its range.
+    /// [`Error::Setting`] for a number out of its range.
     pub(super) fn checked(self) -> Result<Self> {
         let (right, error) = match self {
             Self::Threshold { threshold } => {

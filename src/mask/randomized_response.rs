@@ -21,7 +21,7 @@ impl RandomizedResponse {
     /// With ε for each bit.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for an ε of 0 or above 8.
+    /// [`Error::Setting`] for an ε of 0 or above 8.
     pub fn new(epsilon_per_bit: Epsilon) -> Result<Self> {
         let epsilon = epsilon_per_bit.value();
         if !(epsilon > 0.0 && epsilon <= LARGEST) {
@@ -40,7 +40,7 @@ impl RandomizedResponse {
     /// The masks with bits flipped. One (seed, `round`) must never be used twice, nor by two clients.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for masks of more than 2^48 bits.
+    /// [`Error::Setting`] for masks of more than 2^48 bits.
     pub fn respond(&self, masks: &MaskSet, seed: &Seed, round: u64) -> Result<MaskSet> {
         let mut answer = masks.clone();
         let rate = SamplingRate::new(self.flip)?;
@@ -59,7 +59,7 @@ impl RandomizedResponse {
     /// What the answer costs one client: ε for each of `scores` bits, because a client's data may change them all.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if the product is not finite.
+    /// [`Error::Setting`] if the product is not finite.
     pub fn event(&self, scores: usize) -> Result<DpEvent> {
         let epsilon = (self.epsilon.value() * scores as f64).next_up();
         Ok(DpEvent::PureDp { epsilon: Epsilon::new(epsilon)? })

@@ -28,7 +28,7 @@ const LARGEST_STD: f64 = 1e37;
 /// Never release two values with the noise of one (seed, domain, step, tensor).
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if `std` is outside the domain that [`add_gaussian`] states, or if `len`
+/// [`Error::Setting`] if `std` is outside the domain that [`add_gaussian`] states, or if `len`
 /// scalars do not fit in memory.
 pub fn gaussian(
     seed: &Seed,
@@ -66,7 +66,7 @@ pub fn gaussian(
 /// and exact discrete Gaussian: Canonne, Kamath and Steinke 2020) is future work.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if `std` is neither 0 nor between 1e-30 and 1e37; `values` are unchanged.
+/// [`Error::Setting`] if `std` is neither 0 nor between 1e-30 and 1e37; `values` are unchanged.
 pub fn add_gaussian(
     values: &mut [f32],
     seed: &Seed,
@@ -139,6 +139,7 @@ fn squares(part: &[f32], scale: f32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::SettingError;
 
     fn noise(len: usize, std: f64) -> Result<Vec<f32>> {
         gaussian(&Seed::reproducible(5), Domain::GradientNoise, 1, 2, len, std)
@@ -164,7 +165,10 @@ mod tests {
             let mut values = [1.0, 2.0];
             let seed = Seed::reproducible(5);
             let refused = add_gaussian(&mut values, &seed, Domain::CountNoise, 0, 0, std);
-            assert!(matches!(refused, Err(Error::InvalidSetting { name: "std", .. })), "{std}");
+            assert!(
+                matches!(refused, Err(Error::Setting(SettingError::Invalid { name: "std", .. }))),
+                "{std}"
+            );
             assert_eq!(values, [1.0, 2.0]);
             assert!(noise(2, std).is_err());
         }
@@ -172,7 +176,10 @@ mod tests {
 
     #[test]
     fn a_length_beyond_memory_is_refused() {
-        assert!(matches!(noise(usize::MAX, 1.0), Err(Error::InvalidSetting { name: "len", .. })));
+        assert!(matches!(
+            noise(usize::MAX, 1.0),
+            Err(Error::Setting(SettingError::Invalid { name: "len", .. }))
+        ));
     }
 
     #[test]

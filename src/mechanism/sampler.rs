@@ -1,10 +1,10 @@
 //! Poisson sampling: every record tosses its own coin.
 
+use burn_dp_accounting::SamplingRate;
 use rand::Rng;
 use rayon::prelude::*;
 
 use super::seed::{Domain, DomainKey, Seed, Stream};
-use crate::privacy::SamplingRate;
 use crate::{Error, Result};
 
 /// Records that one region of the keystream serves, 64 bits each.
@@ -40,7 +40,7 @@ impl PoissonSampler {
     /// [`child`](Seed::child) of the seed.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if `population` exceeds 2^48.
+    /// [`Error::Setting`] if `population` exceeds 2^48.
     pub fn new(seed: &Seed, rate: SamplingRate, population: usize) -> Result<Self> {
         if u64::try_from(population).is_ok_and(|n| n <= LARGEST_POPULATION) {
             Ok(Self { rate, population, key: seed.domain(Domain::Sampling) })
@@ -98,6 +98,7 @@ fn included(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::SettingError;
 
     const TWO_TO_MINUS_64: f64 = 1.0 / (u64::MAX as f64 + 1.0);
 
@@ -135,7 +136,7 @@ mod tests {
         assert!(PoissonSampler::new(&seed, rate(0.1), largest).is_ok());
         assert!(matches!(
             PoissonSampler::new(&seed, rate(0.1), largest + 1),
-            Err(Error::InvalidSetting { name: "population", .. })
+            Err(Error::Setting(SettingError::Invalid { name: "population", .. }))
         ));
         assert!(PoissonSampler::new(&seed, rate(0.1), usize::MAX).is_err());
     }

@@ -116,7 +116,7 @@ impl<E> DpOptimizer<E> {
     /// # Errors
     /// When the ledger holds an event that the accountant does not know, which a run never records.
     pub fn epsilon(&self, delta: Delta) -> Result<Epsilon> {
-        self.progress.ledger.epsilon(delta, self.plan.adjacency())
+        Ok(self.progress.ledger.epsilon(delta, self.plan.adjacency())?)
     }
 
     /// What the whole run guarantees, in words, with the source of its randomness.

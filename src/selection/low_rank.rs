@@ -41,7 +41,7 @@ impl LowRank {
     /// axes.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for a rank of 0, or an alpha that is not positive and finite.
+    /// [`Error::Setting`] for a rank of 0, or an alpha that is not positive and finite.
     pub fn new(rank: usize, alpha: f64) -> Result<Self> {
         if rank == 0 {
             return Err(Error::setting("rank", rank, "at least 1"));

@@ -99,7 +99,7 @@ impl ParamSelector {
     /// Parameters whose path matches a regular expression somewhere (`attention\..*\.weight$`).
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for a pattern that does not parse.
+    /// [`Error::Setting`] for a pattern that does not parse.
     pub fn regex(pattern: &str) -> Result<Self> {
         let group = ParamGroup::from_regex(pattern).map_err(|error| {
             let burn::module::ParamGroupError::InvalidPatternError(reason) = error;

@@ -75,7 +75,7 @@ impl TopGradientNorm {
     /// The `count` groups with the largest norms.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for 0.
+    /// [`Error::Setting`] for 0.
     pub fn count(count: usize) -> Result<Self> {
         match count {
             0 => Err(Error::setting("count", count, "at least 1")),
@@ -87,7 +87,7 @@ impl TopGradientNorm {
     /// model's scalars together; one that would exceed it is left out. At least the first is chosen.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] unless it is above 0 and at most 1.
+    /// [`Error::Setting`] unless it is above 0 and at most 1.
     pub fn share(share: f64) -> Result<Self> {
         match share > 0.0 && share <= 1.0 {
             true => Ok(Self::new(Amount::Share(share))),

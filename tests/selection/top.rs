@@ -197,7 +197,13 @@ fn a_target_covers_selection_and_steps() {
     assert!(with.epsilon(delta()) <= target);
     assert!(with.noise_multiplier() > without.noise_multiplier());
     let too_dear = build(Some(selection_of(0.5)));
-    assert!(matches!(too_dear, Err(Error::UnreachableTarget { .. })), "{too_dear:?}");
+    assert!(
+        matches!(
+            too_dear,
+            Err(Error::Accounting(burn_dp::accounting::Error::UnreachableTarget { .. }))
+        ),
+        "{too_dear:?}"
+    );
     // A plan keeps its selection when it is stored.
     let stored = serde_json::to_string(&with).unwrap();
     assert_eq!(serde_json::from_str::<PrivacyPlan>(&stored).unwrap(), with);

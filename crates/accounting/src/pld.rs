@@ -1,0 +1,162 @@
+//! The accountant of privacy-loss distributions: numerically tight, with a bracket around the truth.
+
+mod estimate;
+mod gaussian;
+mod grid;
+mod mechanism;
+mod pair;
+mod profile;
+mod pure;
+mod question;
+mod witness;
+
+use self::estimate::Atoms;
+use self::mechanism::{Dominated, dominating_pairs, is_attained};
+use self::pair::LossPair;
+use self::question::Question;
+use super::accountant::Accountant;
+use super::adjacency::Adjacency;
+use super::composition::Composition;
+use super::event::DpEvent;
+use super::quantities::{Delta, Epsilon, GroupSize};
+use crate::error::Result;
+
+const NAME: &str = "privacy loss distribution";
+
+/// Accounts with privacy-loss distributions (Koskela, Jälkö & Honkela 2020, arXiv 1906.03049; Doroshenko
+/// et al. 2022, arXiv 2207.04380): the distribution of log(P/Q) for a dominating pair of each mechanism,
+/// on a grid, composed by Fourier transform.
+///
+/// - The grid is an upper bound (connect the dots), chosen for each question so that ε is off by about
+///   1e-4/λ at most, where λ is the slope of log δ: usually in the fifth digit. Both directions are
+///   computed and the worse one counts.
+/// - [`epsilon_bracket`](Self::epsilon_bracket) adds a lower bound, from a coarser observation of the
+///   same pair.
+/// - Rounding is bounded and added. Losses are tilted first, so that it is relative to δ: counts up to 1e7
+///   and δ down to 1e-300 are fine. Losses far above ε are not on the grid: each takes the sum above ε
+///   whatever its size. From about 1e6 steps on the grid is coarser than it should be, so that an answer
+///   takes some hundred milliseconds at most; from 1e8 on the Rényi accountant may be better.
+/// - A single run is exact, without a grid.
+///
+/// Composition assumes parameters that were fixed in advance, whatever the outputs.
+#[derive(Debug, Clone)]
+pub struct PldAccountant {
+    adjacency: Adjacency,
+    group: GroupSize,
+    composition: Composition,
+}
+
+impl PldAccountant {
+    /// An accountant with nothing composed.
+    pub fn new(adjacency: Adjacency) -> Self {
+        Self::for_groups(adjacency, GroupSize::ONE)
+    }
+
+    /// An accountant for data sets that differ in `group` records at once, all of one person's, say.
+    ///
+    /// It is tight where [`user_level`](super::user_level) is not. Under replace-one, only mechanisms
+    /// without sampling are supported for groups of more than one.
+    pub fn for_groups(adjacency: Adjacency, group: GroupSize) -> Self {
+        Self { adjacency, group, composition: Composition::default() }
+    }
+
+    /// The number of records in which neighbouring data sets differ.
+    pub const fn group(&self) -> GroupSize {
+        self.group
+    }
+
+    /// The number of distinct mechanisms composed so far, which time and memory are proportional to.
+    pub(super) fn distinct(&self) -> usize {
+        self.composition.iter().count()
+    }
+
+    /// A lower and an upper bound on the smallest ε at `delta`.
+    ///
+    /// The upper one is [`epsilon`](Accountant::epsilon), this accountant's bound: another's may be smaller, and
+    /// [`PrivacyAccountant::bound`](super::PrivacyAccountant::bound) names the best. The lower one is a proof that neighbouring data
+    /// sets exist for which no smaller ε holds; it is 0 where none is known: for fixed-size and truncated
+    /// batches, selections, and amplified pure releases.
+    pub fn epsilon_bracket(&self, delta: Delta) -> (Epsilon, Epsilon) {
+        let Some(parts) = self.parts() else { return (Epsilon::INFINITY, Epsilon::INFINITY) };
+        if parts.is_empty() {
+            return (Epsilon::answer(0.0), Epsilon::answer(0.0));
+        }
+        let mut question = Question::new(&parts);
+        let upper = question.epsilon(delta.value());
+        let mut mechanisms = self.composition.iter();
+        let attained = mechanisms.all(|(each, _)| is_attained(each, self.adjacency, self.group));
+        let lower = if attained && upper.is_finite() {
+            // Pairs are rounded to the upper side.
+            (question.lower_epsilon(delta.value(), upper) * (1.0 - 1e-13)).min(upper)
+        } else {
+            0.0
+        };
+        (Epsilon::answer(lower), Epsilon::answer(upper))
+    }
+
+    /// The pairs and counts; `None` where there is no privacy at all.
+    fn parts(&self) -> Option<Vec<Part>> {
+        match dominating_pairs(&self.composition, self.adjacency, self.group) {
+            Ok(Dominated::By(pairs)) => Some(pairs.into_iter().map(Part::new).collect()),
+            // `compose` has accepted everything that is here.
+            Ok(Dominated::ByNothing) | Err(_) => None,
+        }
+    }
+}
+
+impl Accountant for PldAccountant {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn is_upper_bound(&self) -> bool {
+        true
+    }
+
+    fn adjacency(&self) -> Adjacency {
+        self.adjacency
+    }
+
+    fn supports(&self, event: &DpEvent) -> Result<()> {
+        let composition = Composition::of(event, 1, NAME)?;
+        dominating_pairs(&composition, self.adjacency, self.group).map(|_| ())
+    }
+
+    fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
+        let added = Composition::of(event, count, NAME)?;
+        dominating_pairs(&added, self.adjacency, self.group)?;
+        self.composition = self.composition.plus(&added)?;
+        Ok(())
+    }
+
+    fn epsilon(&self, delta: Delta) -> Epsilon {
+        let Some(parts) = self.parts() else { return Epsilon::INFINITY };
+        if parts.is_empty() {
+            return Epsilon::answer(0.0);
+        }
+        Epsilon::answer(Question::new(&parts).epsilon(delta.value()))
+    }
+
+    fn delta(&self, epsilon: Epsilon) -> f64 {
+        let Some(parts) = self.parts() else { return 1.0 };
+        if parts.is_empty() {
+            return 0.0;
+        }
+        Question::new(&parts).delta(epsilon.value())
+    }
+}
+
+/// A pair, how often it is composed, and a rough form of it.
+struct Part {
+    pair: Box<dyn LossPair>,
+    count: u64,
+    forward: Atoms,
+    backward: Atoms,
+}
+
+impl Part {
+    fn new((pair, count): (Box<dyn LossPair>, u64)) -> Self {
+        let (forward, backward) = estimate::atoms(pair.as_ref());
+        Self { pair, count, forward, backward }
+    }
+}

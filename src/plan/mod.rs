@@ -1,0 +1,187 @@
+//! The privacy plan: the one value from which sampling, clipping, noise and accounting come.
+
+mod builder;
+mod selection;
+mod statement;
+
+use burn_dp_accounting::{
+    Accountant, Adjacency, Delta, DpEvent, Epsilon, ExpectedBatchSize, NoiseMultiplier,
+    PrivacyAccountant, SamplingRate, Steps,
+};
+use serde::{Deserialize, Serialize};
+
+pub use self::builder::PrivacyPlanBuilder;
+use self::builder::Stored;
+pub use self::selection::PrivateSelection;
+pub use self::statement::PrivacyStatement;
+use crate::clipping::{Clipping, ClippingState};
+
+/// Everything about a DP-SGD run that its guarantee depends on (Abadi et al. 2016, arXiv
+/// 1607.00133).
+///
+/// The training step reads the sampling rate, the clipping, the noise and the divisor from here, and
+/// the accountant reads the event from here, so they cannot disagree. A plan that exists is valid;
+/// it is made by [`PrivacyPlan::builder`] and never changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub struct PrivacyPlan {
+    sampling_rate: SamplingRate,
+    expected_batch_size: ExpectedBatchSize,
+    steps: Steps,
+    clipping: Clipping,
+    adjacency: Adjacency,
+    selection: Option<PrivateSelection>,
+    noise_multiplier: NoiseMultiplier,
+    /// What the noise was calibrated for, if it was.
+    target: Option<(Epsilon, Delta)>,
+    /// Follows from the noise multiplier and the clipping.
+    gradient_noise_multiplier: NoiseMultiplier,
+    /// Follows from all of the above.
+    fingerprint: u64,
+}
+
+impl PrivacyPlan {
+    /// Starts a plan.
+    pub fn builder() -> PrivacyPlanBuilder {
+        PrivacyPlanBuilder::default()
+    }
+
+    /// One logical step: the event to record each time the optimizer steps, also on an empty batch.
+    pub fn step_event(&self) -> DpEvent {
+        DpEvent::poisson_sampled_gaussian(self.sampling_rate, self.noise_multiplier)
+    }
+
+    /// The whole planned run: the private selection, if there is one, and all steps.
+    pub fn event(&self) -> DpEvent {
+        run_event(self.selection, self.step_event(), self.steps)
+    }
+
+    /// q: each record enters each batch independently with this probability.
+    pub const fn sampling_rate(&self) -> SamplingRate {
+        self.sampling_rate
+    }
+
+    /// The public number by which the noised sum is divided.
+    pub const fn expected_batch_size(&self) -> ExpectedBatchSize {
+        self.expected_batch_size
+    }
+
+    /// [`expected_batch_size`](Self::expected_batch_size) as a plain number.
+    pub const fn divisor(&self) -> f64 {
+        self.expected_batch_size.value()
+    }
+
+    /// The planned number of logical steps.
+    pub const fn steps(&self) -> Steps {
+        self.steps
+    }
+
+    /// How one record's gradient is bounded.
+    pub const fn clipping(&self) -> &Clipping {
+        &self.clipping
+    }
+
+    /// The neighbouring relation of the guarantee.
+    pub const fn adjacency(&self) -> Adjacency {
+        self.adjacency
+    }
+
+    /// The selection of parameters by the private data that the run may start with.
+    pub const fn selection(&self) -> Option<PrivateSelection> {
+        self.selection
+    }
+
+    /// What the noise was calibrated for; `None` where the noise multiplier was given.
+    pub const fn target(&self) -> Option<(Epsilon, Delta)> {
+        self.target
+    }
+
+    /// z, the noise multiplier that is accounted for: of everything a step releases, taken together.
+    pub const fn noise_multiplier(&self) -> NoiseMultiplier {
+        self.noise_multiplier
+    }
+
+    /// z_Δ, the noise multiplier of the gradient sum alone.
+    ///
+    /// It equals [`noise_multiplier`](Self::noise_multiplier) except under adaptive clipping, where
+    /// the noised count spends part of each step: z_Δ = (z^−2 − (2σ_b)^−2)^(−1/2) (Andrew et al.
+    /// 2019, arXiv 1905.03871, Theorem 1).
+    pub const fn gradient_noise_multiplier(&self) -> NoiseMultiplier {
+        self.gradient_noise_multiplier
+    }
+
+    /// σ_b, the standard deviation of the noise on the centred count of unclipped records, in
+    /// records; `None` unless clipping is adaptive.
+    pub const fn count_noise_std(&self) -> Option<f64> {
+        match &self.clipping {
+            Clipping::Adaptive(adaptive) => Some(adaptive.count_noise_std()),
+            Clipping::Flat { .. } | Clipping::Automatic(_) | Clipping::PerGroup(_) => None,
+        }
+    }
+
+    /// b̃, the noised fraction that [`ClippingState::update`] takes, from the noised centred count:
+    /// count / expected batch size + 1/2.
+    pub fn noised_fraction_below(&self, noised_centred_count: f64) -> f64 {
+        noised_centred_count / self.divisor() + 0.5
+    }
+
+    /// The standard deviation of the noise on each coordinate of the gradient sum, before the
+    /// division, in the gradient's unit: z_Δ times the bound on one record's contribution.
+    ///
+    /// It does not depend on the adjacency: replace-one pays in ε for its doubled sensitivity.
+    pub fn noise_std(&self, state: &ClippingState) -> f64 {
+        self.gradient_noise_multiplier.value() * self.clipping.sensitivity(state)
+    }
+
+    /// The largest L2 distance between the un-noised gradient *sums* over two neighbouring batches,
+    /// in the gradient's unit. Divide by [`divisor`](Self::divisor) for the update.
+    pub fn sensitivity(&self, state: &ClippingState) -> f64 {
+        self.adjacency.contributions() * self.clipping.sensitivity(state)
+    }
+
+    /// ε of the whole planned run.
+    pub fn epsilon(&self, delta: Delta) -> Epsilon {
+        self.epsilon_at(self.steps, delta)
+    }
+
+    /// ε of the first `steps_done` steps, and of the private selection if the plan has one, by the best
+    /// proven bound.
+    ///
+    /// This is the price of a run whose length was fixed in advance. If the run was stopped because
+    /// of what it showed, report [`epsilon`](Self::epsilon), the price of the planned run.
+    pub fn epsilon_at(&self, steps_done: Steps, delta: Delta) -> Epsilon {
+        self.bound_at(steps_done, delta).0
+    }
+
+    /// ε of the first `steps_done` steps, and the name of the accountant that proves it.
+    fn bound_at(&self, steps_done: Steps, delta: Delta) -> (Epsilon, &'static str) {
+        let mut accountant = PrivacyAccountant::new(self.adjacency);
+        let run = run_event(self.selection, self.step_event(), steps_done);
+        match accountant.compose(&run, 1) {
+            Ok(()) => accountant.bound(delta),
+            Err(_) => (Epsilon::INFINITY, accountant.name()),
+        }
+    }
+
+    /// The guarantee of the whole planned run in words.
+    pub fn statement(&self, delta: Delta) -> PrivacyStatement {
+        PrivacyStatement::new(self.clone(), delta)
+    }
+
+    /// A number that differs between plans that differ anywhere, for checkpoints; stable across
+    /// machines and releases that store plans alike. Not a cryptographic hash.
+    pub const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+}
+
+fn run_event(selection: Option<PrivateSelection>, step: DpEvent, steps: Steps) -> DpEvent {
+    let steps = step.repeated(steps.value());
+    match selection {
+        Some(selection) => DpEvent::Composed(vec![selection.event(), steps]),
+        None => steps,
+    }
+}
+
+#[cfg(test)]
+mod tests;

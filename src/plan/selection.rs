@@ -1,0 +1,33 @@
+//! Choosing parameters by the private data, as a part of the plan.
+
+use burn_dp_accounting::{ClippingNorm, DpEvent, NoiseMultiplier, SamplingRate};
+use serde::{Deserialize, Serialize};
+
+/// One release of gradient norms, by which parameters are selected
+/// ([`TopGradientNorm`](crate::selection::TopGradientNorm)): each record of a Poisson sample contributes
+/// a vector of norms, one for each group of parameters, clipped to `clipping_norm`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PrivateSelection {
+    /// Each record enters the sample independently with this probability.
+    pub sampling_rate: SamplingRate,
+    /// z: noise standard deviation / `clipping_norm`.
+    pub noise_multiplier: NoiseMultiplier,
+    /// The L2 norm to which a record's vector is clipped, in the gradient's unit.
+    pub clipping_norm: ClippingNorm,
+}
+
+impl PrivateSelection {
+    /// What is recorded for it.
+    pub fn event(&self) -> DpEvent {
+        let noise_multiplier = self.noise_multiplier;
+        DpEvent::PoissonSampled {
+            rate: self.sampling_rate,
+            event: Box::new(DpEvent::GaussianSelection { noise_multiplier }),
+        }
+    }
+
+    /// The standard deviation of the noise on each sum of norms, in the gradient's unit.
+    pub fn noise_std(&self) -> f64 {
+        self.noise_multiplier.value() * self.clipping_norm.value()
+    }
+}

@@ -1,0 +1,110 @@
+//! The guarantee of a run, in words.
+
+use core::fmt;
+
+use burn_dp_accounting::{Delta, Epsilon};
+
+use super::PrivacyPlan;
+use crate::clipping::Clipping;
+
+/// What a planned run guarantees and under which assumptions; `Display` says it in full.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrivacyStatement {
+    plan: PrivacyPlan,
+    epsilon: Epsilon,
+    accountant: &'static str,
+    delta: Delta,
+}
+
+impl PrivacyStatement {
+    pub(super) fn new(plan: PrivacyPlan, delta: Delta) -> Self {
+        let (epsilon, accountant) = plan.bound_at(plan.steps(), delta);
+        Self { plan, epsilon, accountant, delta }
+    }
+
+    /// ε of the whole planned run.
+    pub const fn epsilon(&self) -> Epsilon {
+        self.epsilon
+    }
+
+    /// The accountant that proves it.
+    pub const fn accountant(&self) -> &'static str {
+        self.accountant
+    }
+
+    /// The δ that was asked for.
+    pub const fn delta(&self) -> Delta {
+        self.delta
+    }
+}
+
+impl fmt::Display for PrivacyStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plan, epsilon, accountant, delta } = self;
+        if epsilon.is_finite() {
+            writeln!(f, "Guarantee: ({epsilon}, {delta})-differential privacy (epsilon, delta).")?;
+        } else {
+            writeln!(f, "Guarantee: none (epsilon is infinite).")?;
+        }
+        writeln!(f, "Neighbouring data sets: {}.", plan.adjacency())?;
+        if let Some(selection) = plan.selection() {
+            writeln!(
+                f,
+                "Released first: which parameters are trained, by the sums of per-record gradient norms, each \
+                 record's clipped to L2 norm {}, with Gaussian noise of multiplier {}, on a Poisson sample \
+                 of rate {}.",
+                selection.clipping_norm.value(),
+                selection.noise_multiplier.value(),
+                selection.sampling_rate.value(),
+            )?;
+        }
+        writeln!(
+            f,
+            "Released: the parameters after each of {} steps. A step sums the per-record gradients, \
+             {}, adds Gaussian noise, and divides by the public constant {}.",
+            plan.steps().value(),
+            clipping_in_words(plan.clipping()),
+            plan.divisor(),
+        )?;
+        writeln!(
+            f,
+            "Noise: multiplier {} relative to one record's contribution{}.",
+            plan.gradient_noise_multiplier().value(),
+            match plan.count_noise_std() {
+                Some(std) => format!(
+                    "; a count of unclipped records is released with noise of standard deviation \
+                     {std}; together they count as multiplier {}",
+                    plan.noise_multiplier().value()
+                ),
+                None => String::new(),
+            },
+        )?;
+        writeln!(
+            f,
+            "Sampling: Poisson, each record enters each batch independently with probability {}.",
+            plan.sampling_rate().value(),
+        )?;
+        write!(
+            f,
+            "Accountant: {accountant}, a proven upper bound, for the planned number of steps. Assumed: \
+             noise in exact real arithmetic; settings chosen without looking at the private data."
+        )
+    }
+}
+
+fn clipping_in_words(clipping: &Clipping) -> String {
+    match clipping {
+        Clipping::Flat { clipping_norm } => {
+            format!("each clipped to L2 norm {}", clipping_norm.value())
+        }
+        Clipping::Automatic(automatic) => {
+            format!("each normalised to L2 norm below {}", automatic.clipping_norm().value())
+        }
+        Clipping::PerGroup(groups) => {
+            format!("each clipped in {} groups of parameters", groups.groups().len())
+        }
+        Clipping::Adaptive(adaptive) => {
+            format!("each clipped to a norm that follows their {} quantile", adaptive.quantile())
+        }
+    }
+}

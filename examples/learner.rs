@@ -21,9 +21,7 @@ use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{ClassificationOutput, InferenceStep, SupervisedTraining};
 use burn_dp::DpOptimizer;
 use burn_dp::per_example::Traced;
-use burn_dp::privacy::{
-    Clipping, ClippingNorm, Delta, Epsilon, ExpectedBatchSize, PrivacyPlan, SamplingRate, Steps,
-};
+use burn_dp::privacy::{Clipping, Delta, PrivacyPlan};
 use burn_dp::train::{EpsilonMetric, PrivateTrainer};
 
 /// Logical steps; an epoch is [`EPOCH`] of them.
@@ -76,11 +74,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let delta = Delta::new(1e-5)?;
     let plan = PrivacyPlan::builder()
-        .target(Epsilon::new(3.0)?, delta)
-        .sampling_rate(SamplingRate::new(BATCH / train.len() as f64)?)
-        .expected_batch_size(ExpectedBatchSize::new(BATCH)?)
-        .steps(Steps::from(STEPS))
-        .clipping(Clipping::flat(ClippingNorm::new(1.0)?))
+        .target(3.0, delta)
+        .sampling_rate(BATCH / train.len() as f64)
+        .expected_batch_size(BATCH)
+        .steps(STEPS)
+        .clipping(Clipping::flat(1.0))
         .build()?;
     let loss = |model: &Classifier, digits: Digits| model.outputs(digits).loss;
     let optimizer = DpOptimizer::new(plan, AdamConfig::new().init(), Traced::new(loss))?;

@@ -19,9 +19,7 @@ use burn::tensor::activation::relu;
 use burn_dp::DpOptimizer;
 use burn_dp::mechanism::{PoissonSampler, Seed};
 use burn_dp::per_example::Traced;
-use burn_dp::privacy::{
-    Clipping, ClippingNorm, Delta, Epsilon, ExpectedBatchSize, PrivacyPlan, SamplingRate, Steps,
-};
+use burn_dp::privacy::{Clipping, Delta, PrivacyPlan};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -79,11 +77,11 @@ fn run(settings: &Settings) -> Result<(), Error> {
     // The number of records is taken to be public here, so that a batch size gives a rate.
     let delta = Delta::new(settings.delta)?;
     let plan = PrivacyPlan::builder()
-        .target(Epsilon::new(settings.epsilon)?, delta)
-        .sampling_rate(SamplingRate::new(settings.batch / train.len() as f64)?)
-        .expected_batch_size(ExpectedBatchSize::new(settings.batch)?)
-        .steps(Steps::from(settings.steps))
-        .clipping(Clipping::flat(ClippingNorm::new(settings.clipping_norm)?))
+        .target(settings.epsilon, delta)
+        .sampling_rate(settings.batch / train.len() as f64)
+        .expected_batch_size(settings.batch)
+        .steps(settings.steps)
+        .clipping(Clipping::flat(settings.clipping_norm))
         .build()?;
 
     // The private run. It shows no training loss, which would be one more release of the data.

@@ -348,6 +348,18 @@ pub enum Error {
         steps: u64,
     },
 
+    /// A plan begins from other releases than those of the run.
+    #[error(
+        "the plan begins from a ledger of {plan} releases, and this run's, of {run}, is another one: build it with \
+         `.after(optimizer.ledger())`, so that its epsilon covers what was spent"
+    )]
+    PlanOfAnotherLedger {
+        /// How many releases the plan begins from.
+        plan: u64,
+        /// How many the run has made.
+        run: u64,
+    },
+
     /// A batch was sampled under another plan.
     #[error(
         "the batch was sampled under another plan: call `sample` on this optimizer, or make a new \
@@ -621,7 +633,7 @@ impl From<burn_dp_accounting::Error> for Error {
 }
 
 /// `Result` with the crate's [`Error`].
-pub type Result<T> = core::result::Result<T, Error>;
+pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 impl Error {
     /// An [`Error::Setting`].

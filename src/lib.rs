@@ -65,11 +65,11 @@
 //!
 //! let delta = Delta::new(1e-5)?;
 //! let plan = PrivacyPlan::builder()
-//!     .target(Epsilon::new(3.0)?, delta) // finds the least noise
-//!     .sampling_rate(SamplingRate::new(0.1)?)
-//!     .expected_batch_size(ExpectedBatchSize::new(100.0)?)
-//!     .steps(Steps::from(3))
-//!     .clipping(Clipping::flat(ClippingNorm::new(1.0)?))
+//!     .target(3.0, delta) // finds the least noise
+//!     .sampling_rate(0.1)
+//!     .expected_batch_size(100.0)
+//!     .steps(3)
+//!     .clipping(Clipping::flat(1.0))
 //!     .build()?;
 //! // The loss that also trains without privacy: the mean over a batch.
 //! let loss = |model: &Classifier, (images, labels): (Tensor<2>, Tensor<1, Int>)| {
@@ -121,6 +121,7 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod batch;
+mod bounded_sum;
 mod clipping;
 pub mod error;
 mod frame;
@@ -129,14 +130,17 @@ pub mod loss;
 pub mod mask;
 pub mod mechanism;
 mod nearest;
+mod noise;
 pub mod optimizer;
 pub mod per_example;
 mod plan;
 pub mod privacy;
+mod sampling;
 pub mod selection;
 #[cfg(feature = "train")]
 pub mod train;
 
+pub use bounded_sum::BoundedSum;
 /// Accounting by itself, without burn; [`privacy`] has all of it beside the plan.
 pub use burn_dp_accounting as accounting;
 pub use error::{Error, Result};

@@ -24,4 +24,8 @@ pub use burn_dp_accounting::{
 pub use crate::clipping::{
     AdaptiveClipping, AutomaticClipping, Clipping, ClippingState, PerGroupClipping, clip_factor,
 };
-pub use crate::plan::{PrivacyPlan, PrivacyPlanBuilder, PrivacyStatement, PrivateSelection};
+pub use crate::noise::Noise;
+pub use crate::plan::{
+    PrivacyPlan, PrivacyPlanBuilder, PrivacyStatement, PrivateSelection, Progress,
+};
+pub use crate::sampling::Sampling;

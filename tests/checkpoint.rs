@@ -96,7 +96,7 @@ fn frozen_layers_stay_frozen_and_bit_identical_through_a_resume() {
 
 #[test]
 fn a_checkpoint_keeps_the_spent_budget_of_an_exhausted_run() {
-    let plan = builder(flat(BOUND), 1.0).steps(2.into()).build().expect("a plan");
+    let plan = builder(flat(BOUND), 1.0).steps(2).build().expect("a plan");
     let mut run = optimizer(plan.clone(), AdamConfig::new().init(), Path::Smaller, 23);
     let mut model = Net::new(&device());
     train(&mut run, &mut model, &records(2, 720), 2);

@@ -21,8 +21,8 @@ use common::*;
 
 /// The error of `result`, whose message has all of `parts`.
 #[track_caller]
-fn refused<T>(result: Result<T>, parts: &[&str]) -> Error {
-    let error = result.err().expect("an error");
+fn refused<T, E: Into<Error>>(result: Result<T, E>, parts: &[&str]) -> Error {
+    let error = result.err().expect("an error").into();
     let message = error.to_string();
     for part in parts {
         assert!(message.contains(part), "`{part}` is not in: {message}");
@@ -65,7 +65,11 @@ fn quantities_outside_their_domain_are_named() {
     refused!(ExpectedBatchSize::from_records(0), Error::Setting(_), "expected_batch_size");
     let norm = ClippingNorm::new(1.0).expect("a norm");
     refused!(Clipping::automatic(norm, 0.0), Error::Setting(_), "stability is 0");
-    refused!(Clipping::per_group(vec![]), Error::Setting(_), "at least one group");
+    refused!(
+        Clipping::per_group(Vec::<(String, f64)>::new()),
+        Error::Setting(_),
+        "at least one group"
+    );
     let twice = vec![("a".to_owned(), norm), ("a".to_owned(), norm)];
     refused!(Clipping::per_group(twice), Error::Setting(_), "occurs once");
     refused!(AdaptiveClipping::new(norm, 1.0, 0.2, 1.0), Error::Setting(_), "quantile");
@@ -94,7 +98,7 @@ fn a_plan_that_is_incomplete_contradictory_or_out_of_reach_says_so() {
     let unreachable = PrivacyPlan::builder()
         .sampling_rate(SamplingRate::new(1.0).expect("a rate"))
         .expected_batch_size(ExpectedBatchSize::new(1.0).expect("a size"))
-        .steps(u64::MAX.into())
+        .steps(u64::MAX)
         .clipping(flat(1.0))
         .target(Epsilon::new(1e-9).expect("valid"), Delta::new(1e-12).expect("valid"))
         .build();

@@ -135,10 +135,10 @@ fn norm(value: f64) -> ClippingNorm {
 }
 
 fn clippings() -> Result<Vec<(&'static str, Clipping)>> {
-    let groups = vec![("conv1".into(), norm(0.5)), (String::new(), norm(1.0))];
+    let groups = vec![("conv1", norm(0.5)), ("", norm(1.0))];
     let noise = 16.0;
     Ok(vec![
-        ("flat", Clipping::flat(norm(1.0))),
+        ("flat", Clipping::flat(norm(1.0))?),
         ("automatic", Clipping::automatic(norm(1.0), 0.01)?),
         ("per group", Clipping::per_group(groups)?),
         ("adaptive", Clipping::Adaptive(AdaptiveClipping::new(norm(0.5), 0.5, 0.2, noise)?)),

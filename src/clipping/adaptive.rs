@@ -4,7 +4,7 @@ use burn_dp_accounting::ClippingNorm;
 use serde::{Deserialize, Serialize};
 
 use super::Clipping;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SettingError};
 
 /// By how much the clipping norm may leave its initial value, unless bounds are set.
 const DEFAULT_RANGE: f64 = 1e6;
@@ -32,22 +32,26 @@ impl AdaptiveClipping {
     /// batch size in the paper.
     ///
     /// # Errors
-    /// [`Error::Setting`] where γ is not strictly between 0 and 1, or η or σ_b is not finite
+    /// [`SettingError`] where γ is not strictly between 0 and 1, or η or σ_b is not finite
     /// and greater than 0.
     pub fn new(
         initial: ClippingNorm,
         quantile: f64,
         learning_rate: f64,
         count_noise_std: f64,
-    ) -> Result<Self> {
+    ) -> Result<Self, SettingError> {
         if !(quantile > 0.0 && quantile < 1.0) {
-            return Err(Error::setting("quantile", quantile, "greater than 0 and less than 1"));
+            return Err(SettingError::invalid(
+                "quantile",
+                quantile,
+                "greater than 0 and less than 1",
+            ));
         }
         for (name, value) in
             [("learning_rate", learning_rate), ("count_noise_std", count_noise_std)]
         {
             if !(value.is_finite() && value > 0.0) {
-                return Err(Error::setting(name, value, "finite and greater than 0"));
+                return Err(SettingError::invalid(name, value, "finite and greater than 0"));
             }
         }
         let within = |norm: f64| norm.clamp(f64::MIN_POSITIVE, f64::MAX);
@@ -56,8 +60,8 @@ impl AdaptiveClipping {
             quantile,
             learning_rate,
             count_noise_std,
-            smallest: ClippingNorm::new(within(initial.value() / DEFAULT_RANGE))?,
-            largest: ClippingNorm::new(within(initial.value() * DEFAULT_RANGE))?,
+            smallest: ClippingNorm::try_from(within(initial.value() / DEFAULT_RANGE))?,
+            largest: ClippingNorm::try_from(within(initial.value() * DEFAULT_RANGE))?,
         })
     }
 
@@ -65,10 +69,14 @@ impl AdaptiveClipping {
     /// value by a factor of a million.
     ///
     /// # Errors
-    /// [`Error::Setting`] where the initial clipping norm is not between them.
-    pub fn with_bounds(mut self, smallest: ClippingNorm, largest: ClippingNorm) -> Result<Self> {
+    /// [`SettingError`] where the initial clipping norm is not between them.
+    pub fn with_bounds(
+        mut self,
+        smallest: ClippingNorm,
+        largest: ClippingNorm,
+    ) -> Result<Self, SettingError> {
         if !(smallest <= self.initial && self.initial <= largest) {
-            return Err(Error::setting(
+            return Err(SettingError::invalid(
                 "initial clipping norm",
                 self.initial.value(),
                 "between the bounds of adaptive clipping",
@@ -178,9 +186,9 @@ impl From<AdaptiveClipping> for Stored {
 }
 
 impl TryFrom<Stored> for AdaptiveClipping {
-    type Error = Error;
+    type Error = SettingError;
 
-    fn try_from(stored: Stored) -> Result<Self> {
+    fn try_from(stored: Stored) -> Result<Self, SettingError> {
         let Stored { initial, quantile, learning_rate, count_noise_std, smallest, largest } =
             stored;
         Self::new(initial, quantile, learning_rate, count_noise_std)?.with_bounds(smallest, largest)

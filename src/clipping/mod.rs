@@ -3,7 +3,7 @@
 use burn_dp_accounting::ClippingNorm;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SettingError};
 use crate::nearest::nearest;
 
 /// A bound on what one record contributes to the summed gradient, in L2 norm over all trainable
@@ -27,16 +27,26 @@ pub enum Clipping {
 
 impl Clipping {
     /// Flat clipping to `clipping_norm`.
-    pub const fn flat(clipping_norm: ClippingNorm) -> Self {
-        Self::Flat { clipping_norm }
+    ///
+    /// # Errors
+    /// [`SettingError`] where C is not finite and greater than 0.
+    pub fn flat(
+        clipping_norm: impl TryInto<ClippingNorm, Error: Into<SettingError>>,
+    ) -> Result<Self, SettingError> {
+        let clipping_norm = clipping_norm.try_into().map_err(Into::into)?;
+        Ok(Self::Flat { clipping_norm })
     }
 
     /// Automatic clipping: every gradient is normalised to just under `clipping_norm` (R), and
     /// `stability` (γ, in the gradient's unit; the paper uses 0.01) keeps small ones small.
     ///
     /// # Errors
-    /// [`Error::Setting`] where `stability` is not finite and greater than 0.
-    pub fn automatic(clipping_norm: ClippingNorm, stability: f64) -> Result<Self> {
+    /// [`SettingError`] where R or `stability` is not finite and greater than 0.
+    pub fn automatic(
+        clipping_norm: impl TryInto<ClippingNorm, Error: Into<SettingError>>,
+        stability: f64,
+    ) -> Result<Self, SettingError> {
+        let clipping_norm = clipping_norm.try_into().map_err(Into::into)?;
         AutomaticClipping::new(clipping_norm, stability).map(Self::Automatic)
     }
 
@@ -44,8 +54,29 @@ impl Clipping {
     ///
     /// # Errors
     /// As [`PerGroupClipping::new`].
-    pub fn per_group(groups: Vec<(String, ClippingNorm)>) -> Result<Self> {
+    pub fn per_group<P, N>(groups: impl IntoIterator<Item = (P, N)>) -> Result<Self, SettingError>
+    where
+        P: Into<String>,
+        N: TryInto<ClippingNorm, Error: Into<SettingError>>,
+    {
+        let checked =
+            |(prefix, norm): (P, N)| Ok((prefix.into(), norm.try_into().map_err(Into::into)?));
+        let groups = groups.into_iter().map(checked).collect::<Result<_, SettingError>>()?;
         PerGroupClipping::new(groups).map(Self::PerGroup)
+    }
+
+    /// Adaptive clipping; see [`AdaptiveClipping::new`].
+    ///
+    /// # Errors
+    /// As [`AdaptiveClipping::new`].
+    pub fn adaptive(
+        initial: impl TryInto<ClippingNorm, Error: Into<SettingError>>,
+        quantile: f64,
+        learning_rate: f64,
+        count_noise_std: f64,
+    ) -> Result<Self, SettingError> {
+        let initial = initial.try_into().map_err(Into::into)?;
+        AdaptiveClipping::new(initial, quantile, learning_rate, count_noise_std).map(Self::Adaptive)
     }
 
     /// The state to start a run with.
@@ -156,6 +187,15 @@ impl Clipping {
     }
 }
 
+/// A clipping that was not checked yet, where a plan's builder takes one: `clipping(Clipping::flat(1.0))`.
+impl TryFrom<Result<Self, SettingError>> for Clipping {
+    type Error = SettingError;
+
+    fn try_from(clipping: Result<Self, SettingError>) -> Result<Self, SettingError> {
+        clipping
+    }
+}
+
 /// min(1, C/norm), rounded down so that factor · norm ≤ C also once the factor is an `f32`.
 ///
 /// A norm that is NaN, infinite or negative gives 0: such a record contributes nothing.
@@ -184,9 +224,9 @@ pub struct AutomaticClipping {
 }
 
 impl AutomaticClipping {
-    fn new(clipping_norm: ClippingNorm, stability: f64) -> Result<Self> {
+    fn new(clipping_norm: ClippingNorm, stability: f64) -> Result<Self, SettingError> {
         if !(stability.is_finite() && stability > 0.0) {
-            return Err(Error::setting("stability", stability, "finite and greater than 0"));
+            return Err(SettingError::invalid("stability", stability, "finite and greater than 0"));
         }
         Ok(Self { clipping_norm, stability })
     }
@@ -222,9 +262,9 @@ impl From<AutomaticClipping> for StoredAutomatic {
 }
 
 impl TryFrom<StoredAutomatic> for AutomaticClipping {
-    type Error = Error;
+    type Error = SettingError;
 
-    fn try_from(stored: StoredAutomatic) -> Result<Self> {
+    fn try_from(stored: StoredAutomatic) -> Result<Self, SettingError> {
         Self::new(stored.clipping_norm, stored.stability)
     }
 }
@@ -248,22 +288,26 @@ impl PerGroupClipping {
     /// [`Schedule`](crate::selection::Schedule) changes what is trained needs groups that hold in every phase.
     ///
     /// # Errors
-    /// [`Error::Setting`] where there is no group, a prefix occurs twice, or √(Σ C_k²) is not
+    /// [`SettingError`] where there is no group, a prefix occurs twice, or √(Σ C_k²) is not
     /// finite.
-    pub fn new(groups: Vec<(String, ClippingNorm)>) -> Result<Self> {
+    pub fn new(groups: Vec<(String, ClippingNorm)>) -> Result<Self, SettingError> {
         if groups.is_empty() {
-            return Err(Error::setting("clipping groups", "empty", "at least one group"));
+            return Err(SettingError::invalid("clipping groups", "empty", "at least one group"));
         }
         for (index, (prefix, _)) in groups.iter().enumerate() {
             if groups.iter().take(index).any(|(earlier, _)| earlier == prefix) {
-                return Err(Error::setting("clipping groups", prefix, "a prefix that occurs once"));
+                return Err(SettingError::invalid(
+                    "clipping groups",
+                    prefix,
+                    "a prefix that occurs once",
+                ));
             }
         }
         // hypot neither overflows nor underflows on the way. Each call may lose one unit in the
         // last place, so the sum is taken up by more than all of them together.
         let norm = groups.iter().fold(0.0, |sum, (_, norm)| libm::hypot(sum, norm.value()));
         let total = norm * (1.0 + 2.0 * f64::EPSILON * groups.len() as f64);
-        Ok(Self { groups, total: ClippingNorm::new(total)? })
+        Ok(Self { groups, total: ClippingNorm::try_from(total)? })
     }
 
     /// The groups as given.
@@ -317,9 +361,9 @@ impl From<PerGroupClipping> for Vec<(String, ClippingNorm)> {
 }
 
 impl TryFrom<Vec<(String, ClippingNorm)>> for PerGroupClipping {
-    type Error = Error;
+    type Error = SettingError;
 
-    fn try_from(groups: Vec<(String, ClippingNorm)>) -> Result<Self> {
+    fn try_from(groups: Vec<(String, ClippingNorm)>) -> Result<Self, SettingError> {
         Self::new(groups)
     }
 }

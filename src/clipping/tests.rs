@@ -12,7 +12,7 @@ fn adaptive() -> Clipping {
 
 fn kinds(bound: f64) -> Vec<Clipping> {
     vec![
-        Clipping::flat(norm(bound)),
+        Clipping::flat(norm(bound)).unwrap(),
         Clipping::automatic(norm(bound), 0.01).unwrap(),
         Clipping::automatic(norm(bound), f64::MIN_POSITIVE).unwrap(),
         Clipping::per_group(vec![(String::new(), norm(bound))]).unwrap(),
@@ -66,7 +66,7 @@ fn extreme_norms() {
             assert!(clipping.factor(0, tiny, &state) * tiny <= 1.0);
         }
     }
-    let flat = Clipping::flat(norm(1.0));
+    let flat = Clipping::flat(1.0).unwrap();
     assert_eq!(flat.factor(0, 1.0, &flat.initial_state()), 1.0, "no change within the bound");
     assert!((flat.factor(0, 4.0, &flat.initial_state()) / 0.25 - 1.0).abs() < 2e-7);
 }
@@ -86,7 +86,7 @@ fn a_parameter_belongs_to_its_longest_prefix() {
     let sensitivity = clipping.sensitivity(&clipping.initial_state());
     assert!((13.0..13.0 + 1e-12).contains(&sensitivity), "sqrt(9 + 16 + 144) = 13, rounded up");
 
-    let without_rest = Clipping::per_group(vec![("encoder".into(), norm(1.0))]).unwrap();
+    let without_rest = Clipping::per_group([("encoder", 1.0)]).unwrap();
     assert!(without_rest.group_of("head.weight").is_err());
 }
 
@@ -94,7 +94,7 @@ fn a_parameter_belongs_to_its_longest_prefix() {
 fn invalid_clipping_cannot_be_built() {
     assert!(Clipping::automatic(norm(1.0), 0.0).is_err());
     assert!(Clipping::automatic(norm(1.0), f64::NAN).is_err());
-    assert!(Clipping::per_group(vec![]).is_err());
+    assert!(Clipping::per_group(Vec::<(String, f64)>::new()).is_err());
     let twice = vec![("a".to_owned(), norm(1.0)), ("a".to_owned(), norm(2.0))];
     assert!(Clipping::per_group(twice).is_err());
     assert!(Clipping::per_group(vec![(String::new(), norm(f64::MAX)); 1]).is_err());

@@ -2,9 +2,11 @@
 
 use super::set::{LayerMask, MaskSet};
 use super::structure::Structure;
+use crate::bounded_sum::BoundedSum;
 use crate::error::{Error, Result};
-use crate::mechanism::{Domain, Seed, gaussian};
-use crate::privacy::{DpEvent, NoiseMultiplier};
+use crate::mechanism::{Domain, Seed};
+use crate::noise::Noise;
+use crate::privacy::{ClippingNorm, DpEvent, ExpectedBatchSize, NoiseMultiplier};
 
 /// For each score the share of clients that keep it, between 0 and 1 unless noise took it beyond.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,32 +76,25 @@ impl MaskShares {
         round: u64,
     ) -> Result<(Self, DpEvent)> {
         let CentralNoise { clipping_norm, expected_clients, noise_multiplier } = *mechanism;
+        let noise = Noise::Gaussian { multiplier: noise_multiplier };
         let blank = reference.clone().map(|_| 0.0);
         masks.iter().try_for_each(|mask| blank.check(mask))?;
         let flat = reference.layers.iter().flat_map(|layer| &layer.shares);
         if let Some(wrong) = flat.clone().find(|share| !share.is_finite()) {
             return Err(Error::setting("share of the reference", wrong, "finite"));
         }
-        let mut sum = blank;
+        let lengths = reference.layers.iter().map(|layer| layer.shares.len());
+        let mut sum = BoundedSum::new(lengths, clipping_norm);
         for mask in masks {
-            let distance = reference.distance(mask);
-            // A little less than allowed, for the rounding of the distance itself.
-            let scale = (clipping_norm / distance).min(1.0) * (1.0 - 1e-12);
-            sum.add_difference(mask, reference, scale);
+            sum.add(reference.differences(mask))?;
         }
-        let std = noise_multiplier.value() * clipping_norm;
-        for (index, layer) in sum.layers.iter_mut().enumerate() {
-            let noise =
-                gaussian(seed, Domain::MaskNoise, round, index as u64, layer.shares.len(), std)?;
-            for (share, noise) in layer.shares.iter_mut().zip(noise) {
-                *share = (*share + f64::from(noise)) / expected_clients;
-            }
+        let (released, event) =
+            sum.release(noise, expected_clients, seed, Domain::MaskNoise, round)?;
+        let mut mean = reference.clone();
+        for (layer, change) in mean.layers.iter_mut().zip(released) {
+            layer.shares.iter_mut().zip(change).for_each(|(share, change)| *share += change);
         }
-        for (layer, reference) in sum.layers.iter_mut().zip(&reference.layers) {
-            let pairs = layer.shares.iter_mut().zip(&reference.shares);
-            pairs.for_each(|(share, reference)| *share += reference);
-        }
-        Ok((sum, DpEvent::Gaussian { noise_multiplier }))
+        Ok((mean, event))
     }
 
     /// The mask that at least half of the clients keep.
@@ -161,21 +156,11 @@ impl MaskShares {
         }
     }
 
-    fn add_difference(&mut self, mask: &MaskSet, reference: &Self, scale: f64) {
-        let layers = self.layers.iter_mut().zip(&mask.layers).zip(&reference.layers);
-        for ((layer, mask), reference) in layers {
-            let shares = layer.shares.iter_mut().zip(&mask.bits).zip(&reference.shares);
-            for ((share, bit), reference) in shares {
-                *share += scale * (value(*bit) - reference);
-            }
-        }
-    }
-
-    /// The L2 distance of a mask.
-    fn distance(&self, mask: &MaskSet) -> f64 {
+    /// What a mask adds to these shares, score by score.
+    fn differences<'m>(&'m self, mask: &'m MaskSet) -> impl Iterator<Item = f64> + Clone + use<'m> {
         let layers = self.layers.iter().zip(&mask.layers);
         let pairs = layers.flat_map(|(layer, mask)| layer.shares.iter().zip(&mask.bits));
-        pairs.map(|(share, bit)| (value(*bit) - share).powi(2)).sum::<f64>().sqrt()
+        pairs.map(|(share, bit)| value(*bit) - share)
     }
 }
 
@@ -200,8 +185,8 @@ fn value(bit: bool) -> f64 {
 /// The Gaussian mechanism on clients' masks: see [`MaskShares::private_mean`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CentralNoise {
-    clipping_norm: f64,
-    expected_clients: f64,
+    clipping_norm: ClippingNorm,
+    expected_clients: ExpectedBatchSize,
     noise_multiplier: NoiseMultiplier,
 }
 
@@ -216,12 +201,10 @@ impl CentralNoise {
         expected_clients: f64,
         noise_multiplier: NoiseMultiplier,
     ) -> Result<Self> {
-        let settings = [("clipping_norm", clipping_norm), ("expected_clients", expected_clients)];
-        for (name, number) in settings {
-            if !(number > 0.0 && number.is_finite()) {
-                return Err(Error::setting(name, number, "positive and finite"));
-            }
-        }
+        let clipping_norm = ClippingNorm::new(clipping_norm)?;
+        let expected_clients = ExpectedBatchSize::new(expected_clients).map_err(|_| {
+            Error::setting("expected_clients", expected_clients, "finite and greater than 0")
+        })?;
         Ok(Self { clipping_norm, expected_clients, noise_multiplier })
     }
 }

@@ -19,10 +19,10 @@ use crate::error::{Error, Result};
 use crate::frame::{self, Broken};
 use crate::mechanism::{Seed, SeedSource};
 use crate::per_example::ModuleTensors;
-use crate::privacy::{ClippingState, Ledger, PrivacyPlan};
+use crate::privacy::{self, ClippingState, Ledger, PrivacyPlan};
 
 const MAGIC: &[u8; 8] = b"burn-dp\0";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Body {
@@ -91,11 +91,8 @@ impl<E> DpOptimizer<E> {
         if body.model != signature(&model)? {
             return Err(Error::CheckpointOfAnotherModel);
         }
-        let mut ledger = Ledger::new();
-        if let Some(selection) = self.plan.selection().filter(|_| body.selected) {
-            ledger.record(selection.event(), 1)?;
-        }
-        ledger.record(self.plan.step_event(), body.step)?;
+        let steps = body.step.into();
+        let ledger = self.plan.events(privacy::Progress { selected: body.selected, steps })?;
         if body.ledger != ledger || body.step > self.plan.steps().value() {
             return Err(Error::Checkpoint { reason: "its ledger and its step disagree".into() });
         }
@@ -138,13 +135,37 @@ impl<E> DpOptimizer<E> {
     /// # Errors
     /// As `resume`, and when the file cannot be read.
     pub fn load<M: Module>(&mut self, model: M, path: impl AsRef<Path>) -> Result<M> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|error| Error::CheckpointFile {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        })?;
-        self.resume(model, &bytes)
+        self.resume(model, &read_file(path.as_ref())?)
     }
+}
+
+/// The weights alone of a checkpoint's bytes: `model` with them, whatever the plan and the optimizer were. Nothing more is
+/// spent by looking at weights that a private run has released.
+///
+/// # Errors
+/// When the bytes are truncated or corrupt, of another version, or of another model.
+pub fn weights_of_checkpoint<M: Module>(model: M, bytes: &[u8]) -> Result<M> {
+    let body = parse(bytes)?;
+    if body.model != signature(&model)? {
+        return Err(Error::CheckpointOfAnotherModel);
+    }
+    let loaded = catch_unwind(AssertUnwindSafe(|| loaded(model, body.weights)));
+    loaded.unwrap_or_else(|_| Err(unreadable(&"it is not one of burn's")))
+}
+
+/// [`weights_of_checkpoint`] of a file.
+///
+/// # Errors
+/// As `weights_of_checkpoint`, and when the file cannot be read.
+pub fn load_weights<M: Module>(model: M, path: impl AsRef<Path>) -> Result<M> {
+    weights_of_checkpoint(model, &read_file(path.as_ref())?)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::CheckpointFile {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })
 }
 
 fn parse(bytes: &[u8]) -> Result<Body> {

@@ -14,6 +14,7 @@ mod sum_bound;
 
 pub(crate) use batch::Sampling;
 pub use batch::{LogicalBatch, Sample};
+pub use checkpoint::{load_weights, weights_of_checkpoint};
 
 use burn::optim::ModuleOptimizer;
 
@@ -44,6 +45,9 @@ pub struct DpOptimizer<E> {
     progress: Progress,
 }
 
+/// The child of a run's seed that goes on under another plan. No rank or client has so high a number.
+const CONTINUED: u64 = u64::MAX;
+
 /// What a step changes besides the model and the optimizer's state.
 #[derive(Clone)]
 struct Progress {
@@ -54,6 +58,23 @@ struct Progress {
     selected: bool,
     /// The paths of what the last step trained.
     trained: Option<Vec<String>>,
+}
+
+impl Progress {
+    fn start(plan: &PrivacyPlan) -> Self {
+        Self {
+            ledger: plan.earlier().clone(),
+            step: 0,
+            clipping: plan.clipping().initial_state(),
+            selected: false,
+            trained: None,
+        }
+    }
+
+    /// In the plan's words.
+    fn so_far(&self) -> crate::privacy::Progress {
+        crate::privacy::Progress { selected: self.selected, steps: self.step.into() }
+    }
 }
 
 impl<E> DpOptimizer<E> {
@@ -77,10 +98,28 @@ impl<E> DpOptimizer<E> {
         engine: E,
         seed: Seed,
     ) -> Self {
-        let clipping = plan.clipping().initial_state();
-        let ledger = Ledger::new();
-        let progress = Progress { ledger, step: 0, clipping, selected: false, trained: None };
+        let progress = Progress::start(&plan);
         Self { plan, engine, optimizer: optimizer.into(), seed, progress }
+    }
+
+    /// Goes on under another plan, with other noise, sampling, batch size or clipping, or for more steps: model,
+    /// optimizer state and ledger stay, and the steps of `plan` begin. What is left of the plan so far is dropped.
+    ///
+    /// `plan` must begin [`after`](crate::privacy::PrivacyPlanBuilder::after) this run's [`ledger`](Self::ledger), so that
+    /// its ε covers everything. Samples and noise are drawn from a seed of their own.
+    ///
+    /// # Errors
+    /// [`Error::PlanOfAnotherLedger`]; nothing has changed then.
+    pub fn continue_with(&mut self, plan: PrivacyPlan) -> Result<()> {
+        if plan.earlier() != &self.progress.ledger {
+            let [plan, run] = [plan.earlier(), &self.progress.ledger].map(|l| l.steps().value());
+            return Err(Error::PlanOfAnotherLedger { plan, run });
+        }
+        let trained = self.progress.trained.take();
+        self.progress = Progress { trained, ..Progress::start(&plan) };
+        self.plan = plan;
+        self.seed = self.seed.child(CONTINUED);
+        Ok(())
     }
 
     /// The plan.
@@ -88,12 +127,12 @@ impl<E> DpOptimizer<E> {
         &self.plan
     }
 
-    /// The events so far.
+    /// The events so far, with those that the plan begins from.
     pub fn ledger(&self) -> &Ledger {
         &self.progress.ledger
     }
 
-    /// Logical steps taken.
+    /// Logical steps of the plan taken.
     pub fn steps_taken(&self) -> Steps {
         self.progress.step.into()
     }
@@ -106,6 +145,12 @@ impl<E> DpOptimizer<E> {
     /// The clipping norms in force, which only adaptive clipping changes.
     pub fn clipping_state(&self) -> &ClippingState {
         &self.progress.clipping
+    }
+
+    /// The events when the plan's first `steps` steps will have been taken.
+    #[cfg(feature = "train")]
+    pub(crate) fn ledger_at(&self, steps: Steps) -> Result<Ledger> {
+        self.plan.events(crate::privacy::Progress { steps, ..self.progress.so_far() })
     }
 
     /// ε spent so far at `delta`, for a number of steps that was fixed in advance: if you stop early

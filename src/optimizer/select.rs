@@ -5,7 +5,8 @@ use burn::module::Module;
 use super::DpOptimizer;
 use super::batch::{LogicalBatch, Sample, Ticket};
 use crate::error::{Error, Result};
-use crate::mechanism::{Domain, PoissonSampler, gaussian};
+use crate::mechanism::PoissonSampler;
+use crate::noise::Noise;
 use crate::per_example::Engine;
 use crate::privacy::PrivateSelection;
 use crate::selection::{Schedule, Scores, Selection, TopGradientNorm, TopSelection};
@@ -89,7 +90,7 @@ impl<E> DpOptimizer<E> {
         let batches = batch.redeem(self.selection_ticket())?;
 
         // A vector of norms for every record, clipped and summed.
-        let mut scores = Scores::new(rule, model, planned.clipping_norm.value())?;
+        let mut scores = Scores::new(rule, model, planned.clipping_norm)?;
         // A group that no parameter can be in would end the run at its first step, after this is paid.
         self.plan.clipping().check_names(&scores.paths())?;
         for batch in batches {
@@ -97,16 +98,15 @@ impl<E> DpOptimizer<E> {
         }
 
         // Noise, once, on the sum.
-        let std = planned.noise_std();
-        let noise = gaussian(&self.seed, Domain::SelectionNoise, 0, 0, scores.len(), std)?;
-        scores.add_noise(&noise);
+        let noise = Noise::Gaussian { multiplier: planned.noise_multiplier };
+        let selection = scores.release(noise, &self.seed)?;
 
         // Account, before anything is released.
         let mut progress = self.progress.clone();
-        progress.ledger.record(planned.event(), 1)?;
         progress.selected = true;
+        progress.ledger = self.plan.events(progress.so_far())?;
         self.progress = progress;
-        Ok(scores.into_selection())
+        Ok(selection)
     }
 
     fn planned_selection(&self) -> Result<PrivateSelection> {

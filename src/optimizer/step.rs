@@ -101,8 +101,8 @@ impl<E> DpOptimizer<E> {
 
         // Account, before anything is released.
         let mut progress = self.progress.clone();
-        progress.ledger.record(self.plan.step_event(), 1)?;
         progress.step += 1;
+        progress.ledger = self.plan.events(progress.so_far())?;
         progress.trained = Some(trained);
         if let Some(count_std) = self.plan.count_noise_std() {
             let noise = gaussian(&self.seed, Domain::CountNoise, step, 0, 1, count_std)?;

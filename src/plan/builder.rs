@@ -1,21 +1,24 @@
 //! Building a plan: every way in, including deserialisation, runs the same checks.
 
-use serde::{Deserialize, Serialize};
-
 use burn_dp_accounting::{
-    Accountant, Adjacency, Delta, DpEvent, Epsilon, ExpectedBatchSize, NoiseMultiplier,
+    Accountant, Adjacency, Delta, Epsilon, ExpectedBatchSize, Ledger, NoiseMultiplier,
     PrivacyAccountant, SamplingRate, Steps, calibrate_noise_multiplier,
 };
+use serde::{Deserialize, Serialize};
 
+use super::PrivacyPlan;
+use super::run::Run;
 use super::selection::PrivateSelection;
-use super::{PrivacyPlan, run_event};
 use crate::clipping::Clipping;
 use crate::error::{Error, Result, SettingError};
+use crate::noise::Noise;
+use crate::sampling::Sampling;
 
 /// Collects the settings of a [`PrivacyPlan`].
 ///
 /// Everything but the adjacency must be set; the noise comes from exactly one of
-/// [`noise_multiplier`](Self::noise_multiplier) and [`target`](Self::target).
+/// [`noise_multiplier`](Self::noise_multiplier) and [`target`](Self::target). Numbers are checked by
+/// [`build`](Self::build), so plain ones will do.
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct PrivacyPlanBuilder {
@@ -24,89 +27,95 @@ pub struct PrivacyPlanBuilder {
     steps: Option<Steps>,
     clipping: Option<Clipping>,
     adjacency: Adjacency,
+    earlier: Ledger,
     selection: Option<PrivateSelection>,
     noise_multiplier: Option<NoiseMultiplier>,
     target: Option<(Epsilon, Delta)>,
+    /// The first setting that could not be used.
+    refused: Option<SettingError>,
 }
 
 impl PrivacyPlanBuilder {
     /// Checks the settings and, for a target, calibrates the noise.
     ///
     /// # Errors
-    /// [`Error::Setting`] names what was not set, or what excludes each other (a noise multiplier and a target), and
-    /// where a target ε is infinite or adaptive clipping leaves no noise budget for the gradient (2σ_b ≤ z);
-    /// [`Error::Accounting`] where no noise is enough.
+    /// [`Error::Setting`] names what is out of its range, what was not set, or what excludes each other (a noise multiplier
+    /// and a target), and where a target ε is infinite or adaptive clipping leaves no noise budget for the gradient
+    /// (2σ_b ≤ z); [`Error::Accounting`] where no noise is enough, or none leaves room for what the plan begins from.
     pub fn build(self) -> Result<PrivacyPlan> {
-        let sampling_rate = self.sampling_rate.ok_or_else(|| missing("sampling_rate"))?;
+        if let Some(refused) = self.refused {
+            return Err(refused.into());
+        }
+        let rate = self.sampling_rate.ok_or_else(|| missing("sampling_rate"))?;
         let expected_batch_size =
             self.expected_batch_size.ok_or_else(|| missing("expected_batch_size"))?;
         let steps = self.steps.ok_or_else(|| missing("steps"))?;
         let clipping = self.clipping.ok_or_else(|| missing("clipping"))?;
-        let (adjacency, selection) = (self.adjacency, self.selection);
+        let run = |multiplier| Run {
+            earlier: self.earlier.clone(),
+            selection: self.selection,
+            sampling: Sampling::Poisson { rate },
+            noise: Noise::Gaussian { multiplier },
+            steps,
+        };
         let noise_multiplier = match (self.noise_multiplier, self.target) {
             (Some(noise_multiplier), None) => noise_multiplier,
-            (None, Some((epsilon, delta))) => {
-                let run = |noise_multiplier| {
-                    let step = DpEvent::poisson_sampled_gaussian(sampling_rate, noise_multiplier);
-                    Ok(run_event(selection, step, steps))
-                };
-                let accountant = || PrivacyAccountant::new(adjacency);
-                let least = calibrate_noise_multiplier(epsilon, delta, accountant, run)?;
-                let readable = rounded_up(least)?;
-                // Numerical bounds are not monotone in their last digits.
-                let mut accountant = accountant();
-                accountant.compose(&run(readable)?, 1)?;
-                if accountant.epsilon(delta) <= epsilon { readable } else { least }
-            }
+            (None, Some(target)) => least_noise(target, self.adjacency, &run)?,
             (None, None) => return Err(missing("noise_multiplier or target")),
             (Some(_), Some(_)) => {
-                return Err(Error::Setting(SettingError::Conflicting {
-                    first: "noise_multiplier",
-                    second: "target",
-                }));
+                let (first, second) = ("noise_multiplier", "target");
+                return Err(SettingError::Conflicting { first, second }.into());
             }
         };
-        Stored {
-            version: VERSION,
-            sampling_rate,
-            expected_batch_size,
-            steps,
-            clipping,
-            adjacency,
-            selection,
-            noise_multiplier,
-            target: self.target,
-        }
-        .into_plan()
+        let (adjacency, target) = (self.adjacency, self.target);
+        Parts { run: run(noise_multiplier), expected_batch_size, clipping, adjacency, target }
+            .into_plan()
     }
 
     /// q: each record enters each batch independently with this probability.
-    pub fn sampling_rate(mut self, sampling_rate: SamplingRate) -> Self {
-        self.sampling_rate = Some(sampling_rate);
+    pub fn sampling_rate(
+        mut self,
+        sampling_rate: impl TryInto<SamplingRate, Error: Into<SettingError>>,
+    ) -> Self {
+        self.sampling_rate = self.checked(sampling_rate);
         self
     }
 
     /// The public number by which the noised sum is divided, the same at every step.
-    pub fn expected_batch_size(mut self, expected_batch_size: ExpectedBatchSize) -> Self {
-        self.expected_batch_size = Some(expected_batch_size);
+    pub fn expected_batch_size(
+        mut self,
+        expected_batch_size: impl TryInto<ExpectedBatchSize, Error: Into<SettingError>>,
+    ) -> Self {
+        self.expected_batch_size = self.checked(expected_batch_size);
         self
     }
 
     /// The number of logical steps of the whole run.
-    pub fn steps(mut self, steps: Steps) -> Self {
-        self.steps = Some(steps);
+    pub fn steps(mut self, steps: impl TryInto<Steps, Error: Into<SettingError>>) -> Self {
+        self.steps = self.checked(steps);
         self
     }
 
-    /// How one record's gradient is bounded.
-    pub fn clipping(mut self, clipping: Clipping) -> Self {
-        self.clipping = Some(clipping);
+    /// How one record's gradient is bounded, as in `clipping(Clipping::flat(1.0))`.
+    pub fn clipping(mut self, clipping: impl TryInto<Clipping, Error: Into<SettingError>>) -> Self {
+        self.clipping = self.checked(clipping);
         self
     }
 
     /// The neighbouring relation of the guarantee; [`Adjacency::AddRemove`] unless set.
     pub fn adjacency(mut self, adjacency: Adjacency) -> Self {
         self.adjacency = adjacency;
+        self
+    }
+
+    /// What was released on the same data before: a target then covers it and this run together, and every ε
+    /// of the plan includes it. [`DpOptimizer::continue_with`](crate::DpOptimizer::continue_with) goes on with
+    /// such a plan.
+    ///
+    /// As within one run, settings must not depend on what was released so far: for noise that follows the earlier
+    /// run's results use a [`RenyiFilter`](burn_dp_accounting::RenyiFilter).
+    pub fn after(mut self, ledger: &Ledger) -> Self {
+        self.earlier = ledger.clone();
         self
     }
 
@@ -118,16 +127,53 @@ impl PrivacyPlanBuilder {
     }
 
     /// The noise multiplier z, accounted over everything that a step releases.
-    pub fn noise_multiplier(mut self, noise_multiplier: NoiseMultiplier) -> Self {
-        self.noise_multiplier = Some(noise_multiplier);
+    pub fn noise_multiplier(
+        mut self,
+        noise_multiplier: impl TryInto<NoiseMultiplier, Error: Into<SettingError>>,
+    ) -> Self {
+        self.noise_multiplier = self.checked(noise_multiplier);
         self
     }
 
     /// The ε that the whole run must not exceed at δ: [`build`](Self::build) finds the least noise.
-    pub fn target(mut self, epsilon: Epsilon, delta: Delta) -> Self {
-        self.target = Some((epsilon, delta));
+    pub fn target(
+        mut self,
+        epsilon: impl TryInto<Epsilon, Error: Into<SettingError>>,
+        delta: impl TryInto<Delta, Error: Into<SettingError>>,
+    ) -> Self {
+        self.target = self.checked(epsilon).zip(self.checked(delta));
         self
     }
+
+    /// The setting; or the first that cannot be used is kept for `build`.
+    fn checked<Q>(&mut self, setting: impl TryInto<Q, Error: Into<SettingError>>) -> Option<Q> {
+        match setting.try_into() {
+            Ok(setting) => Some(setting),
+            Err(error) => {
+                self.refused.get_or_insert(error.into());
+                None
+            }
+        }
+    }
+}
+
+/// The least noise multiplier with which `run` meets the target.
+fn least_noise(
+    (epsilon, delta): (Epsilon, Delta),
+    adjacency: Adjacency,
+    run: &impl Fn(NoiseMultiplier) -> Run,
+) -> Result<NoiseMultiplier> {
+    let events = |noise_multiplier| {
+        let run = run(noise_multiplier);
+        Ok(run.events(run.whole())?.event())
+    };
+    let accountant = || PrivacyAccountant::new(adjacency);
+    let least = calibrate_noise_multiplier(epsilon, delta, accountant, events)?;
+    let readable = rounded_up(least)?;
+    // Numerical bounds are not monotone in their last digits.
+    let mut accountant = accountant();
+    accountant.compose(&events(readable)?, 1)?;
+    Ok(if accountant.epsilon(delta) <= epsilon { readable } else { least })
 }
 
 /// Nine significant digits, so that it reads well and comes back the same from any text format.
@@ -137,61 +183,74 @@ fn rounded_up(noise_multiplier: NoiseMultiplier) -> Result<NoiseMultiplier> {
         return Ok(noise_multiplier);
     }
     let unit = 10.0_f64.powi(8 - z.log10().floor() as i32);
-    NoiseMultiplier::new(((z * unit).ceil() / unit).max(z))
+    Ok(NoiseMultiplier::new(((z * unit).ceil() / unit).max(z))?)
 }
 
 fn missing(name: &'static str) -> Error {
-    Error::Setting(SettingError::Missing { name })
+    SettingError::Missing { name }.into()
 }
 
-/// The serialised form that this version writes and reads.
-const VERSION: u32 = 1;
-
 /// What a plan is made of, without what follows from it.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Stored {
-    version: u32,
-    sampling_rate: SamplingRate,
+struct Parts {
+    run: Run,
     expected_batch_size: ExpectedBatchSize,
-    steps: Steps,
     clipping: Clipping,
     adjacency: Adjacency,
-    selection: Option<PrivateSelection>,
-    noise_multiplier: NoiseMultiplier,
     target: Option<(Epsilon, Delta)>,
 }
 
-impl Stored {
+impl Parts {
     fn into_plan(self) -> Result<PrivacyPlan> {
+        let Self { run, expected_batch_size, clipping, adjacency, target } = self;
+        let planned = run.events(run.whole())?;
         let gradient_noise_multiplier =
-            gradient_noise_multiplier(&self.clipping, self.noise_multiplier)?;
-        let fingerprint = fingerprint(&self)?;
-        Ok(PrivacyPlan {
-            sampling_rate: self.sampling_rate,
-            expected_batch_size: self.expected_batch_size,
-            steps: self.steps,
-            clipping: self.clipping,
-            adjacency: self.adjacency,
-            selection: self.selection,
-            noise_multiplier: self.noise_multiplier,
-            target: self.target,
+            gradient_noise_multiplier(&clipping, run.noise.multiplier())?;
+        let mut plan = PrivacyPlan {
+            run,
+            expected_batch_size,
+            clipping,
+            adjacency,
+            target,
+            planned,
             gradient_noise_multiplier,
-            fingerprint,
-        })
+            fingerprint: 0,
+        };
+        plan.fingerprint = fingerprint(&plan.clone().into())?;
+        Ok(plan)
     }
+}
+
+/// The serialised form that this version writes and reads.
+const VERSION: u32 = 2;
+
+/// What is written.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Stored {
+    version: u32,
+    sampling: Sampling,
+    clipping: Clipping,
+    noise: Noise,
+    expected_batch_size: ExpectedBatchSize,
+    steps: Steps,
+    adjacency: Adjacency,
+    earlier: Ledger,
+    selection: Option<PrivateSelection>,
+    target: Option<(Epsilon, Delta)>,
 }
 
 impl From<PrivacyPlan> for Stored {
     fn from(plan: PrivacyPlan) -> Self {
+        let Run { earlier, selection, sampling, noise, steps } = plan.run;
         Self {
             version: VERSION,
-            sampling_rate: plan.sampling_rate,
-            expected_batch_size: plan.expected_batch_size,
-            steps: plan.steps,
+            sampling,
             clipping: plan.clipping,
+            noise,
+            expected_batch_size: plan.expected_batch_size,
+            steps,
             adjacency: plan.adjacency,
-            selection: plan.selection,
-            noise_multiplier: plan.noise_multiplier,
+            earlier,
+            selection,
             target: plan.target,
         }
     }
@@ -205,10 +264,13 @@ impl TryFrom<Stored> for PrivacyPlan {
             return Err(Error::setting(
                 "privacy plan version",
                 stored.version,
-                "1, the version that this release reads",
+                "2, the version that this release reads",
             ));
         }
-        let plan = stored.into_plan()?;
+        let Stored { sampling, clipping, noise, expected_batch_size, steps, .. } = stored;
+        let Stored { adjacency, earlier, selection, target, .. } = stored;
+        let run = Run { earlier, selection, sampling, noise, steps };
+        let plan = Parts { run, expected_batch_size, clipping, adjacency, target }.into_plan()?;
         // An edited file must not claim a target that its noise does not meet. Another machine's
         // transform may round the last digits of the same ε otherwise.
         let above =
@@ -217,7 +279,7 @@ impl TryFrom<Stored> for PrivacyPlan {
             Some((epsilon, delta)) if above(epsilon, delta) || !epsilon.is_finite() => {
                 Err(Error::setting(
                     "noise_multiplier",
-                    plan.noise_multiplier.value(),
+                    plan.noise_multiplier().value(),
                     "large enough for the plan's target",
                 ))
             }

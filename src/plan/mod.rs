@@ -1,39 +1,43 @@
 //! The privacy plan: the one value from which sampling, clipping, noise and accounting come.
 
 mod builder;
+mod run;
 mod selection;
 mod statement;
 
 use burn_dp_accounting::{
-    Accountant, Adjacency, Delta, DpEvent, Epsilon, ExpectedBatchSize, NoiseMultiplier,
+    Accountant, Adjacency, Delta, DpEvent, Epsilon, ExpectedBatchSize, Ledger, NoiseMultiplier,
     PrivacyAccountant, SamplingRate, Steps,
 };
 use serde::{Deserialize, Serialize};
 
 pub use self::builder::PrivacyPlanBuilder;
 use self::builder::Stored;
+pub use self::run::Progress;
+use self::run::Run;
 pub use self::selection::PrivateSelection;
 pub use self::statement::PrivacyStatement;
 use crate::clipping::{Clipping, ClippingState};
+use crate::noise::Noise;
+use crate::sampling::Sampling;
 
 /// Everything about a DP-SGD run that its guarantee depends on (Abadi et al. 2016, arXiv
 /// 1607.00133).
 ///
-/// The training step reads the sampling rate, the clipping, the noise and the divisor from here, and
-/// the accountant reads the event from here, so they cannot disagree. A plan that exists is valid;
-/// it is made by [`PrivacyPlan::builder`] and never changes.
+/// It has three parts: [`Sampling`], [`Clipping`] and [`Noise`]. The training step reads all of them, and the divisor,
+/// from here, and the accountant reads the [events](Self::events) from here, so they cannot disagree. A plan that exists
+/// is valid; it is made by [`PrivacyPlan::builder`] and never changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct PrivacyPlan {
-    sampling_rate: SamplingRate,
+    run: Run,
     expected_batch_size: ExpectedBatchSize,
-    steps: Steps,
     clipping: Clipping,
     adjacency: Adjacency,
-    selection: Option<PrivateSelection>,
-    noise_multiplier: NoiseMultiplier,
     /// What the noise was calibrated for, if it was.
     target: Option<(Epsilon, Delta)>,
+    /// What has been released when the run is over; follows from the run.
+    planned: Ledger,
     /// Follows from the noise multiplier and the clipping.
     gradient_noise_multiplier: NoiseMultiplier,
     /// Follows from all of the above.
@@ -46,19 +50,43 @@ impl PrivacyPlan {
         PrivacyPlanBuilder::default()
     }
 
-    /// One logical step: the event to record each time the optimizer steps, also on an empty batch.
+    /// What a run has released when it has come so far: what the plan begins from, the private selection if it was
+    /// made, and the steps. Everything that is accounted for comes from here.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) where there are more than 2^64 - 1 releases in all.
+    pub fn events(&self, progress: Progress) -> crate::Result<Ledger> {
+        Ok(self.run.events(progress)?)
+    }
+
+    /// One logical step: what each adds to the ledger, also on an empty batch.
     pub fn step_event(&self) -> DpEvent {
-        DpEvent::poisson_sampled_gaussian(self.sampling_rate, self.noise_multiplier)
+        self.run.step()
     }
 
-    /// The whole planned run: the private selection, if there is one, and all steps.
+    /// The whole planned run, with what it begins from.
     pub fn event(&self) -> DpEvent {
-        run_event(self.selection, self.step_event(), self.steps)
+        self.planned.event()
     }
 
-    /// q: each record enters each batch independently with this probability.
+    /// How records enter a batch.
+    pub const fn sampling(&self) -> Sampling {
+        self.run.sampling
+    }
+
+    /// q: each record enters each batch with this probability.
     pub const fn sampling_rate(&self) -> SamplingRate {
-        self.sampling_rate
+        self.run.sampling.rate()
+    }
+
+    /// What is added to each step's sum.
+    pub const fn noise(&self) -> Noise {
+        self.run.noise
+    }
+
+    /// What had been released on the same data before: the target, and every ε of this plan, covers it too.
+    pub const fn earlier(&self) -> &Ledger {
+        &self.run.earlier
     }
 
     /// The public number by which the noised sum is divided.
@@ -73,7 +101,7 @@ impl PrivacyPlan {
 
     /// The planned number of logical steps.
     pub const fn steps(&self) -> Steps {
-        self.steps
+        self.run.steps
     }
 
     /// How one record's gradient is bounded.
@@ -88,7 +116,7 @@ impl PrivacyPlan {
 
     /// The selection of parameters by the private data that the run may start with.
     pub const fn selection(&self) -> Option<PrivateSelection> {
-        self.selection
+        self.run.selection
     }
 
     /// What the noise was calibrated for; `None` where the noise multiplier was given.
@@ -98,7 +126,7 @@ impl PrivacyPlan {
 
     /// z, the noise multiplier that is accounted for: of everything a step releases, taken together.
     pub const fn noise_multiplier(&self) -> NoiseMultiplier {
-        self.noise_multiplier
+        self.run.noise.multiplier()
     }
 
     /// z_Δ, the noise multiplier of the gradient sum alone.
@@ -141,11 +169,11 @@ impl PrivacyPlan {
 
     /// ε of the whole planned run.
     pub fn epsilon(&self, delta: Delta) -> Epsilon {
-        self.epsilon_at(self.steps, delta)
+        self.epsilon_at(self.run.steps, delta)
     }
 
-    /// ε of the first `steps_done` steps, and of the private selection if the plan has one, by the best
-    /// proven bound.
+    /// ε of the first `steps_done` steps, of the private selection if the plan has one, and of what it begins from, by
+    /// the best proven bound.
     ///
     /// This is the price of a run whose length was fixed in advance. If the run was stopped because
     /// of what it showed, report [`epsilon`](Self::epsilon), the price of the planned run.
@@ -156,8 +184,11 @@ impl PrivacyPlan {
     /// ε of the first `steps_done` steps, and the name of the accountant that proves it.
     fn bound_at(&self, steps_done: Steps, delta: Delta) -> (Epsilon, &'static str) {
         let mut accountant = PrivacyAccountant::new(self.adjacency);
-        let run = run_event(self.selection, self.step_event(), steps_done);
-        match accountant.compose(&run, 1) {
+        let composed = self
+            .run
+            .events(Progress { steps: steps_done, ..self.run.whole() })
+            .and_then(|events| events.compose_onto(&mut accountant));
+        match composed {
             Ok(()) => accountant.bound(delta),
             Err(_) => (Epsilon::INFINITY, accountant.name()),
         }
@@ -172,14 +203,6 @@ impl PrivacyPlan {
     /// machines and releases that store plans alike. Not a cryptographic hash.
     pub const fn fingerprint(&self) -> u64 {
         self.fingerprint
-    }
-}
-
-fn run_event(selection: Option<PrivateSelection>, step: DpEvent, steps: Steps) -> DpEvent {
-    let steps = step.repeated(steps.value());
-    match selection {
-        Some(selection) => DpEvent::Composed(vec![selection.event(), steps]),
-        None => steps,
     }
 }
 

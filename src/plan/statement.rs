@@ -47,6 +47,10 @@ impl fmt::Display for PrivacyStatement {
             writeln!(f, "Guarantee: none (epsilon is infinite).")?;
         }
         writeln!(f, "Neighbouring data sets: {}.", plan.adjacency())?;
+        let earlier = plan.earlier().steps().value();
+        if earlier > 0 {
+            writeln!(f, "Included: {earlier} earlier releases on the same data.")?;
+        }
         if let Some(selection) = plan.selection() {
             writeln!(
                 f,

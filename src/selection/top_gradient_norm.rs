@@ -4,11 +4,15 @@ use std::fmt;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use burn_dp_accounting::{ClippingNorm, ExpectedBatchSize};
 
 use super::inventory::{Entry, Inventory};
 use super::rows::{RowSelection, row_count};
 use super::selected::Selection;
+use crate::bounded_sum::BoundedSum;
 use crate::error::{Error, Result};
+use crate::mechanism::{Domain, Seed};
+use crate::noise::Noise;
 use crate::per_example::{Engine, PerExample, read};
 
 /// What is chosen as one.
@@ -130,7 +134,7 @@ impl TopGradientNorm {
         E: Engine<M, X>,
         I: Iterator<Item = X>,
     {
-        let mut scores = Scores::new(self, model, f64::INFINITY)?;
+        let mut scores = Scores::new(self, model, ClippingNorm::new(f64::MAX)?)?;
         for batch in data.0 {
             scores.add(&engine.per_example(model, batch)?)?;
         }
@@ -141,7 +145,7 @@ impl TopGradientNorm {
                 advice: advice.into(),
             });
         }
-        Ok(scores.into_selection())
+        Ok(scores.into_public())
     }
 }
 
@@ -198,8 +202,7 @@ pub(crate) struct Scores {
     rule: TopGradientNorm,
     inventory: Inventory,
     candidates: Vec<Candidate>,
-    clipping_norm: f64,
-    sums: Vec<f64>,
+    sums: BoundedSum,
     examples: usize,
 }
 
@@ -215,7 +218,7 @@ impl Scores {
     pub(crate) fn new<M: Module>(
         rule: &TopGradientNorm,
         model: &M,
-        clipping_norm: f64,
+        clipping_norm: ClippingNorm,
     ) -> Result<Self> {
         let inventory = Inventory::of(model)?;
         let mut trained = inventory.entries.iter().filter(|entry| entry.trained);
@@ -224,8 +227,8 @@ impl Scores {
         if candidates.is_empty() {
             return Err(Error::NoTrainableParameter);
         }
-        let sums = vec![0.0; candidates.len()];
-        Ok(Self { rule: *rule, inventory, candidates, clipping_norm, sums, examples: 0 })
+        let sums = BoundedSum::new([candidates.len()], clipping_norm);
+        Ok(Self { rule: *rule, inventory, candidates, sums, examples: 0 })
     }
 
     /// Adds the clipped vectors of a batch. A vector that is not finite counts as zero.
@@ -257,23 +260,10 @@ impl Scores {
         }
         for squares in squares {
             // Rounding may leave a square slightly negative.
-            let norms: Vec<f64> =
-                squares.into_iter().map(|square| square.max(0.0).sqrt()).collect();
-            let norm = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
-            if norm.is_finite() && norm > 0.0 {
-                let factor = (self.clipping_norm / norm).min(1.0);
-                for (sum, norm) in self.sums.iter_mut().zip(norms) {
-                    *sum += factor * norm;
-                }
-            }
+            self.sums.add(squares.into_iter().map(|square| square.max(0.0).sqrt()))?;
         }
         self.examples += examples;
         Ok(())
-    }
-
-    /// Number of candidates: the length of the vector that is released.
-    pub(crate) const fn len(&self) -> usize {
-        self.candidates.len()
     }
 
     /// The paths of all parameters, trained or not.
@@ -281,62 +271,20 @@ impl Scores {
         self.inventory.entries.iter().flat_map(|entry| &entry.paths).map(String::as_str).collect()
     }
 
-    /// Adds `noise` to the scores.
-    pub(crate) fn add_noise(&mut self, noise: &[f32]) {
-        for (sum, noise) in self.sums.iter_mut().zip(noise) {
-            *sum += f64::from(*noise);
-        }
+    /// The candidates that are best with noise on their scores.
+    ///
+    /// # Errors
+    /// As [`BoundedSum::release`].
+    pub(crate) fn release(self, noise: Noise, seed: &Seed) -> Result<TopSelection> {
+        let one = ExpectedBatchSize::new(1.0)?;
+        let (scores, _) = self.sums.release(noise, one, seed, Domain::SelectionNoise, 0)?;
+        Ok(selected(self.rule, self.inventory, &self.candidates, &scores.concat()))
     }
 
-    /// The best candidates.
-    pub(crate) fn into_selection(self) -> TopSelection {
-        let chosen = self.best();
-        let count = self.inventory.entries.len();
-        if self.rule.groups == Groups::Rows {
-            let mut rows = vec![Vec::new(); count];
-            for candidate in chosen.iter().map(|index| &self.candidates[*index]) {
-                for member in &candidate.members {
-                    rows[*member].extend(candidate.row);
-                }
-            }
-            rows.iter_mut().for_each(|rows| rows.sort_unstable());
-            return TopSelection::Rows(RowSelection::new(self.inventory, rows));
-        }
-        let mut selected = vec![false; count];
-        for candidate in chosen.iter().map(|index| &self.candidates[*index]) {
-            for member in &candidate.members {
-                selected[*member] = true;
-            }
-        }
-        TopSelection::Parameters(Selection::unshared(
-            "top gradient norm".into(),
-            self.inventory,
-            selected,
-        ))
-    }
-
-    fn best(&self) -> Vec<usize> {
-        let size = |index: usize| self.candidates[index].scalars.max(1) as f64;
-        let score = |index: usize| match self.rule.per_scalar {
-            true => self.sums[index] / size(index).sqrt(),
-            false => self.sums[index],
-        };
-        let mut order: Vec<usize> = (0..self.candidates.len()).collect();
-        order.sort_by(|one, other| score(*other).total_cmp(&score(*one)));
-        match self.rule.amount {
-            Amount::Count(count) => order.truncate(count),
-            Amount::Share(share) => {
-                let most = share * self.inventory.scalars() as f64;
-                let mut used = 0.0;
-                let first = order.first().copied();
-                order.retain(|index| {
-                    let fits = used + size(*index) <= most || Some(*index) == first;
-                    used += if fits { size(*index) } else { 0.0 };
-                    fits
-                });
-            }
-        }
-        order
+    /// The best candidates, for scores of data that are public.
+    fn into_public(self) -> TopSelection {
+        let scores = self.sums.into_public().concat();
+        selected(self.rule, self.inventory, &self.candidates, &scores)
     }
 
     /// The squared norm of each row of each example's gradient, `[examples · rows]`.
@@ -351,6 +299,63 @@ impl Scores {
         }
         Ok(rows)
     }
+}
+
+/// The best candidates by their scores.
+fn selected(
+    rule: TopGradientNorm,
+    inventory: Inventory,
+    candidates: &[Candidate],
+    scores: &[f64],
+) -> TopSelection {
+    let chosen = best(rule, &inventory, candidates, scores);
+    let count = inventory.entries.len();
+    if rule.groups == Groups::Rows {
+        let mut rows = vec![Vec::new(); count];
+        for candidate in chosen.iter().map(|index| &candidates[*index]) {
+            for member in &candidate.members {
+                rows[*member].extend(candidate.row);
+            }
+        }
+        rows.iter_mut().for_each(|rows| rows.sort_unstable());
+        return TopSelection::Rows(RowSelection::new(inventory, rows));
+    }
+    let mut selected = vec![false; count];
+    for candidate in chosen.iter().map(|index| &candidates[*index]) {
+        for member in &candidate.members {
+            selected[*member] = true;
+        }
+    }
+    TopSelection::Parameters(Selection::unshared("top gradient norm".into(), inventory, selected))
+}
+
+fn best(
+    rule: TopGradientNorm,
+    inventory: &Inventory,
+    candidates: &[Candidate],
+    scores: &[f64],
+) -> Vec<usize> {
+    let size = |index: usize| candidates[index].scalars.max(1) as f64;
+    let score = |index: usize| match rule.per_scalar {
+        true => scores[index] / size(index).sqrt(),
+        false => scores[index],
+    };
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by(|one, other| score(*other).total_cmp(&score(*one)));
+    match rule.amount {
+        Amount::Count(count) => order.truncate(count),
+        Amount::Share(share) => {
+            let most = share * inventory.scalars() as f64;
+            let mut used = 0.0;
+            let first = order.first().copied();
+            order.retain(|index| {
+                let fits = used + size(*index) <= most || Some(*index) == first;
+                used += if fits { size(*index) } else { 0.0 };
+                fits
+            });
+        }
+    }
+    order
 }
 
 fn candidates(inventory: &Inventory, groups: Groups) -> Vec<Candidate> {

@@ -263,8 +263,7 @@ impl<E> Shared<E> {
         let plan = self.optimizer.plan();
         let stride = plan.steps().value().div_ceil(EPSILONS).max(1);
         let until = taken.next_multiple_of(stride).min(plan.steps().value());
-        let mut ledger = self.optimizer.ledger().clone();
-        ledger.record(plan.step_event(), until.saturating_sub(taken))?;
+        let ledger = self.optimizer.ledger_at(until.into())?;
         let epsilon = ledger.epsilon(self.delta, plan.adjacency())?;
         self.spent = Some((until, epsilon));
         Ok(epsilon)

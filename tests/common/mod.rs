@@ -274,7 +274,7 @@ pub fn clippings_in<const N: usize>(groups: [(&str, f64); N]) -> Vec<(&'static s
 }
 
 pub fn flat(clipping_norm: f64) -> Clipping {
-    Clipping::flat(ClippingNorm::new(clipping_norm).expect("a positive norm"))
+    Clipping::flat(clipping_norm).expect("a positive norm")
 }
 
 pub fn adaptive(initial: f64, count_noise_std: f64) -> Clipping {

@@ -18,7 +18,7 @@ use crate::models::{Tied, Transformer, tokens};
 
 fn groups(names: &[&str]) -> Clipping {
     let norm = ClippingNorm::new(1.0).unwrap();
-    Clipping::per_group(names.iter().map(|name| ((*name).to_owned(), norm)).collect()).unwrap()
+    Clipping::per_group(names.iter().map(|name| (*name, norm))).unwrap()
 }
 
 type Loss = fn(&Transformer, burn::tensor::Tensor<2, burn::tensor::Int>) -> Tensor<1>;

@@ -88,5 +88,12 @@ impl Error {
     }
 }
 
+/// So that what needs no check can stand where a number does that needs one.
+impl From<core::convert::Infallible> for SettingError {
+    fn from(never: core::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 /// `Result` with the crate's [`Error`].
-pub type Result<T> = core::result::Result<T, Error>;
+pub type Result<T, E = Error> = core::result::Result<T, E>;

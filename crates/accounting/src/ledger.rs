@@ -86,8 +86,16 @@ impl Ledger {
     /// # Errors
     /// As [`Accountant::compose`]; the accountant is unchanged then.
     pub fn compose_onto(&self, accountant: &mut impl Accountant) -> Result<()> {
+        accountant.compose(&self.event(), 1)
+    }
+
+    /// Everything recorded, as one event.
+    pub fn event(&self) -> DpEvent {
         let each = |(event, count): &(DpEvent, u64)| event.clone().repeated(*count);
-        accountant.compose(&DpEvent::Composed(self.entries.iter().map(each).collect()), 1)
+        match &self.entries[..] {
+            [only] => each(only),
+            entries => DpEvent::Composed(entries.iter().map(each).collect()),
+        }
     }
 
     /// The ε spent so far, by the best proven bound.

@@ -4,7 +4,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SettingError};
 
 /// Declares a checked `f64`; deserialisation runs the same check as `new`.
 macro_rules! quantity {
@@ -23,13 +23,7 @@ macro_rules! quantity {
             /// # Errors
             /// [`Error::Setting`] where it is not (NaN never is).
             pub fn new(value: f64) -> Result<Self> {
-                let $value = value;
-                let valid: bool = $valid;
-                if !valid {
-                    return Err(Error::setting($name, value, $requirement));
-                }
-                // Adding +0 turns -0 into 0, so that equal values also have equal bits.
-                Ok(Self(value + 0.0))
+                Ok(Self::try_from(value)?)
             }
 
             /// The value as a plain number.
@@ -39,10 +33,16 @@ macro_rules! quantity {
         }
 
         impl TryFrom<f64> for $type {
-            type Error = Error;
+            type Error = SettingError;
 
-            fn try_from(value: f64) -> Result<Self> {
-                Self::new(value)
+            fn try_from(value: f64) -> Result<Self, SettingError> {
+                let $value = value;
+                let valid: bool = $valid;
+                if !valid {
+                    return Err(SettingError::invalid($name, value, $requirement));
+                }
+                // Adding +0 turns -0 into 0, so that equal values also have equal bits.
+                Ok(Self(value + 0.0))
             }
         }
 
@@ -285,6 +285,16 @@ impl Steps {
 impl From<u64> for Steps {
     fn from(steps: u64) -> Self {
         Self(steps)
+    }
+}
+
+/// For literals, whose type is `i32` where nothing says otherwise.
+impl TryFrom<i32> for Steps {
+    type Error = SettingError;
+
+    fn try_from(steps: i32) -> Result<Self, SettingError> {
+        let count = u64::try_from(steps);
+        count.map(Self).map_err(|_| SettingError::invalid("steps", steps, "at least 0"))
     }
 }
 

@@ -3,8 +3,8 @@
 use burn_dp_accounting::Error;
 use burn_dp_accounting::{
     Accountant, Adjacency, Delta, DpEvent, Epsilon, GaussianAccountant, Ledger, NoiseMultiplier,
-    PldAccountant, PrivacyAccountant, RdpAccountant, RunCount, SamplingRate, Steps,
-    ZeroConcentration, affordable_sampling_rate, affordable_steps, calibrate_noise_multiplier,
+    PldAccountant, PrivacyAccountant, RdpAccountant, RunCount, SamplingRate, ZeroConcentration,
+    affordable_sampling_rate, affordable_steps, calibrate_noise_multiplier,
 };
 use proptest::prelude::*;
 

@@ -4,8 +4,9 @@ use anyhow::Result;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_dp::mechanism::{Domain, Seed, add_gaussian};
-use burn_dp::privacy::NoiseMultiplier;
+use burn_dp::BoundedSum;
+use burn_dp::mechanism::{Domain, Seed};
+use burn_dp::privacy::{ClippingNorm, ExpectedBatchSize, Noise, NoiseMultiplier};
 use chacha20::ChaCha20Rng;
 use rand::SeedableRng;
 
@@ -26,32 +27,38 @@ pub fn run(args: &Args, clients: &Clients, noise: Option<NoiseMultiplier>) -> Re
     let mut outcome = Outcome::new("weights (FedAvg)", noise.is_some());
     for round in 0..args.rounds {
         let before = Flat::of(&model);
-        let mut sum = vec![0.0; before.len()];
-        for client in 0..args.clients {
+        let changes = (0..args.clients).map(|client| {
             let after = Flat::of(&train(args, clients, model.clone(), client, round));
-            let change: Vec<f32> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
-            let scale = if noise.is_some() { clip(&change) } else { 1.0 };
-            sum.iter_mut().zip(&change).for_each(|(sum, change)| *sum += scale * change);
-            outcome.bits += 32 * change.len() as u64;
-        }
-        if let Some(noise) = noise {
-            let std = noise.value() * CLIPPING_NORM;
-            add_gaussian(&mut sum, &seed, Domain::GradientNoise, round, 0, std)?;
-        }
-        let change = sum.iter().map(|sum| sum / args.clients as f32);
+            outcome.bits += 32 * after.len() as u64;
+            after.iter().zip(&before).map(|(a, b)| f64::from(a - b)).collect::<Vec<f64>>()
+        });
+        let change = match noise {
+            Some(multiplier) => {
+                let mut sum = BoundedSum::new([before.len()], ClippingNorm::new(CLIPPING_NORM)?);
+                changes.into_iter().try_for_each(|change| sum.add(change))?;
+                let (noise, divisor) = (
+                    Noise::Gaussian { multiplier },
+                    ExpectedBatchSize::from_records(args.clients)?,
+                );
+                // The event of a round is accounted for by the caller, with all rounds.
+                let (mean, _) = sum.release(noise, divisor, &seed, Domain::GradientNoise, round)?;
+                mean.concat()
+            }
+            None => {
+                let mut sum = vec![0.0; before.len()];
+                for change in changes {
+                    sum.iter_mut().zip(change).for_each(|(sum, change)| *sum += change);
+                }
+                sum.iter().map(|sum| sum / args.clients as f64).collect()
+            }
+        };
         let values: Vec<f32> =
-            before.iter().zip(change).map(|(before, change)| before + change).collect();
+            before.iter().zip(change).map(|(before, change)| before + change as f32).collect();
         model = model.map(&mut Unflatten { values, place: 0 });
         let tested = model.valid();
         outcome.accuracies.push(clients.accuracy(|features| tested.forward(features)));
     }
     Ok(outcome)
-}
-
-/// A little less than 1 / max(1, norm / C), for rounding.
-fn clip(change: &[f32]) -> f32 {
-    let norm = change.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-    (((CLIPPING_NORM / norm).min(1.0)) * (1.0 - 1e-6)) as f32
 }
 
 fn train(

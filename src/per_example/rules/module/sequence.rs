@@ -141,7 +141,7 @@ fn ctc_indices<B: Backend>(
 ) -> Result<[IntTensor<B>; 3]> {
     let longest = operands[0].shape.as_slice().last().copied().unwrap_or(0);
     let bounds = ctc_bounds(log_probs, longest);
-    let mut of = |which: usize| {
+    let mut of = |which: usize| -> Result<_> {
         let value = r.full_int(operands[which])?;
         Ok(r.indices(operands[which], value, bounds[which]))
     };

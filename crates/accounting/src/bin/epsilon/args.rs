@@ -73,7 +73,9 @@ pub enum Solve {
     SamplingRate,
 }
 
-fn quantity<T: TryFrom<f64, Error = burn_dp_accounting::Error>>(text: &str) -> Result<T, String> {
+fn quantity<T: TryFrom<f64, Error = burn_dp_accounting::SettingError>>(
+    text: &str,
+) -> Result<T, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     T::try_from(number).map_err(|error| error.to_string())
 }

@@ -69,9 +69,9 @@ impl Row {
 
     pub fn quantity<T>(&self, field: &'static str) -> Result<T, RowError>
     where
-        T: TryFrom<f64, Error = burn_dp_accounting::Error>,
+        T: TryFrom<f64, Error = burn_dp_accounting::SettingError>,
     {
-        Ok(T::try_from(self.number(field)?)?)
+        Ok(T::try_from(self.number(field)?).map_err(burn_dp_accounting::Error::from)?)
     }
 
     /// A whole number; 1000.0 is one.

@@ -1,0 +1,31 @@
+//! How records enter the batches of a run.
+
+use burn_dp_accounting::{DpEvent, SamplingRate};
+use serde::{Deserialize, Serialize};
+
+/// How records enter a batch: what amplifies privacy, and what a run therefore has to draw.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Sampling {
+    /// Each record enters each batch independently (Abadi et al. 2016, arXiv 1607.00133).
+    Poisson {
+        /// q, the probability.
+        rate: SamplingRate,
+    },
+}
+
+impl Sampling {
+    /// The probability with which a record is in one batch.
+    pub const fn rate(self) -> SamplingRate {
+        match self {
+            Self::Poisson { rate } => rate,
+        }
+    }
+
+    /// `release`, made about one batch.
+    pub fn event(self, release: DpEvent) -> DpEvent {
+        match self {
+            Self::Poisson { rate } => DpEvent::PoissonSampled { rate, event: Box::new(release) },
+        }
+    }
+}

@@ -64,10 +64,10 @@ impl<F> Loop<F> {
         }
         let policy = self.bad_records;
         match caught(|| guard::check(model, tensors, batch, &self.loss, examples, policy)) {
-            Err(error @ Error::IndexOutOfRange { .. }) => Err(error),
+            Err(error @ (Error::IndexOutOfRange { .. } | Error::Device { .. })) => Err(error),
             Ok(excluded) => Ok(excluded),
             // What one batch did says nothing of the next; that a loss cannot be traced does.
-            Err(Error::LossPanicked { .. } | Error::Device { .. }) => Ok(Vec::new()),
+            Err(Error::LossPanicked { .. }) => Ok(Vec::new()),
             Err(_) => {
                 self.guarded = false;
                 Ok(Vec::new())

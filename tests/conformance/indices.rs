@@ -1,6 +1,6 @@
 //! Every operation that reads an index, in every integer type, at sizes where that type is too small to compute in.
 //!
-//! The oracle is the batch-of-one engine with the same indices as I64, on the examples beside each power of two.
+//! The oracle is the batch-of-one engine with the same indices in the widest type, on the examples beside each power of two.
 
 use burn::module::{Lora, Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig};
@@ -67,7 +67,7 @@ pub struct Table {
 pub struct Batch {
     /// `[batch, LENGTH]`
     pub tokens: Tensor<2, Int>,
-    /// The same in I64.
+    /// The same in the widest type.
     pub again: Tensor<2, Int>,
     /// `[batch, rows, WIDTH]`: a table of the example's own.
     pub own: Tensor<3>,
@@ -168,10 +168,15 @@ pub fn batch(tokens: Vec<i64>, rows: usize, dtype: DType, weights: Vec<f32>) -> 
     let own = TensorData::new(numbers(10, examples * rows * WIDTH), [examples, rows, WIDTH]);
     Batch {
         tokens: Tensor::from_data(data.clone().convert_dtype(dtype), (&device, dtype)),
-        again: Tensor::from_data(data, (&device, DType::I64)),
+        again: Tensor::from_data(data.convert_dtype(widest()), (&device, widest())),
         own: Tensor::from_data(own, &device),
         weight: Tensor::from_data(TensorData::new(weights, [examples]), &device),
     }
+}
+
+/// I64, but for GPUs without it.
+pub fn widest() -> DType {
+    if device().supports_dtype(DType::I64) { DType::I64 } else { DType::I32 }
 }
 
 /// Whether burn's own operation serves as an oracle on the backend under test.
@@ -195,7 +200,7 @@ fn beside_the_limits(examples: usize) -> Vec<usize> {
     chosen
 }
 
-/// Losses, norms and gradients of some examples are those of the batch-of-one engine with I64.
+/// Losses, norms and gradients of some examples are those of the batch-of-one engine in the widest type.
 fn agrees(how: Use, dtype: DType, rows: usize, examples: usize, method: NormMethod) {
     let what = format!("{how:?}, {dtype:?}, {rows} rows, {examples} examples, {method:?}");
     let model = Table::new(rows, &device().autodiff());

@@ -59,8 +59,8 @@ fn an_index_out_of_range_is_refused_by_name_on_every_engine() {
         for bad in [-1, -100, ROWS as i64, 1_000_000, i64::from(i32::MIN)] {
             for engine in ENGINES {
                 let given = with_index(bad, DType::I32);
-                // EmbeddingTwice reads the same tokens in 64 bits, too; only one of them is bad here.
-                let given = Batch { again: with_index(0, DType::I64).again, ..given };
+                // EmbeddingTwice reads the same tokens in the widest type, too; only one of them is bad here.
+                let given = Batch { again: with_index(0, DType::I32).again, ..given };
                 let refused = run(engine, BadRecords::Refuse, loss(how), &model, given);
                 let what = format!("{how:?}, {bad}, {engine:?}");
                 match refused.err() {
@@ -85,7 +85,7 @@ fn a_byte_beyond_the_table_is_refused() {
         for how in USES {
             for engine in ENGINES {
                 let given = with_index(bad, dtype);
-                let given = Batch { again: with_index(0, DType::I64).again, ..given };
+                let given = Batch { again: with_index(0, DType::I32).again, ..given };
                 let refused = run(engine, BadRecords::Refuse, loss(how), &model, given).err();
                 let found =
                     matches!(refused, Some(Error::IndexOutOfRange { index, .. }) if index == bad);
@@ -103,7 +103,7 @@ fn an_excluded_record_is_zero_and_changes_no_other() {
         for engine in ENGINES {
             let given = |index| {
                 let batch = with_index(index, DType::I32);
-                Batch { again: with_index(0, DType::I64).again, ..batch }
+                Batch { again: with_index(0, DType::I32).again, ..batch }
             };
             let run = |index| {
                 let run = run(engine, BadRecords::Exclude, loss(how), &model, given(index));

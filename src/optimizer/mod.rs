@@ -106,7 +106,8 @@ impl<E> DpOptimizer<E> {
     /// optimizer state and ledger stay, and the steps of `plan` begin. What is left of the plan so far is dropped.
     ///
     /// `plan` must begin [`after`](crate::privacy::PrivacyPlanBuilder::after) this run's [`ledger`](Self::ledger), so that
-    /// its ε covers everything. Samples and noise are drawn from a seed of their own.
+    /// its ε covers everything; that is proven for settings that do not depend on what this run has released. Samples and noise
+    /// are drawn from a seed of their own.
     ///
     /// # Errors
     /// [`Error::PlanOfAnotherLedger`]; nothing has changed then.

@@ -3,7 +3,7 @@
 use burn_dp_accounting::{ClippingNorm, DpEvent, ExpectedBatchSize};
 
 use crate::error::{Error, Result};
-use crate::mechanism::{Domain, Seed, gaussian};
+use crate::mechanism::{Domain, Seed, noised};
 use crate::noise::Noise;
 
 /// The Gaussian mechanism on vectors on the host: each contribution is clipped to an L2 norm, what is not finite counts as
@@ -54,7 +54,7 @@ impl BoundedSum {
         Ok(())
     }
 
-    /// The sum with `noise` on it, divided by `divisor`, tensor by tensor; and what to record for it. Sampling of the
+    /// The sum with `noise` on it, rounded to single precision, divided by `divisor`, tensor by tensor; and what to record for it. Sampling of the
     /// contributors, if any, goes around the event.
     ///
     /// One (seed, `domain`, `step`) must never be used twice.
@@ -70,13 +70,11 @@ impl BoundedSum {
         step: u64,
     ) -> Result<(Vec<Vec<f64>>, DpEvent)> {
         let std = noise.multiplier().value() * self.clipping_norm.value();
-        let mut released = self.sums;
-        for (index, sum) in released.iter_mut().enumerate() {
-            let noise = gaussian(seed, domain, step, index as u64, sum.len(), std)?;
-            for (sum, noise) in sum.iter_mut().zip(noise) {
-                *sum = (*sum + f64::from(noise)) / divisor.value();
-            }
-        }
+        let tensor = |(index, sum): (usize, &Vec<f64>)| -> Result<Vec<f64>> {
+            let noised = noised(sum, seed, domain, step, index as u64, std)?;
+            Ok(noised.into_iter().map(|x| f64::from(x) / divisor.value()).collect())
+        };
+        let released = self.sums.iter().enumerate().map(tensor).collect::<Result<_>>()?;
         Ok((released, noise.event()))
     }
 
@@ -156,6 +154,15 @@ mod tests {
             let exact = length(&numbers).min(clipping_norm);
             prop_assert!(exact.is_infinite() || moved >= exact * (1.0 - 1e-12), "{moved} and {exact}");
         }
+    }
+
+    #[test]
+    fn what_is_released_is_in_single_precision() {
+        // Of noise in single precision on a sum in double, the lowest bits would be those of the sum.
+        let mut sum = BoundedSum::new([1000], norm(100.0));
+        sum.add((0..1000).map(|i| f64::from(i) * 1e-3 + 1e-11)).expect("a thousand numbers");
+        let released = released(sum, 0.01, 1.0).concat();
+        assert!(released.iter().all(|x| f64::from(*x as f32) == *x));
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod noise;
 mod sampler;
 mod seed;
 
-pub(crate) use noise::add_gaussian_measuring;
 pub use noise::{add_gaussian, gaussian};
+pub(crate) use noise::{add_gaussian_measuring, noised};
 pub use sampler::PoissonSampler;
 pub use seed::{Domain, Seed, SeedSource};

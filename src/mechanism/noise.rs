@@ -78,6 +78,40 @@ pub fn add_gaussian(
     add_gaussian_measuring(values, seed, domain, step, tensor, std, 0.0).map(|_| ())
 }
 
+/// `values` with the noise of [`add_gaussian`], added in double precision and rounded to single once.
+///
+/// Sums in double precision must not have noise that was rounded already: its grid is coarser than theirs, and the lowest
+/// bits of the result would be those of the sum alone.
+///
+/// # Errors
+/// As [`add_gaussian`].
+pub(crate) fn noised(
+    values: &[f64],
+    seed: &Seed,
+    domain: Domain,
+    step: u64,
+    tensor: u64,
+    std: f64,
+) -> Result<Vec<f32>> {
+    if std == 0.0 {
+        return Ok(values.iter().map(|value| *value as f32).collect());
+    }
+    if !(SMALLEST_STD..=LARGEST_STD).contains(&std) {
+        return Err(Error::setting("std", std, "0, or between 1e-30 and 1e37"));
+    }
+    let stream = seed.stream(domain, step, tensor);
+    let block = |(number, block): (usize, &[f64])| -> Vec<f32> {
+        let mut rng = stream.bulk(number);
+        let noised = block.iter().map(|value| {
+            let z: f64 = StandardNormal.sample(&mut rng);
+            (value + std * z) as f32
+        });
+        noised.collect()
+    };
+    let blocks: Vec<Vec<f32>> = values.par_chunks(BLOCK).enumerate().map(block).collect();
+    Ok(blocks.concat())
+}
+
 /// [`add_gaussian`], which returns Σ (`scale` · value)² of the values as they were, good to a few digits; a scale beyond
 /// single precision counts as less.
 pub(crate) fn add_gaussian_measuring(
@@ -211,6 +245,24 @@ mod tests {
                 let mut alone = plain;
                 add_gaussian(&mut alone, &seed, domain, 1, 2, std)?;
                 assert_eq!(values, alone);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn noise_on_double_precision_is_rounded_with_the_sum_and_not_before() -> Result<()> {
+        let seed = Seed::reproducible(5);
+        let plain = noise(2 * BLOCK + 3, 1.0)?;
+        let on = |value: f64| {
+            let values = vec![value; plain.len()];
+            noised(&values, &seed, Domain::GradientNoise, 1, 2, 1.0)
+        };
+        assert_eq!(on(0.0)?, plain, "the same draws");
+        for value in [0.1, 1e-9, 3.0 + 1e-12] {
+            for (sum, noise) in on(value)?.iter().zip(&plain) {
+                let exact = value + f64::from(*noise);
+                assert!((f64::from(*sum) - exact).abs() <= 3e-7 * (1.0 + exact.abs()));
             }
         }
         Ok(())

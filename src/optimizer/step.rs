@@ -13,7 +13,7 @@ use super::batch::LogicalBatch;
 use super::clipped_sum::ClippedSum;
 use super::sum_bound::Squares;
 use crate::error::{Error, Result};
-use crate::mechanism::{Domain, add_gaussian_measuring, gaussian};
+use crate::mechanism::{Domain, add_gaussian_measuring, noised};
 use crate::per_example::{Engine, ModuleTensors, is_on_host};
 
 impl<E> DpOptimizer<E> {
@@ -105,10 +105,10 @@ impl<E> DpOptimizer<E> {
         progress.ledger = self.plan.events(progress.so_far())?;
         progress.trained = Some(trained);
         if let Some(count_std) = self.plan.count_noise_std() {
-            let noise = gaussian(&self.seed, Domain::CountNoise, step, 0, 1, count_std)?;
-            let noised = below + f64::from(noise.first().copied().unwrap_or(0.0));
-            let fraction = self.plan.noised_fraction_below(noised);
-            progress.clipping.update(self.plan.clipping(), fraction)?;
+            for count in noised(&[below], &self.seed, Domain::CountNoise, step, 0, count_std)? {
+                let fraction = self.plan.noised_fraction_below(f64::from(count));
+                progress.clipping.update(self.plan.clipping(), fraction)?;
+            }
         }
         self.progress = progress;
 

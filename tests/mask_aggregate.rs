@@ -210,8 +210,12 @@ fn one_client_moves_the_sum_by_its_clipped_difference() {
         };
         let moved = distance(&sum(&clients), &sum(&clients[..4]));
         let expected = norm.min(distance_of_last);
-        assert!(moved <= norm * (1.0 + 1e-9), "{moved} against {norm}");
-        assert!((moved / expected - 1.0).abs() < 1e-9, "{moved} against {expected}");
+        // Sums are exact to 1e-9 and rounded to single precision once noise is on them, in both worlds. A sum is
+        // five differences and the noise long at most.
+        let length = norm * (5.0 + 0.1 * 1.2 * (shares(&reference).len() as f64).sqrt());
+        let rounding = 1e-9 + 2.0 * length * f64::from(f32::EPSILON) / 2.0 / expected;
+        assert!(moved <= norm * (1.0 + rounding), "{moved} against {norm}");
+        assert!((moved / expected - 1.0).abs() < rounding, "{moved} against {expected}");
     }
 }
 

@@ -52,7 +52,7 @@ fn measure(row: &str) {
             let mut engine = Traced::new(loss).with_norm_method(method);
             note = engine.explain(&model, &x).expect("the model traces").to_string();
             let gradients = engine.per_example(&model, x).expect("the model traces");
-            drop(gradients.squared_norms().into_data());
+            drop(gradients.estimated_squared_norms().into_data());
             let weights = Tensor::ones([BATCH], &device.without_autodiff());
             let sum = gradients.weighted_sum(weights).expect("one weight an example");
             drop(sum.into_gradients(&model).get::<2>(model.weight.id).map(|g| g.sum().into_data()));

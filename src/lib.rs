@@ -19,7 +19,7 @@
 //! # What is not
 //!
 //! - The guarantee is that of real arithmetic. What floating-point noise leaves open is told in
-//!   [`mechanism`]; time taken and memory used are not hidden either.
+//!   [`noise`]; time taken and memory used are not hidden either.
 //! - It covers what a step releases: the weights. Losses, gradient norms and the sizes of batches are
 //!   exact and private; so is a choice of hyper-parameters made by looking at the private data.
 //! - It protects one record, not all records of one person.
@@ -123,19 +123,20 @@
 pub mod batch;
 mod bounded_sum;
 mod clipping;
+mod device;
 pub mod error;
-mod frame;
 pub mod loader;
 pub mod loss;
 pub mod mask;
-pub mod mechanism;
-mod nearest;
-mod noise;
+mod model;
+pub mod noise;
 pub mod optimizer;
 pub mod per_example;
 mod plan;
 pub mod privacy;
-mod sampling;
+pub mod sampling;
+mod sealed_file;
+pub mod seed;
 pub mod selection;
 #[cfg(feature = "train")]
 pub mod train;

@@ -1,4 +1,15 @@
 //! The noise of a run.
+//!
+//! [`Noise`] is the part of a plan that says what is added to each step's sum, and what that releases. [`add_gaussian`] draws
+//! it, as a pure function of the [`Seed`](crate::seed::Seed) and the step's number, whatever the number of threads. Noise is
+//! Gaussian in real arithmetic; `add_gaussian` says what floating point leaves open.
+
+mod gaussian;
+mod on_tensors;
+
+pub(crate) use gaussian::noised;
+pub use gaussian::{add_gaussian, gaussian};
+pub(crate) use on_tensors::{SquaredLength, noised_tensor};
 
 use burn_dp_accounting::{DpEvent, NoiseMultiplier};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,11 @@
 //! How records enter the batches of a run.
+//!
+//! [`Sampling`] is the part of a plan that says how, and what that does to a release; [`PoissonSampler`] draws the records, as
+//! a pure function of the [`Seed`](crate::seed::Seed) and the step's number.
+
+mod poisson;
+
+pub use poisson::PoissonSampler;
 
 use burn_dp_accounting::{DpEvent, SamplingRate};
 use serde::{Deserialize, Serialize};

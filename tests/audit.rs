@@ -12,8 +12,8 @@ mod common;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn_dp::DpOptimizer;
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::{PrivacyPlan, Steps};
+use burn_dp::seed::Seed;
 use common::*;
 use statrs::distribution::{Beta, ContinuousCDF, Normal};
 

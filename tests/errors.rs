@@ -202,7 +202,7 @@ fn a_model_without_trainable_parameters_is_refused() {
 }
 
 fn net_like<F>(loss: F) -> DpOptimizer<Traced<F>> {
-    let seed = burn_dp::mechanism::Seed::reproducible(1);
+    let seed = burn_dp::seed::Seed::reproducible(1);
     DpOptimizer::with_seed(plan(flat(1.0), 1.0), Reveal, Traced::new(loss), seed)
 }
 
@@ -245,7 +245,7 @@ fn gradients_are_asked_for_by_known_parameters_and_their_rank() {
     let stranger = gradients.gradient::<3>(other.weight.id);
     refused!(stranger, Error::UnknownParameter { .. }, "`parameters()` lists");
     refused!(
-        gradients.squared_norms_of(other.weight.id),
+        gradients.estimated_squared_norms_of(other.weight.id),
         Error::UnknownParameter { .. },
         "parameters()"
     );
@@ -332,7 +332,7 @@ impl Engine<Linear, Tensor<2>> for Stubborn {
 fn an_engine_of_another_model_is_refused() {
     let loss: fn(&Linear, Tensor<2>) -> Tensor<1> = |model, x| model.forward(x).mean();
     let engine = Stubborn(linear(), Traced::new(loss));
-    let seed = burn_dp::mechanism::Seed::reproducible(1);
+    let seed = burn_dp::seed::Seed::reproducible(1);
     let mut optimizer = DpOptimizer::with_seed(plan(flat(1.0), 1.0), Reveal, engine, seed);
     let batch = optimizer.vouch_for_poisson([x(2)]);
     let outcome = optimizer.step(0.1, &mut linear(), batch);

@@ -7,10 +7,10 @@ use burn_dp::mask::{
     BetaShares, CentralNoise, MaskKind, MaskSet, MaskShares, RandomizedResponse, Structure,
     SuperMaskConfig,
 };
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::{
     Accountant, Adjacency, DpEvent, Epsilon, NoiseMultiplier, PrivacyAccountant,
 };
+use burn_dp::seed::Seed;
 use burn_dp::selection::ParamSelector;
 use common::*;
 use proptest::prelude::*;

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use burn_dp::Result;
-use burn_dp::mechanism::{Domain, Seed, SeedSource, add_gaussian, gaussian};
+use burn_dp::noise::{add_gaussian, gaussian};
+use burn_dp::seed::{Domain, Seed, SeedSource};
 use rayon::ThreadPoolBuilder;
 use statrs::distribution::{ContinuousCDF, Normal};
 

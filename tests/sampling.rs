@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use burn_dp::Result;
-use burn_dp::mechanism::{PoissonSampler, Seed};
 use burn_dp::privacy::SamplingRate;
+use burn_dp::sampling::PoissonSampler;
+use burn_dp::seed::Seed;
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
 use statrs::distribution::{Binomial, ChiSquared, ContinuousCDF, Discrete};

@@ -4,7 +4,7 @@ use burn_dp_accounting::ClippingNorm;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, SettingError};
-use crate::nearest::nearest;
+use crate::model::nearest;
 
 /// A bound on what one record contributes to the summed gradient, in L2 norm over all trainable
 /// parameters. A value that exists is valid.

@@ -4,9 +4,9 @@ use super::set::{LayerMask, MaskSet};
 use super::structure::Structure;
 use crate::bounded_sum::BoundedSum;
 use crate::error::{Error, Result};
-use crate::mechanism::{Domain, Seed};
 use crate::noise::Noise;
 use crate::privacy::{ClippingNorm, DpEvent, ExpectedBatchSize, NoiseMultiplier};
+use crate::seed::{Domain, Seed};
 
 /// For each score the share of clients that keep it, between 0 and 1 unless noise took it beyond.
 #[derive(Clone, Debug, PartialEq)]

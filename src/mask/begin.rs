@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use burn::module::{Module, ModuleMapper, Param, Reparameterization};
+use burn::module::{Module, Param, Reparameterization};
 use burn::tensor::{Tensor, TensorData};
 
 use super::aggregate::MaskShares;
 use super::config::{SuperMask, SuperMaskConfig};
 use super::kind::MaskKind;
 use crate::error::{Error, Result};
+use crate::model::{Change, Place, change};
 
 /// Shares are kept this far from 0 and 1, where the score would be infinite and never come back.
 const MARGIN: f64 = 0.01;
@@ -30,8 +31,8 @@ impl SuperMaskConfig {
             return Err(Error::setting("share", wrong, "a number"));
         }
         let layers = shares.layers().iter().map(|layer| (layer.path(), layer.shares())).collect();
-        let mut begin = Begin { path: Vec::new(), layers, result: Ok(()) };
-        let model = model.map(&mut begin);
+        let mut begin = Begin { layers, result: Ok(()) };
+        let model = change(model, &mut begin);
         begin.result?;
         match begin.layers.into_keys().next() {
             None => Ok(model),
@@ -44,27 +45,18 @@ impl SuperMaskConfig {
 }
 
 struct Begin<'s> {
-    path: Vec<String>,
     /// Those that no mask has taken yet.
     layers: HashMap<&'s str, &'s [f64]>,
     result: Result<()>,
 }
 
-impl ModuleMapper for Begin<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let [weight @ .., mask, field] = &self.path[..] else { return param };
-        if mask != SuperMask::NAME || field != "scores" {
-            return param;
-        }
-        let path = weight.join(".");
+impl Change for Begin<'_> {
+    fn float<const D: usize>(
+        &mut self,
+        place: &Place,
+        param: Param<Tensor<D>>,
+    ) -> Param<Tensor<D>> {
+        let Some((path, "scores")) = place.field_of(SuperMask::NAME) else { return param };
         let count = param.val().shape().num_elements();
         let Some(shares) = self.layers.remove(path.as_str()).filter(|s| s.len() == count) else {
             let what = format!("`{path}`, which has a mask of {count} scores");

@@ -3,8 +3,9 @@
 use super::aggregate::MaskShares;
 use super::set::MaskSet;
 use crate::error::{Error, Result};
-use crate::mechanism::{PoissonSampler, Seed};
 use crate::privacy::{DpEvent, Epsilon, SamplingRate};
+use crate::sampling::PoissonSampler;
+use crate::seed::Seed;
 
 /// Beyond this a bit is hardly ever flipped.
 const LARGEST: f64 = 8.0;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, Reparameterization};
+use burn::module::{Module, Param, Reparameterization};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -12,7 +12,8 @@ use super::coding;
 use super::config::{SuperMask, SuperMaskConfig};
 use super::structure::Structure;
 use crate::error::{Error, Result};
-use crate::frame::{self, Broken};
+use crate::model::{Change, Place, Visit, change, visit};
+use crate::sealed_file::{self, Broken};
 
 const MAGIC: &[u8; 8] = b"burn-dpm";
 const VERSION: u32 = 1;
@@ -141,7 +142,7 @@ impl MaskSet {
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         self.check(&Weights::of(&model)?)?;
         let masks = self.layers.iter().map(|layer| (layer.path.as_str(), layer)).collect();
-        Ok(model.map(&mut Multiply { path: Vec::new(), masks }))
+        Ok(change(model, &mut Multiply { masks }))
     }
 
     /// A versioned, checked file: each mask in the smaller of packed bits and a range code.
@@ -159,7 +160,7 @@ impl MaskSet {
         let layers = self.layers.iter().map(layer).collect::<Result<_>>()?;
         let body = rmp_serde::to_vec(&Body { fingerprint: self.fingerprint, layers })
             .map_err(|error| Error::Mask { reason: error.to_string() })?;
-        Ok(frame::seal(MAGIC, VERSION, &body))
+        Ok(sealed_file::seal(MAGIC, VERSION, &body))
     }
 
     /// The masks in `bytes`, which are for `model` (with or without masks of its own).
@@ -168,10 +169,11 @@ impl MaskSet {
     /// [`Error::Mask`] when the bytes are truncated or corrupt, [`Error::MaskVersion`], and
     /// [`Error::MaskOfAnotherModel`].
     pub fn from_bytes<M: Module>(bytes: &[u8], model: &M) -> Result<Self> {
-        let body = frame::open(MAGIC, VERSION, "mask", bytes).map_err(|broken| match broken {
-            Broken::Version(found) => Error::MaskVersion { found, supported: VERSION },
-            Broken::Reason(reason) => Error::Mask { reason },
-        })?;
+        let body =
+            sealed_file::open(MAGIC, VERSION, "mask", bytes).map_err(|broken| match broken {
+                Broken::Version(found) => Error::MaskVersion { found, supported: VERSION },
+                Broken::Reason(reason) => Error::Mask { reason },
+            })?;
         let body: Body = rmp_serde::from_slice(body)
             .map_err(|error| Error::Mask { reason: error.to_string() })?;
         let weights = Weights::of(model)?;
@@ -244,7 +246,6 @@ struct Stored {
 /// The stored weights of a model, and the scores attached to them, by path.
 #[derive(Default)]
 struct Weights {
-    path: Vec<String>,
     all: BTreeMap<String, Weight>,
     failure: Option<Error>,
 }
@@ -259,7 +260,7 @@ struct Weight {
 impl Weights {
     fn of<M: Module>(model: &M) -> Result<Self> {
         let mut weights = Self::default();
-        model.visit(&mut weights);
+        visit(model, &mut weights);
         match weights.failure.take() {
             Some(error) => Err(error),
             None => Ok(weights),
@@ -296,27 +297,17 @@ impl Weights {
     }
 }
 
-impl ModuleVisitor for Weights {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl Visit for Weights {
+    fn float<const D: usize>(&mut self, place: &Place, param: &Param<Tensor<D>>) {
         if self.failure.is_some() {
             return;
         }
-        if let [weight @ .., mask, field] = &self.path[..]
-            && mask == SuperMask::NAME
-        {
-            let weight = self.all.get_mut(&weight.join("."));
+        if let Some((weight, field)) = place.field_of(SuperMask::NAME) {
+            let weight = self.all.get_mut(&weight);
             let value = param.val();
             let count = value.dims().iter().product::<usize>();
             let value = Some(value.detach().reshape([count]));
-            match (weight, field.as_str()) {
+            match (weight, field) {
                 (Some(weight), "scores") => weight.scores = value,
                 (Some(weight), "state") => weight.state = value,
                 // The weight itself comes first, and a mask has no other field.
@@ -329,7 +320,7 @@ impl ModuleVisitor for Weights {
         match read(base) {
             Ok(values) => {
                 let weight = Weight { shape, values, scores: None, state: None };
-                self.all.insert(self.path.join("."), weight);
+                self.all.insert(place.path(), weight);
             }
             Err(error) => self.failure = Some(error),
         }
@@ -343,21 +334,16 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
 
 /// Multiplies weights by masks.
 struct Multiply<'m> {
-    path: Vec<String>,
     masks: BTreeMap<&'m str, &'m LayerMask>,
 }
 
-impl ModuleMapper for Multiply<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(layer) = self.masks.get(self.path.join(".").as_str()) else { return param };
+impl Change for Multiply<'_> {
+    fn float<const D: usize>(
+        &mut self,
+        place: &Place,
+        param: Param<Tensor<D>>,
+    ) -> Param<Tensor<D>> {
+        let Some(layer) = self.masks.get(place.path().as_str()) else { return param };
         param.map(|weight| {
             let values: Vec<f32> = layer.bits.iter().map(|bit| f32::from(u8::from(*bit))).collect();
             let values = TensorData::new(values, [layer.bits.len()]);
@@ -370,6 +356,7 @@ impl ModuleMapper for Multiply<'_> {
 
 #[cfg(test)]
 mod tests {
+    use burn::module::ModuleMapper;
     use burn::nn::{Linear, LinearConfig};
     use burn::tensor::Device;
     use proptest::prelude::*;
@@ -400,7 +387,7 @@ mod tests {
 
     /// What a reader makes of a body with a right header.
     fn read_body(body: &[u8]) -> Result<MaskSet> {
-        MaskSet::from_bytes(&frame::seal(MAGIC, VERSION, body), &model().map(&mut Same))
+        MaskSet::from_bytes(&sealed_file::seal(MAGIC, VERSION, body), &model().map(&mut Same))
     }
 
     proptest! {
@@ -416,7 +403,7 @@ mod tests {
             spoils in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         ) {
             let bytes = masks(share).to_bytes().unwrap();
-            let mut body = frame::open(MAGIC, VERSION, "mask", &bytes).ok().unwrap().to_vec();
+            let mut body = sealed_file::open(MAGIC, VERSION, "mask", &bytes).ok().unwrap().to_vec();
             for (place, value) in spoils {
                 let place = place.index(body.len());
                 body[place] = value;
@@ -434,7 +421,7 @@ mod tests {
     #[test]
     fn a_mask_that_is_listed_twice_is_refused() {
         let bytes = masks(0.5).to_bytes().unwrap();
-        let body = frame::open(MAGIC, VERSION, "mask", &bytes).ok().unwrap();
+        let body = sealed_file::open(MAGIC, VERSION, "mask", &bytes).ok().unwrap();
         let mut body: Body = rmp_serde::from_slice(body).unwrap();
         let again = rmp_serde::from_slice(&rmp_serde::to_vec(&body.layers[0]).unwrap()).unwrap();
         body.layers.push(again);

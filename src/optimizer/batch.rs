@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::mechanism::PoissonSampler;
+use crate::sampling::PoissonSampler;
 
 /// The record indices of one step's Poisson sample, ascending. Which records take part is private.
 pub struct Sample {

@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{DpOptimizer, Progress, behavior};
 use crate::error::{Error, Result};
-use crate::frame::{self, Broken};
-use crate::mechanism::{Seed, SeedSource};
-use crate::per_example::ModuleTensors;
+use crate::model::ModuleTensors;
 use crate::privacy::{self, ClippingState, Ledger, PrivacyPlan};
+use crate::sealed_file::{self, Broken};
+use crate::seed::{Seed, SeedSource};
 
 const MAGIC: &[u8; 8] = b"burn-dp\0";
 const VERSION: u32 = 3;
@@ -71,7 +71,7 @@ impl<E> DpOptimizer<E> {
         };
         let body = rmp_serde::to_vec_named(&body)
             .map_err(|error| Error::Checkpoint { reason: error.to_string() })?;
-        Ok(frame::seal(MAGIC, VERSION, &body))
+        Ok(sealed_file::seal(MAGIC, VERSION, &body))
     }
 
     /// Continues the run of a checkpoint: this optimizer takes its progress, and the model with its
@@ -169,10 +169,11 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Body> {
-    let body = frame::open(MAGIC, VERSION, "checkpoint", bytes).map_err(|broken| match broken {
-        Broken::Version(found) => Error::CheckpointVersion { found, supported: VERSION },
-        Broken::Reason(reason) => Error::Checkpoint { reason },
-    })?;
+    let body =
+        sealed_file::open(MAGIC, VERSION, "checkpoint", bytes).map_err(|broken| match broken {
+            Broken::Version(found) => Error::CheckpointVersion { found, supported: VERSION },
+            Broken::Reason(reason) => Error::Checkpoint { reason },
+        })?;
     rmp_serde::from_slice(body).map_err(|error| Error::Checkpoint { reason: error.to_string() })
 }
 
@@ -204,6 +205,6 @@ fn unreadable(error: &dyn std::fmt::Display) -> Error {
 /// What tells one architecture from another.
 fn signature<M: Module>(model: &M) -> Result<Vec<(String, Vec<usize>)>> {
     let tensors = ModuleTensors::of(model)?;
-    let signature = |t: &crate::per_example::ModuleTensor| (t.path.clone(), t.shape.to_vec());
+    let signature = |t: &crate::model::ModuleTensor| (t.path.clone(), t.shape.to_vec());
     Ok(tensors.tensors.iter().map(signature).collect())
 }

@@ -7,10 +7,8 @@
 mod batch;
 mod behavior;
 mod checkpoint;
-mod clipped_sum;
 mod select;
 mod step;
-mod sum_bound;
 
 pub(crate) use batch::Sampling;
 pub use batch::{LogicalBatch, Sample};
@@ -19,8 +17,9 @@ pub use checkpoint::{load_weights, weights_of_checkpoint};
 use burn::optim::ModuleOptimizer;
 
 use crate::error::{Error, Result};
-use crate::mechanism::{PoissonSampler, Seed};
 use crate::privacy::{ClippingState, Delta, Epsilon, Ledger, PrivacyPlan, PrivacyStatement, Steps};
+use crate::sampling::PoissonSampler;
+use crate::seed::Seed;
 
 /// Trains a model under a [`PrivacyPlan`] with any burn optimizer.
 ///
@@ -35,7 +34,7 @@ use crate::privacy::{ClippingState, Delta, Epsilon, Ledger, PrivacyPlan, Privacy
 /// - An empty Poisson batch is a step like any other: noise, and an entry in the ledger.
 /// - A call that fails has changed nothing.
 ///
-/// The ε of a run assumes exact real arithmetic (see [`mechanism`](crate::mechanism)) and batches that
+/// The ε of a run assumes exact real arithmetic (see [`noise`](crate::noise)) and batches that
 /// [`sample`](Self::sample) drew.
 pub struct DpOptimizer<E> {
     plan: PrivacyPlan,

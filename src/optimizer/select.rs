@@ -5,10 +5,10 @@ use burn::module::Module;
 use super::DpOptimizer;
 use super::batch::{LogicalBatch, Sample, Ticket};
 use crate::error::{Error, Result};
-use crate::mechanism::PoissonSampler;
 use crate::noise::Noise;
 use crate::per_example::Engine;
 use crate::privacy::PrivateSelection;
+use crate::sampling::PoissonSampler;
 use crate::selection::{Schedule, Scores, Selection, TopGradientNorm, TopSelection};
 
 /// No step has this number: a sample for the selection is not one for a step.

@@ -11,11 +11,11 @@ use super::graph::{Graph, depends_on_example};
 use super::indices::{self, BadRecords};
 use super::plan::with_own_axis;
 use super::replay::Replay;
-use super::tensors::ModuleTensors;
 use super::trace::{Trace, trace};
 use super::value::Value;
 use crate::batch::{self, Batch};
 use crate::error::Result;
+use crate::model::ModuleTensors;
 
 /// Computes for all `examples` of a batch the indices that `loss` reads, and nothing else of it, and checks them.
 /// Returns the examples to leave out, ascending.

@@ -16,8 +16,8 @@ use burn_backend::{Backend, DType, Scalar, Shape, Slice, TensorMetadata};
 use burn_ir::{BaseOperationIr, ModuleOperationIr, OperationIr, TensorId, TensorIr};
 
 use super::replay::Replay;
-use super::tensors::is_on_host;
 use super::value::Value;
+use crate::device::Capabilities;
 use crate::error::{Error, Result};
 
 /// What to do with a record that holds an index out of range, such as a label of a class that does not exist.
@@ -80,7 +80,7 @@ pub(crate) enum Bounds {
 
 impl<B: Backend> Checks<B> {
     pub(crate) fn new(policy: BadRecords, device: &B::Device) -> Self {
-        let on_host = is_on_host::<B>(device);
+        let on_host = Capabilities::of::<B>(device).computes_on_host;
         let (checked, waiting, excluded) = (HashMap::new(), Vec::new(), BTreeSet::new());
         Self { policy, on_host, checked, waiting, excluded }
     }
@@ -262,7 +262,7 @@ pub(crate) fn offsets<B: Backend>(
 pub(crate) fn index_type<B: Backend>(given: DType, device: &B::Device) -> DType {
     match given {
         DType::I64 | DType::U64 => DType::I64,
-        _ if is_on_host::<B>(device) => DType::I64,
+        _ if Capabilities::of::<B>(device).computes_on_host => DType::I64,
         _ => DType::I32,
     }
 }

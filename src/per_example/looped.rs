@@ -12,11 +12,11 @@ use super::form::Form;
 use super::gradients::{ParameterGradient, PerExample};
 use super::indices::BadRecords;
 use super::panics::caught;
-use super::tensors::ModuleTensors;
 use super::value::Value;
 use super::{Engine, empty, guard};
 use crate::batch::{self, Batch};
 use crate::error::{Error, Result};
+use crate::model::ModuleTensors;
 
 /// Per-example gradients by burn's own autodiff, one example after another.
 ///

@@ -21,10 +21,11 @@ use super::graph::{Graph, depends_on_example};
 use super::indices::BadRecords;
 use super::replay::Replay;
 use super::simplify::simplify;
-use super::tensors::{ModuleTensors, is_on_host};
 use super::trace::Trace;
 use super::value::Value;
+use crate::device::Capabilities;
 use crate::error::{Error, Result};
+use crate::model::ModuleTensors;
 
 /// A plan for one shape of example.
 pub(crate) struct Plan {
@@ -270,7 +271,7 @@ const SMALLEST_PART: usize = 2;
 /// in parts; a device with a queue of its own gets it whole, and so does a graph whose random draws would
 /// depend on which thread comes first.
 fn parts(tensors: &ModuleTensors, examples: usize, random: bool) -> Vec<Range<usize>> {
-    let alone = random || !is_on_host::<Dispatch>(tensors.device.as_dispatch());
+    let alone = random || !Capabilities::of_device(&tensors.device).computes_on_host;
     let threads = if alone { 1 } else { rayon::current_num_threads() };
     let count = threads.min(examples / SMALLEST_PART).max(1);
     (0..count).map(|part| examples * part / count..examples * (part + 1) / count).collect()

@@ -14,8 +14,8 @@ use burn_ir::{OperationIr, TensorId, TensorIr};
 
 use super::indices::{BadRecords, Checks};
 use super::rules;
-use super::tensors::is_flex;
 use super::value::Value;
+use crate::device::Capabilities;
 use crate::error::{Error, Result};
 
 /// The state of one pass: the values computed so far, and how to read and write them in a rule.
@@ -46,7 +46,7 @@ impl<'g, B: Backend> Replay<'g, B> {
         Self {
             checks: Checks::new(policy, &device),
             of_one_example: false,
-            on_flex: is_flex::<B>(&device),
+            on_flex: Capabilities::of::<B>(&device).flex,
             device,
             batch,
             batched,

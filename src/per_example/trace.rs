@@ -18,9 +18,9 @@ use burn_dispatch::DispatchDevice;
 use burn_ir::{OperationIr, TensorId};
 
 pub(crate) use super::refusal::panic_to_error;
-use super::tensors::ModuleTensors;
 use crate::batch::{Batch, BatchMapper};
 use crate::error::{Error, Result};
+use crate::model::ModuleTensors;
 
 /// The forward and backward pass of one example.
 pub(crate) struct Trace {

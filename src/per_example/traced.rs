@@ -16,11 +16,11 @@ use super::gradients::{ParameterGradient, PerExample};
 use super::indices::BadRecords;
 use super::panics::caught;
 use super::plan::{Plan, Planned, Replayed};
-use super::tensors::ModuleTensors;
 use super::trace::trace;
 use super::{Engine, NormMethod, empty};
 use crate::batch::{self, Batch};
 use crate::error::{Error, Result};
+use crate::model::ModuleTensors;
 
 /// Per-example gradients of any burn model by tracing its loss for one example.
 ///

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use burn::module::{Module, ModuleMapper, Param, ParamGroup, ParamId};
+use burn::module::{Module, Param, ParamGroup, ParamId};
 use burn::tensor::Tensor;
 
 use super::inventory::{Entry, Inventory};
 use crate::error::{Error, Result};
+use crate::model::{Change, Place, change};
 
 /// The parameters of one model that a rule selected, and how the model was before.
 ///
@@ -95,8 +96,8 @@ impl Selection {
         let entries = self.inventory.entries.iter().enumerate();
         let wanted = entries.filter(|(index, _)| trained(*index)).map(|(_, entry)| entry.id);
         let wanted = wanted.collect();
-        let mut setter = SetTrained { path: vec![], wanted, found: HashMap::new(), shared: None };
-        let model = model.map(&mut setter);
+        let mut setter = SetTrained { wanted, found: HashMap::new(), shared: None };
+        let model = change(model, &mut setter);
         if let Some((first, second)) = setter.shared {
             return Err(Error::SharedParameter { first, second });
         }
@@ -108,26 +109,21 @@ impl Selection {
 }
 
 struct SetTrained {
-    path: Vec<String>,
     wanted: HashSet<ParamId>,
     /// Where each was first.
     found: HashMap<ParamId, String>,
     shared: Option<(String, String)>,
 }
 
-impl ModuleMapper for SetTrained {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl Change for SetTrained {
+    fn float<const D: usize>(
+        &mut self,
+        place: &Place,
+        param: Param<Tensor<D>>,
+    ) -> Param<Tensor<D>> {
         let trained = self.wanted.contains(&param.id);
-        if trained && let Some(first) = self.found.insert(param.id, self.path.join(".")) {
-            self.shared = Some((first, self.path.join(".")));
+        if trained && let Some(first) = self.found.insert(param.id, place.path()) {
+            self.shared = Some((first, place.path()));
         }
         param.set_require_grad(trained)
     }

@@ -9,7 +9,7 @@ use super::inventory::{Entry, Inventory};
 use super::selected::Selection;
 use crate::error::{Error, Result};
 use crate::mask::SuperMask;
-use crate::nearest::nearest;
+use crate::model::nearest;
 
 /// A rule for what is trained, which knows nothing of the data and so costs no privacy.
 ///

@@ -11,9 +11,9 @@ use super::rows::{RowSelection, row_count};
 use super::selected::Selection;
 use crate::bounded_sum::BoundedSum;
 use crate::error::{Error, Result};
-use crate::mechanism::{Domain, Seed};
 use crate::noise::Noise;
 use crate::per_example::{Engine, PerExample, read};
+use crate::seed::{Domain, Seed};
 
 /// What is chosen as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -250,7 +250,7 @@ impl Scores {
                 None => {
                     for member in &candidate.members {
                         let id = self.inventory.entries[*member].id;
-                        let norms = read(gradients.squared_norms_of(id)?)?;
+                        let norms = read(gradients.estimated_squared_norms_of(id)?)?;
                         for (squares, norm) in squares.iter_mut().zip(norms) {
                             squares[index] += norm;
                         }

@@ -10,12 +10,12 @@ use burn::nn::{
 use burn::optim::{ModuleOptimizer, Optimizer, SgdState};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_dp::batch::Batch;
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::{Engine, Loop, NormMethod, PerExample, Traced};
 use burn_dp::privacy::{
     AdaptiveClipping, Adjacency, Clipping, ClippingNorm, Delta, ExpectedBatchSize, NoiseMultiplier,
     PrivacyPlan, PrivacyPlanBuilder, SamplingRate, Steps,
 };
+use burn_dp::seed::Seed;
 use burn_dp::{DpOptimizer, Result};
 
 /// The public divisor of [`plan`]; no test has this many records.

@@ -8,9 +8,9 @@ use burn::prelude::*;
 use burn::tensor::{DType, IndexingUpdateOp, TensorData};
 use burn_dp::DpOptimizer;
 use burn_dp::mask::{MaskKind, SuperMaskConfig};
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::{Engine, Loop, NormMethod, Traced};
 use burn_dp::privacy::*;
+use burn_dp::seed::Seed;
 use burn_dp::selection::ParamSelector;
 
 use crate::common::{Reveal, trainable};
@@ -209,7 +209,7 @@ fn agrees(how: Use, dtype: DType, rows: usize, examples: usize, method: NormMeth
     let exact = Batch { tokens: given.again.clone(), ..given.clone() };
     let mut traced = Traced::new(loss(how)).with_norm_method(method);
     let found = traced.per_example(&model, given).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let (losses, norms) = (host(found.losses()), host(found.squared_norms()));
+    let (losses, norms) = (host(found.losses()), host(found.estimated_squared_norms()));
     let materialise = examples * rows * WIDTH < 1 << 22;
     let gradient = |of: &burn_dp::per_example::PerExample| {
         host(of.gradient::<3>(model.embedding.weight.id).unwrap())
@@ -223,7 +223,7 @@ fn agrees(how: Use, dtype: DType, rows: usize, examples: usize, method: NormMeth
             assert!(difference < 1e-4, "{what}: {of} of {example} is {a} instead of {b}");
         };
         close(losses[example], host(oracle.losses())[0], "loss");
-        close(norms[example], host(oracle.squared_norms())[0], "squared norm");
+        close(norms[example], host(oracle.estimated_squared_norms())[0], "squared norm");
         if let Some(gradients) = &gradients {
             let each = rows * WIDTH;
             let found = &gradients[example * each..(example + 1) * each];

@@ -74,9 +74,9 @@ impl Results {
             gradients: parameters.iter().map(|(id, _)| flat(given, *id, ranks[id])).collect(),
             norms: parameters
                 .iter()
-                .map(|(id, _)| host(given.squared_norms_of(*id).unwrap()))
+                .map(|(id, _)| host(given.estimated_squared_norms_of(*id).unwrap()))
                 .collect(),
-            total: host(given.squared_norms()),
+            total: host(given.estimated_squared_norms()),
             parameters,
         }
     }

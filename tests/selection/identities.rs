@@ -9,9 +9,9 @@ use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig, LinearLayout};
 use burn::optim::SgdConfig;
 use burn::tensor::{Int, Tensor};
 use burn_dp::mask::{MaskKind, SuperMaskConfig};
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::{Engine, Loop, Traced, verify};
 use burn_dp::privacy::{ClippingNorm, NoiseMultiplier, PrivateSelection, SamplingRate, Steps};
+use burn_dp::seed::Seed;
 use burn_dp::selection::{
     Groups, LowRank, ParamSelector, PublicData, TopGradientNorm, TopSelection, copy_with_own_ids,
 };

@@ -5,11 +5,11 @@ use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::optim::SgdConfig;
 use burn::tensor::Tensor;
 use burn_dp::mask::{MaskKind, MaskSet, Scope, Structure, SuperMaskConfig};
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::Traced;
 use burn_dp::privacy::{
     Clipping, ClippingNorm, NoiseMultiplier, PrivateSelection, SamplingRate, Steps,
 };
+use burn_dp::seed::Seed;
 use burn_dp::selection::{LowRank, ParamSelector, Schedule, Selection, TopGradientNorm};
 use burn_dp::{DpOptimizer, Error};
 

@@ -3,9 +3,9 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_dp::batch::Batch;
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::{Traced, verify};
 use burn_dp::privacy::Steps;
+use burn_dp::seed::Seed;
 use burn_dp::selection::{ParamSelector, Schedule};
 use burn_dp::{DpOptimizer, Error};
 

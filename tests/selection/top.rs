@@ -2,12 +2,12 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::{Loop, Traced, verify};
 use burn_dp::privacy::{
     Accountant, Adjacency, ClippingNorm, DpEvent, Epsilon, ExpectedBatchSize, NoiseMultiplier,
     PrivacyAccountant, PrivacyPlan, PrivateSelection, SamplingRate, Steps,
 };
+use burn_dp::seed::Seed;
 use burn_dp::selection::{
     Groups, ParamSelector, PublicData, RowSelection, TopGradientNorm, TopSelection,
 };

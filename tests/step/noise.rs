@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn_dp::DpOptimizer;
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::{PrivacyPlan, SamplingRate};
+use burn_dp::seed::Seed;
 
 use crate::common::*;
 

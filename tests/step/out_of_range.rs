@@ -1,8 +1,8 @@
 //! A record with an index that points nowhere is refused before anything is spent, or counts as zero.
 
 use burn::optim::AdamConfig;
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::{BadRecords, Loop};
+use burn_dp::seed::Seed;
 use burn_dp::{DpOptimizer, Error};
 
 use crate::common::*;

@@ -5,8 +5,8 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Int, Tensor};
 use burn_dp::DpOptimizer;
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::{Adjacency, Clipping, ClippingNorm};
+use burn_dp::seed::Seed;
 
 use crate::common::*;
 

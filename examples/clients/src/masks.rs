@@ -5,8 +5,8 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::Device;
 use burn_dp::mask::{BetaShares, CentralNoise, MaskKind, MaskSet, MaskShares, SuperMaskConfig};
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::NoiseMultiplier;
+use burn_dp::seed::Seed;
 use chacha20::ChaCha20Rng;
 use rand::SeedableRng;
 

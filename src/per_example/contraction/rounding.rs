@@ -9,7 +9,7 @@ use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, Scalar};
 
 use super::SquaredNorms;
-use crate::per_example::tensors::{is_on_host, is_wgpu};
+use crate::device::Capabilities;
 
 /// An operand loses at most 2⁻¹⁰ of each entry, whether it is rounded or cut off; there are two of them in a product,
 /// and two products: the norm's, and the sum's.
@@ -41,14 +41,12 @@ impl<B: Backend> SquaredNorms<B> {
     }
 }
 
-/// Unknown devices are taken to. Through wgpu, products are in f32; `tests/conformance/precision.rs` holds each
-/// backend to what is said here.
 fn rounds_operands<B: Backend>(device: &B::Device) -> bool {
     #[cfg(test)]
     if tests::PRETEND.get() {
         return true;
     }
-    !is_on_host::<B>(device) && !is_wgpu::<B>(device)
+    Capabilities::of::<B>(device).rounds_operands
 }
 
 #[cfg(test)]

@@ -208,9 +208,9 @@ mod tests {
     use burn::tensor::{Device, Distribution, Tensor};
 
     use super::Factorizer;
+    use crate::model::ModuleTensors;
     use crate::per_example::graph::depends_on_example;
     use crate::per_example::simplify::simplify;
-    use crate::per_example::tensors::ModuleTensors;
     use crate::per_example::trace::trace;
 
     type Matrix = Param<Tensor<2>>;

@@ -179,8 +179,8 @@ mod tests {
 
     use super::super::simplify;
     use crate::mask::{MaskKind, Structure, SuperMaskConfig};
+    use crate::model::ModuleTensors;
     use crate::per_example::graph::{Graph, depends_on_example};
-    use crate::per_example::tensors::ModuleTensors;
     use crate::per_example::trace::trace;
     use crate::per_example::verify;
 

@@ -12,8 +12,9 @@ use super::products::{Products, best_factor, best_weights, misfit};
 use super::whole::{Whole, whole};
 use crate::batch::{self, Batch};
 use crate::error::{Error, Result};
+use crate::model::ModuleTensors;
 use crate::per_example::trace::trace;
-use crate::per_example::{Engine, Loop, ModuleTensors, PerExample, read};
+use crate::per_example::{Engine, Loop, PerExample, read};
 
 /// What the loss of a batch is, made of the losses of batches of one. `Display` says what to do.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,11 +3,11 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use burn::module::{Flag, Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Flag, Module, Param, ParamId};
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
-use burn_backend::Backend;
 use burn_dispatch::DispatchTensor;
 
+use super::walk::{Place, Visit, visit};
 use crate::error::{Error, Result};
 
 /// One tensor of a module: a parameter, trainable or not, or a running statistic.
@@ -38,7 +38,7 @@ impl ModuleTensors {
     /// no trainable parameter, parameters on several devices.
     pub(crate) fn of<M: Module>(module: &M) -> Result<Self> {
         let mut collector = Collector::default();
-        module.visit(&mut collector);
+        visit(module, &mut collector);
         if let Some((module, kind)) = collector.batch_statistics {
             return Err(Error::BatchStatistics { module, kind });
         }
@@ -64,8 +64,6 @@ impl ModuleTensors {
 
 #[derive(Default)]
 struct Collector {
-    path: Vec<String>,
-    containers: Vec<String>,
     /// The first field of each id, and whether it is trained.
     fields: HashMap<ParamId, (String, bool)>,
     /// Two fields of one id, of which at least one is trained.
@@ -80,29 +78,19 @@ struct Collector {
 }
 
 impl Collector {
-    fn push(
-        &mut self,
-        id: ParamId,
-        shape: Shape,
-        dtype: DType,
-        trainable: bool,
-        device: Device,
-        value: DispatchTensor,
-    ) {
-        self.note(id, trainable);
+    fn push(&mut self, tensor: ModuleTensor, device: Device) {
+        self.note(tensor.path.clone(), tensor.id, tensor.trainable);
         self.autodiff |= device.is_autodiff();
         let device = device.without_autodiff();
         if !self.devices.contains(&device) {
             self.devices.push(device);
         }
-        let path = self.path.join(".");
-        self.tensors.push(ModuleTensor { id, path, shape, dtype, trainable, value });
+        self.tensors.push(tensor);
     }
 
     /// Notes that `id` stands in this field. burn's optimizers update the first field that has a trained
     /// parameter's id, also one that is frozen; so a trained id stands nowhere else, whatever is there.
-    fn note(&mut self, id: ParamId, trained: bool) {
-        let path = self.path.join(".");
+    fn note(&mut self, path: String, id: ParamId, trained: bool) {
         match self.fields.entry(id) {
             Entry::Vacant(place) => {
                 place.insert((path, trained));
@@ -125,7 +113,7 @@ impl Collector {
             return None;
         }
         let mut meant = Trainable::default();
-        module.valid().train().visit(&mut meant);
+        visit(&module.valid().train(), &mut meant);
         let (_, first, second) =
             self.frozen_twice.iter().find(|(id, ..)| meant.ids.contains(id))?;
         Some((first.clone(), second.clone()))
@@ -138,74 +126,51 @@ struct Trainable {
     ids: HashSet<ParamId>,
 }
 
-impl ModuleVisitor for Trainable {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl Visit for Trainable {
+    fn float<const D: usize>(&mut self, _: &Place, param: &Param<Tensor<D>>) {
         if param.is_require_grad() {
             self.ids.insert(param.id);
         }
     }
 }
 
-impl ModuleVisitor for Collector {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.to_owned());
-        self.containers.push(container_type.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-        self.containers.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.base();
-        let trainable = param.is_require_grad();
-        let (shape, dtype, device) = (tensor.shape(), tensor.dtype(), tensor.device());
+/// What there is to note of a tensor of any kind.
+macro_rules! module_tensor {
+    ($place:expr, $param:expr, $trainable:expr) => {{
+        let (path, tensor) = ($place.path(), $param.base());
+        let (shape, dtype) = (tensor.shape(), tensor.dtype());
         let value = tensor.without_autodiff().into_dispatch();
-        self.push(param.id, shape, dtype, trainable, device, value);
+        ModuleTensor { id: $param.id, path, shape, dtype, trainable: $trainable, value }
+    }};
+}
+
+impl Visit for Collector {
+    fn float<const D: usize>(&mut self, place: &Place, param: &Param<Tensor<D>>) {
+        let tensor = module_tensor!(place, param, param.is_require_grad());
+        self.push(tensor, param.base().device());
     }
 
-    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        let tensor = param.base();
-        let (shape, dtype, device) = (tensor.shape(), tensor.dtype(), tensor.device());
-        let value = tensor.without_autodiff().into_dispatch();
-        self.push(param.id, shape, dtype, false, device, value);
+    fn int<const D: usize>(&mut self, place: &Place, param: &Param<Tensor<D, Int>>) {
+        self.push(module_tensor!(place, param, false), param.base().device());
     }
 
-    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        let tensor = param.base();
-        let (shape, dtype, device) = (tensor.shape(), tensor.dtype(), tensor.device());
-        let value = tensor.without_autodiff().into_dispatch();
-        self.push(param.id, shape, dtype, false, device, value);
+    fn bool<const D: usize>(&mut self, place: &Place, param: &Param<Tensor<D, Bool>>) {
+        self.push(module_tensor!(place, param, false), param.base().device());
     }
 
-    fn visit_flag(&mut self, flag: &Param<Flag>) {
-        self.note(flag.id, false);
+    fn flag(&mut self, place: &Place, flag: &Param<Flag>) {
+        self.note(place.path(), flag.id, false);
         let enabled = flag.is_enabled();
         self.flags.push(enabled);
         // The innermost container is the module that owns the flag, and the last name the flag's own.
         if enabled
-            && let Some(container) = self.containers.last()
+            && let Some(container) = place.containers.last()
             && let Some(kind) = container.strip_prefix("Struct:")
             && kind.contains("BatchNorm")
-            && let Some((_flag, module)) = self.path.split_last()
+            && let Some((_flag, module)) = place.names.split_last()
         {
             let module = if module.is_empty() { "the model".into() } else { module.join(".") };
             self.batch_statistics.get_or_insert((module, kind.to_owned()));
         }
     }
-}
-
-/// Whether operations on this device run on the thread that asks for them, so that several threads get more
-/// done. (Elsewhere there is a queue.)
-pub(crate) fn is_on_host<B: Backend>(device: &B::Device) -> bool {
-    is_flex::<B>(device) || B::name(device).contains("ndarray")
-}
-
-pub(crate) fn is_flex<B: Backend>(device: &B::Device) -> bool {
-    B::name(device).contains("flex")
-}
-
-pub(crate) fn is_wgpu<B: Backend>(device: &B::Device) -> bool {
-    B::name(device).contains("wgpu")
 }

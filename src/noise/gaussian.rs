@@ -3,8 +3,8 @@
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::seed::{Domain, Seed, Stream};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::seed::{Domain, Seed, Stream};
 
 /// Scalars that one region of the keystream serves.
 ///

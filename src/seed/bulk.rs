@@ -14,7 +14,7 @@ const WORDS_PER_BLOCK: usize = 8;
 
 /// The keystream that [`ChaCha20Rng`](chacha20::ChaCha20Rng) reads too, made by the cipher itself, which uses the widest
 /// vectors of the machine that it is built for.
-pub(in crate::mechanism) struct BulkKeystream {
+pub(crate) struct BulkKeystream {
     cipher: ChaCha20LegacyCore,
     words: [u64; BLOCKS * WORDS_PER_BLOCK],
     /// Words that have been read.

@@ -4,8 +4,8 @@ use burn_dp_accounting::SamplingRate;
 use rand::Rng;
 use rayon::prelude::*;
 
-use super::seed::{Domain, DomainKey, Seed, Stream};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::seed::{Domain, DomainKey, Seed, Stream};
 
 /// Records that one region of the keystream serves, 64 bits each.
 const BLOCK: usize = 1 << 16;

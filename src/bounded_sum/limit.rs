@@ -7,6 +7,7 @@
 use burn::tensor::Tensor;
 
 use crate::error::{Error, Result};
+use crate::noise::SquaredLength;
 use crate::per_example::read;
 
 /// What a group's sum is held to.
@@ -15,13 +16,6 @@ pub(super) struct Bound {
     /// Examples in the sum.
     pub(super) examples: usize,
     pub(super) clipping_norm: f64,
-}
-
-/// Squares of a part of the sum, in units of the bound.
-pub(super) enum Squares {
-    Known(f64),
-    /// `[1]`, on a device that is still computing it.
-    OnDevice(Box<Tensor<1>>),
 }
 
 impl Bound {
@@ -45,22 +39,20 @@ impl Bound {
     }
 }
 
-impl Squares {
-    /// The sum of all; what is on a device is read at once.
-    pub(super) fn total(parts: Vec<Self>) -> Result<f64> {
-        let mut total = 0.0;
-        let mut waiting = Vec::new();
-        for part in parts {
-            match part {
-                Self::Known(squares) => total += squares,
-                Self::OnDevice(squares) => waiting.push(*squares),
-            }
+/// The sum of all; what is on a device is read at once.
+pub(super) fn total(parts: Vec<SquaredLength>) -> Result<f64> {
+    let mut total = 0.0;
+    let mut waiting = Vec::new();
+    for part in parts {
+        match part {
+            SquaredLength::Known(squares) => total += squares,
+            SquaredLength::OnDevice(squares) => waiting.push(*squares),
         }
-        if !waiting.is_empty() {
-            total += read(Tensor::cat(waiting, 0))?.into_iter().sum::<f64>();
-        }
-        Ok(total)
     }
+    if !waiting.is_empty() {
+        total += read(Tensor::cat(waiting, 0))?.into_iter().sum::<f64>();
+    }
+    Ok(total)
 }
 
 #[cfg(test)]

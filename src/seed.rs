@@ -11,6 +11,9 @@
 //! of Salsa20", 2008); a derived key is the first half of one block. Within one key no (nonce, block) is
 //! used twice, and no key is used both to derive and to output. Two of (domain, step, index, region) thus
 //! share keystream only if two 256-bit keys collide.
+//!
+//! Everything random in a run is a pure function of its [`Seed`] and the step's number, so the number is the whole state: there
+//! is no generator position to save, and none to forget. Nothing here knows tensors, devices or models.
 
 mod bulk;
 
@@ -22,7 +25,7 @@ use rand::rngs::SysRng;
 use rand::{Rng, SeedableRng, TryRng};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// 32-bit words in one ChaCha block.
 const WORDS_PER_BLOCK: u128 = 16;
@@ -31,7 +34,7 @@ const WORDS_PER_BLOCK: u128 = 16;
 const BLOCKS_PER_REGION: u64 = 1 << 24;
 
 /// Regions in one stream: they share its 64-bit block counter.
-pub(super) const REGIONS_PER_STREAM: u64 = 1 << 40;
+pub(crate) const REGIONS_PER_STREAM: u64 = 1 << 40;
 
 /// The nonce that derives a child's key; every [`Domain`] has another.
 const CHILD_NONCE: u64 = 0;
@@ -117,12 +120,12 @@ impl Seed {
     }
 
     /// The key for everything that is drawn in `domain`.
-    pub(super) fn domain(&self, domain: Domain) -> DomainKey {
+    pub(crate) fn domain(&self, domain: Domain) -> DomainKey {
         DomainKey(self.key.derive(domain.nonce(), 0))
     }
 
     /// The keystream of `index` (a tensor's number, say) at `step` in `domain`.
-    pub(super) fn stream(&self, domain: Domain, step: u64, index: u64) -> Stream {
+    pub(crate) fn stream(&self, domain: Domain, step: u64, index: u64) -> Stream {
         self.domain(domain).stream(step, index)
     }
 
@@ -206,32 +209,32 @@ impl Domain {
 
 /// The key of one domain of a seed.
 #[derive(Debug)]
-pub(super) struct DomainKey(Key);
+pub(crate) struct DomainKey(Key);
 
 impl DomainKey {
     /// The keystream of `index` at `step`.
-    pub(super) fn stream(&self, step: u64, index: u64) -> Stream {
+    pub(crate) fn stream(&self, step: u64, index: u64) -> Stream {
         Stream { key: self.0.derive(0, step), index }
     }
 }
 
 /// One keystream, in [`REGIONS_PER_STREAM`] regions that can be read in any order and in parallel.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     key: Key,
     index: u64,
 }
 
 impl Stream {
     /// Region number `region`, from its start; numbers from [`REGIONS_PER_STREAM`] on would wrap around.
-    pub(super) fn region(&self, region: usize) -> ChaCha20Rng {
+    pub(crate) fn region(&self, region: usize) -> ChaCha20Rng {
         let region = region as u64;
         debug_assert!(region < REGIONS_PER_STREAM, "region {region} wraps around");
         self.key.keystream(self.index, region.wrapping_mul(BLOCKS_PER_REGION))
     }
 
     /// As [`region`](Self::region), for who reads much of it: many blocks are made at a time.
-    pub(super) fn bulk(&self, region: usize) -> BulkKeystream {
+    pub(crate) fn bulk(&self, region: usize) -> BulkKeystream {
         let region = region as u64;
         debug_assert!(region < REGIONS_PER_STREAM, "region {region} wraps around");
         BulkKeystream::new(&self.key.0, self.index, region.wrapping_mul(BLOCKS_PER_REGION))

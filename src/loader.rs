@@ -7,7 +7,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
 
-use crate::error::{Error, Result};
+use crate::error::{BatchError, Error, Result};
 use crate::optimizer::{DpOptimizer, LogicalBatch, Sampling};
 
 /// Loads the logical batches of a run from a burn [`Dataset`] with a burn [`Batcher`].
@@ -47,7 +47,7 @@ impl<I, O> PoissonDataLoader<I, O> {
     }
 
     /// [`new`](Self::new) with a closure that can fail in the batcher's place. A step returns its failure as
-    /// [`Error::Loading`]; it is not taken then, and nothing is spent.
+    /// [`BatchError::Loading`]; it is not taken then, and nothing is spent.
     ///
     /// # Errors
     /// As `new`.
@@ -124,7 +124,8 @@ impl<I, O> Iterator for PhysicalBatches<I, O> {
             return None;
         }
         let items = self.loader.dataset.get_many(chunk);
-        let items = items.map_err(|error| Error::Dataset { reason: error.to_string() });
+        let items =
+            items.map_err(|error| Error::Batch(BatchError::Dataset { reason: error.to_string() }));
         Some(items.and_then(|items| (self.loader.collate)(items, &self.loader.device)))
     }
 }

@@ -6,6 +6,7 @@ use burn::module::{Module, ParamGroup};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use burn_dp::Error;
+use burn_dp::error::{CheckpointError, PlanError};
 use burn_dp::privacy::{Clipping, PrivacyPlan, SamplingRate};
 use common::*;
 use proptest::prelude::*;
@@ -105,7 +106,7 @@ fn a_checkpoint_keeps_the_spent_budget_of_an_exhausted_run() {
     let mut model = resumed.resume(model, &checkpoint).expect("a checkpoint of this run");
     assert_eq!(resumed.epsilon(delta()).expect("known"), plan.epsilon(delta()));
     let refused = step(&mut resumed, 0.1, &mut model, &[], 1);
-    assert!(matches!(refused, Err(Error::PlanExhausted { steps: 2 })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Plan(PlanError::Exhausted { steps: 2 }))), "{refused:?}");
 }
 
 #[test]
@@ -166,7 +167,11 @@ fn a_checkpoint_that_is_not_whole_is_refused_and_changes_nothing() {
         let outcome = run.resume(model.clone(), bytes);
         let error = outcome.err().unwrap_or_else(|| panic!("{what} was accepted"));
         assert!(
-            matches!(error, Error::Checkpoint { .. } | Error::CheckpointVersion { .. }),
+            matches!(
+                error,
+                Error::Checkpoint(CheckpointError::Unusable { .. })
+                    | Error::Checkpoint(CheckpointError::Version { .. })
+            ),
             "{what}: {error}"
         );
         assert_eq!(run.steps_taken().value(), 2, "{what}");
@@ -224,7 +229,10 @@ fn an_optimizer_record_that_burn_would_not_write_is_an_error() {
     let at = found.expect("the optimizer's tensors have ids");
     body[at] = b'q';
     let error = run.resume(model, &sealed(&bytes, &body)).err();
-    assert!(matches!(error, Some(Error::Checkpoint { .. })), "{error:?}");
+    assert!(
+        matches!(error, Some(Error::Checkpoint(CheckpointError::Unusable { .. }))),
+        "{error:?}"
+    );
     assert_eq!(run.steps_taken().value(), 2);
 }
 
@@ -245,17 +253,23 @@ fn a_checkpoint_of_another_version_plan_or_model_is_refused_by_name() {
     let mut newer = bytes.clone();
     newer[8] = 200;
     let error = fresh(run.plan().clone()).resume(model.clone(), &newer).err();
-    assert!(matches!(error, Some(Error::CheckpointVersion { found: 200, .. })), "{error:?}");
+    assert!(
+        matches!(error, Some(Error::Checkpoint(CheckpointError::Version { found: 200, .. }))),
+        "{error:?}"
+    );
 
     for plan in [poisson(flat(BOUND * 1.01)), plan(flat(BOUND), 1.0)] {
         let error = fresh(plan).resume(model.clone(), &bytes).err();
-        assert!(matches!(error, Some(Error::CheckpointOfAnotherPlan)), "{error:?}");
+        assert!(
+            matches!(error, Some(Error::Checkpoint(CheckpointError::OfAnotherPlan))),
+            "{error:?}"
+        );
     }
 
     let mut wider = model.clone();
     wider.head = burn::nn::LinearConfig::new(WIDTH, 3).init(&device());
     let error = fresh(run.plan().clone()).resume(wider, &bytes).err();
-    assert!(matches!(error, Some(Error::CheckpointOfAnotherModel)), "{error:?}");
+    assert!(matches!(error, Some(Error::Checkpoint(CheckpointError::OfAnotherModel))), "{error:?}");
 }
 
 #[test]
@@ -283,7 +297,10 @@ fn a_checkpoint_whose_ledger_is_not_of_the_plan_is_refused() {
     body[at..at + 8].copy_from_slice(&(2.0 * z).to_be_bytes());
     let mut resumed = optimizer(plan, Reveal, Path::Smaller, 26);
     let error = resumed.resume(model, &sealed(&bytes, &body)).err();
-    assert!(matches!(error, Some(Error::Checkpoint { .. })), "{error:?}");
+    assert!(
+        matches!(error, Some(Error::Checkpoint(CheckpointError::Unusable { .. }))),
+        "{error:?}"
+    );
     assert_eq!(resumed.steps_taken().value(), 0);
 }
 
@@ -315,7 +332,10 @@ fn a_checkpoint_of_another_optimizer_is_refused_and_both_are_named() {
     for (name, other) in others {
         let mut other = optimizer(run.plan().clone(), other, Path::Smaller, 25);
         let error = other.resume(model.clone(), &bytes).expect_err(name);
-        assert!(matches!(error, Error::CheckpointOfAnotherOptimizer { .. }), "{name}: {error:?}");
+        assert!(
+            matches!(error, Error::Checkpoint(CheckpointError::OfAnotherOptimizer { .. })),
+            "{name}: {error:?}"
+        );
         let message = error.to_string();
         assert!(message.contains("another optimizer: Adam with burn's default"), "{message}");
         assert!(message.contains(name) && message.contains("betas"), "{message}");
@@ -340,7 +360,10 @@ fn another_optimizer_of_a_model_with_adapters_is_refused() {
     let other = AdamConfig::new().with_beta_2(0.99).init();
     let mut other = optimizer(plan.clone(), other, Path::Smaller, 28);
     let error = other.resume(adapted(), &bytes).err();
-    assert!(matches!(error, Some(Error::CheckpointOfAnotherOptimizer { .. })), "{error:?}");
+    assert!(
+        matches!(error, Some(Error::Checkpoint(CheckpointError::OfAnotherOptimizer { .. }))),
+        "{error:?}"
+    );
     let mut same = optimizer(plan, AdamConfig::new().init(), Path::Smaller, 28);
     let later = same.resume(adapted(), &bytes).expect("its checkpoint");
     assert_eq!(bits(&model), bits(&later));

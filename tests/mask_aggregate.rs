@@ -3,6 +3,7 @@
 mod common;
 
 use burn_dp::Error;
+use burn_dp::error::MaskError;
 use burn_dp::mask::{
     BetaShares, CentralNoise, MaskKind, MaskSet, MaskShares, RandomizedResponse, Structure,
     SuperMaskConfig,
@@ -112,12 +113,12 @@ fn a_majority_decides_ties_for_keeping() {
 
 #[test]
 fn what_cannot_be_aggregated_is_refused() {
-    assert!(matches!(MaskShares::mean(&[]), Err(Error::NoMasks)));
+    assert!(matches!(MaskShares::mean(&[]), Err(Error::Mask(MaskError::NoMasks))));
     let config = config(Structure::Axis(0));
     let model = config.apply(Net::new(&device())).expect("it fits");
     let rows = MaskSet::of(&config, &model).expect("binary");
     let mixed = MaskShares::mean(&[(client(1), 1.0), (rows, 1.0)]);
-    assert!(matches!(mixed, Err(Error::MaskOfAnotherModel { .. })));
+    assert!(matches!(mixed, Err(Error::Mask(MaskError::OfAnotherModel { .. }))));
     for weight in [-1.0, f64::NAN, 0.0] {
         let mean = MaskShares::mean(&[(client(1), weight)]);
         assert!(matches!(mean, Err(Error::Setting(_))), "{weight}");
@@ -162,12 +163,12 @@ fn a_client_begins_where_the_server_is() {
 
     let soft = SuperMaskConfig::new(MaskKind::Sigmoid).expect("valid");
     let refused = soft.begin(soft.apply(Net::new(&device())).expect("it fits"), &sent);
-    assert!(matches!(refused, Err(Error::Mask { .. })));
+    assert!(matches!(refused, Err(Error::Mask(MaskError::Unreadable { .. }))));
     let refused = config.begin(Net::new(&device()), &sent);
-    assert!(matches!(refused, Err(Error::MaskOfAnotherModel { .. })));
+    assert!(matches!(refused, Err(Error::Mask(MaskError::OfAnotherModel { .. }))));
     let rows = config.clone().with_structure(Structure::Axis(0));
     let refused = rows.begin(rows.apply(Net::new(&device())).expect("it fits"), &sent);
-    assert!(matches!(refused, Err(Error::MaskOfAnotherModel { .. })));
+    assert!(matches!(refused, Err(Error::Mask(MaskError::OfAnotherModel { .. }))));
     assert!(config.begin(model(), &sent.map(|_| f64::NAN)).is_err());
 }
 

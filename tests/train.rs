@@ -21,6 +21,7 @@ use burn::train::{
     SupervisedTraining,
 };
 use burn_dp::Error;
+use burn_dp::error::BatchError;
 use burn_dp::loader::PhysicalBatches;
 use burn_dp::optimizer::LogicalBatch;
 use burn_dp::privacy::{Ledger, PrivacyPlan, SamplingRate, Steps};
@@ -231,7 +232,7 @@ fn a_step_that_fails_ends_the_run_and_is_told_once() {
     );
     let (result, _) = train(&trainer, loader(&other), folder.path());
     assert!(result.interrupted.is_some(), "training went on");
-    assert!(matches!(trainer.outcome(), Err(Error::BatchOfAnotherPlan)));
+    assert!(matches!(trainer.outcome(), Err(Error::Batch(BatchError::OfAnotherPlan))));
     assert!(trainer.outcome().is_ok());
     assert_eq!(trainer.look(|run| run.steps_taken().value()), 0);
     assert_eq!(bits(&result.model.into_inner()), bits(&Net::new(&device())));
@@ -248,7 +249,7 @@ fn a_closure_that_fails_to_load_ends_the_run_with_its_own_error_and_another_trai
     let (result, _) = train(&failing, loads, folder.path());
     assert!(result.interrupted.is_some(), "training went on");
     let error = failing.outcome().expect_err("no file");
-    assert!(matches!(error, Error::Loading { .. }), "{error:?}");
+    assert!(matches!(error, Error::Batch(BatchError::Loading { .. })), "{error:?}");
     assert!(error.to_string().contains("no such file"), "{error}");
     assert_eq!(failing.look(|run| run.steps_taken().value()), 0);
 

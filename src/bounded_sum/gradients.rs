@@ -4,7 +4,7 @@ use burn::module::Module;
 
 use super::limit::{Bound, total};
 use crate::clipping::{Clipping, ClippingState};
-use crate::error::{Error, Result};
+use crate::error::{Error, GradientError, Result};
 use crate::model::ModuleTensors;
 use crate::noise::noised_tensor;
 use crate::per_example::{GradientSum, PerExample};
@@ -53,7 +53,7 @@ impl<'p> ClippedSum<'p> {
             return Ok(());
         }
         if !gradients.parameters().map(|(id, _)| id).eq(self.sum.ids()) {
-            return Err(Error::EngineOfAnotherModel);
+            return Err(Error::Gradient(GradientError::OfAnotherModel));
         }
         let examples = gradients.len();
         self.examples += examples;
@@ -89,7 +89,7 @@ impl<'p> ClippedSum<'p> {
     /// The sum with noise N(0, `std`²) on it, divided by `divisor`, once the sum is found to be within its bound.
     ///
     /// # Errors
-    /// [`Error::SumBeyondBound`] where a group's sum is longer than its examples can have made it. The engine bounds
+    /// [`GradientError::SumBeyondBound`] where a group's sum is longer than its examples can have made it. The engine bounds
     /// each record by itself; this does not rely on any of it, and costs next to nothing.
     pub(crate) fn release(
         self,
@@ -153,7 +153,13 @@ mod tests {
             // As if the third record's part came from a place that was never clipped.
             wrong.examples = 2;
             let refused = released(wrong).err();
-            assert!(matches!(refused, Some(Error::SumBeyondBound { group: 0, .. })), "{refused:?}");
+            assert!(
+                matches!(
+                    refused,
+                    Some(Error::Gradient(GradientError::SumBeyondBound { group: 0, .. }))
+                ),
+                "{refused:?}"
+            );
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, GradientError, Result};
 use crate::noise::SquaredLength;
 use crate::per_example::read;
 
@@ -25,7 +25,7 @@ impl Bound {
     }
 
     /// # Errors
-    /// [`Error::SumBeyondBound`], also where `squares` is not a number.
+    /// [`GradientError::SumBeyondBound`], also where `squares` is not a number.
     pub(super) fn check(&self, squares: f64) -> Result<()> {
         let Self { group, examples, clipping_norm } = *self;
         // Rounding of a sum of so many numbers in single precision, and of the measure where it is in that too.
@@ -35,7 +35,13 @@ impl Bound {
         }
         let bound = examples as f64 * clipping_norm;
         let norm = squares.sqrt() / self.scale();
-        Err(Error::SumBeyondBound { group, norm, examples, clipping_norm, bound })
+        Err(Error::Gradient(GradientError::SumBeyondBound {
+            group,
+            norm,
+            examples,
+            clipping_norm,
+            bound,
+        }))
     }
 }
 
@@ -67,7 +73,10 @@ mod tests {
         assert!(bound.check(squares(16.0)).is_ok());
         for norm in [16.1, 364.8, f64::INFINITY, f64::NAN] {
             let refused = bound.check(squares(norm));
-            assert!(matches!(refused, Err(Error::SumBeyondBound { group: 1, examples: 8, .. })));
+            assert!(matches!(
+                refused,
+                Err(Error::Gradient(GradientError::SumBeyondBound { group: 1, examples: 8, .. }))
+            ));
         }
     }
 

@@ -3,7 +3,7 @@
 use burn_dp_accounting::ClippingNorm;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, SettingError};
+use crate::error::{Error, Result, SelectionError, SettingError};
 use crate::model::nearest;
 
 /// A bound on what one record contributes to the summed gradient, in L2 norm over all trainable
@@ -136,7 +136,7 @@ impl Clipping {
     /// one that covers nothing would add noise and no gradient.
     ///
     /// # Errors
-    /// [`Error::Setting`] where no group covers a path, [`Error::CoversNothing`] where a group covers
+    /// [`Error::Setting`] where no group covers a path, [`SelectionError::CoversNothing`] where a group covers
     /// none; `frozen` are the other paths, for its message.
     pub(crate) fn groups_of(&self, trained: &[&str], frozen: &[&str]) -> Result<Vec<usize>> {
         let groups: Vec<usize> =
@@ -148,7 +148,7 @@ impl Clipping {
     }
 
     /// # Errors
-    /// [`Error::CoversNothing`] for a group whose name is in none of `paths`, whatever is trained of them.
+    /// [`SelectionError::CoversNothing`] for a group whose name is in none of `paths`, whatever is trained of them.
     pub(crate) fn check_names(&self, paths: &[&str]) -> Result<()> {
         let groups = match self {
             Self::PerGroup(per_group) => per_group.groups(),
@@ -159,7 +159,12 @@ impl Clipping {
             Some((prefix, _)) => {
                 let (setting, name) = ("clipping group", prefix.clone());
                 let advice = nearest(prefix, paths.iter().copied());
-                Err(Error::CoversNothing { setting, name, what: "parameter", advice })
+                Err(Error::Selection(SelectionError::CoversNothing {
+                    setting,
+                    name,
+                    what: "parameter",
+                    advice,
+                }))
             }
             None => Ok(()),
         }
@@ -284,7 +289,7 @@ impl PerGroupClipping {
     /// not `encoder.layers`. The longest matching prefix decides; the empty one is the rest. One
     /// record moves the sum by at most √(Σ C_k²), because the groups are disjoint coordinates. Noise is
     /// scaled to that, so in each step each group has to cover something that is trained: a step with an
-    /// empty group is refused with [`Error::CoversNothing`]. A run whose
+    /// empty group is refused with [`SelectionError::CoversNothing`]. A run whose
     /// [`Schedule`](crate::selection::Schedule) changes what is trained needs groups that hold in every phase.
     ///
     /// # Errors
@@ -330,7 +335,7 @@ impl PerGroupClipping {
     }
 
     /// # Errors
-    /// [`Error::CoversNothing`] for a group that is none of `groups`, those of the trained paths.
+    /// [`SelectionError::CoversNothing`] for a group that is none of `groups`, those of the trained paths.
     fn check_covered(&self, groups: &[usize], trained: &[&str], frozen: &[&str]) -> Result<()> {
         let empty = self.groups.iter().enumerate().find(|(group, _)| !groups.contains(group));
         let Some((_, (prefix, _))) = empty else { return Ok(()) };
@@ -344,7 +349,7 @@ impl PerGroupClipping {
         };
         let what = "trained parameter, and its clipping norm would only add noise";
         let (setting, name) = ("clipping group", prefix.clone());
-        Err(Error::CoversNothing { setting, name, what, advice })
+        Err(Error::Selection(SelectionError::CoversNothing { setting, name, what, advice }))
     }
 }
 

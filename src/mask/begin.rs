@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::aggregate::MaskShares;
 use super::config::{SuperMask, SuperMaskConfig};
 use super::kind::MaskKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, MaskError, Result};
 use crate::model::{Change, Place, change};
 
 /// Shares are kept this far from 0 and 1, where the score would be infinite and never come back.
@@ -19,12 +19,11 @@ impl SuperMaskConfig {
     /// client begins a round of federated mask training (FedPM: Isik et al. 2023, arXiv 2209.15328, algorithm 1).
     ///
     /// # Errors
-    /// [`Error::Mask`] for another kind than [`MaskKind::Stochastic`], [`Error::MaskOfAnotherModel`] where shares
+    /// [`MaskError::NotStochastic`] for another kind than [`MaskKind::Stochastic`], [`MaskError::OfAnotherModel`] where shares
     /// and masks are over different weights, and [`Error::Setting`] for a share that is NaN.
     pub fn begin<M: Module>(&self, model: M, shares: &MaskShares) -> Result<M> {
         if !matches!(self.kind(), MaskKind::Stochastic { .. }) {
-            let reason = "only stochastic masks begin with shares".into();
-            return Err(Error::Mask { reason });
+            return Err(Error::Mask(MaskError::NotStochastic));
         }
         let flat = shares.layers().iter().flat_map(|layer| layer.shares());
         if let Some(wrong) = flat.clone().find(|share| share.is_nan()) {
@@ -38,7 +37,7 @@ impl SuperMaskConfig {
             None => Ok(model),
             Some(path) => {
                 let what = format!("`{path}`, which has no mask");
-                Err(Error::MaskOfAnotherModel { what })
+                Err(Error::Mask(MaskError::OfAnotherModel { what }))
             }
         }
     }
@@ -60,7 +59,7 @@ impl Change for Begin<'_> {
         let count = param.val().shape().num_elements();
         let Some(shares) = self.layers.remove(path.as_str()).filter(|s| s.len() == count) else {
             let what = format!("`{path}`, which has a mask of {count} scores");
-            self.result = Err(Error::MaskOfAnotherModel { what });
+            self.result = Err(Error::Mask(MaskError::OfAnotherModel { what }));
             return param;
         };
         let logit = |share: &f64| {

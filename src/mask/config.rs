@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use super::kind::MaskKind;
 use super::structure::Structure;
-use crate::error::{Error, Result};
+use crate::error::{Error, MaskError, Result, SelectionError};
 use crate::model::{Place, Visit, nearest, visit};
 use crate::selection::Selection;
 
@@ -79,8 +79,8 @@ impl SuperMaskConfig {
     /// structure does not fit, instead of leaving them as they are.)
     ///
     /// # Errors
-    /// [`Error::MaskDoesNotFit`]; [`Error::CoversNothing`] where a weight of a selection is not in `model`, a
-    /// selection has no weight that gets a mask, or `model` has none; and [`Error::Mask`] for a model that has
+    /// [`MaskError::DoesNotFit`]; [`SelectionError::CoversNothing`] where a weight of a selection is not in `model`, a
+    /// selection has no weight that gets a mask, or `model` has none; and [`MaskError::Unreadable`] for a model that has
     /// masks.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         let (weights, masked) = (Paths::new(), Paths::new());
@@ -128,7 +128,7 @@ impl SuperMaskConfig {
 
 fn without_use(name: &str, what: &'static str, advice: String) -> Error {
     let (setting, name) = ("selection of masked weights", name.to_owned());
-    Error::CoversNothing { setting, name, what, advice }
+    Error::Selection(SelectionError::CoversNothing { setting, name, what, advice })
 }
 
 fn paths(selection: &Selection) -> Paths {
@@ -184,8 +184,7 @@ impl Visit for Fit<'_> {
         let name = place.names.last().is_some_and(|name| name == SuperMask::NAME);
         let attached = place.containers.last().is_some_and(|kind| kind == "Reparameterization");
         if name && attached && self.result.is_ok() {
-            let reason = "the model has one: put all structures into one configuration".into();
-            self.result = Err(Error::Mask { reason });
+            self.result = Err(Error::Mask(MaskError::AlreadyAttached));
         }
     }
 

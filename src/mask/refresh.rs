@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::config::{SuperMask, SuperMaskConfig};
 use super::kind::{MaskKind, Scope};
-use crate::error::{Error, Result};
+use crate::error::{Error, MaskError, Result};
 use crate::model::{Change as Walk, Place, Visit, change as walk, visit};
 
 impl SuperMaskConfig {
@@ -16,7 +16,7 @@ impl SuperMaskConfig {
     /// function of `seed`, `step` and the place in the model. The draws are no secret and cost no privacy.
     ///
     /// # Errors
-    /// [`Error::Device`] when scores cannot be read, [`Error::Mask`] for a model without a mask of such a kind.
+    /// [`Error::Device`] when scores cannot be read, [`MaskError::Unreadable`] for a model without a mask of such a kind.
     pub fn refresh<M: Module>(&self, model: M, seed: u64, step: u64) -> Result<M> {
         let change = match self.kind() {
             MaskKind::Stochastic { .. } => {
@@ -37,8 +37,7 @@ impl SuperMaskConfig {
         let mut refresh = Refresh { change, found: false };
         let model = walk(model, &mut refresh);
         if !refresh.found {
-            let reason = "the model has none of this kind: attach one with `apply`".into();
-            return Err(Error::Mask { reason });
+            return Err(Error::Mask(MaskError::NotAttached { of: " of this kind" }));
         }
         Ok(model)
     }

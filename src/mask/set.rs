@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::coding;
 use super::config::{SuperMask, SuperMaskConfig};
 use super::structure::Structure;
-use crate::error::{Error, Result};
+use crate::error::{Error, MaskError, Result};
 use crate::model::{Change, Place, Visit, change, visit};
 use crate::sealed_file::{self, Broken};
 
@@ -81,10 +81,10 @@ impl MaskSet {
     /// The masks of `model`, to which `config` attached them, as they are now.
     ///
     /// # Errors
-    /// [`Error::MaskNotBinary`] for a soft mask, [`Error::Mask`] where `model` has none.
+    /// [`MaskError::NotBinary`] for a soft mask, [`MaskError::Unreadable`] where `model` has none.
     pub fn of<M: Module>(config: &SuperMaskConfig, model: &M) -> Result<Self> {
         if !config.kind().is_binary() {
-            return Err(Error::MaskNotBinary);
+            return Err(Error::Mask(MaskError::NotBinary));
         }
         let weights = Weights::of(model)?;
         let mut layers = Vec::new();
@@ -92,9 +92,7 @@ impl MaskSet {
             let Some(scores) = &weight.scores else { continue };
             let structure = config.structure_of(path);
             let count = structure.check(path, &weight.shape)?;
-            let another = || Error::Mask {
-                reason: format!("`{path}` has one of another configuration than this"),
-            };
+            let another = || Error::Mask(MaskError::OfAnotherConfiguration { path: path.clone() });
             let expected = config.kind().initial_state(count).map(|(length, _)| length);
             if weight.state.as_ref().map(|state| state.dims()[0]) != expected {
                 return Err(another());
@@ -108,9 +106,7 @@ impl MaskSet {
             layers.push(LayerMask { path, shape, structure, bits });
         }
         if layers.is_empty() {
-            return Err(Error::Mask {
-                reason: "the model has none: attach one with `apply`".into(),
-            });
+            return Err(Error::Mask(MaskError::NotAttached { of: "" }));
         }
         let fingerprint = weights.fingerprint(layers.iter().map(|layer| layer.path.as_str()))?;
         Ok(Self { fingerprint, layers })
@@ -138,7 +134,7 @@ impl MaskSet {
     /// The plain model, its weights multiplied by the masks. `model` is the pretrained one.
     ///
     /// # Errors
-    /// [`Error::MaskOfAnotherModel`].
+    /// [`MaskError::OfAnotherModel`].
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         self.check(&Weights::of(&model)?)?;
         let masks = self.layers.iter().map(|layer| (layer.path.as_str(), layer)).collect();
@@ -148,7 +144,7 @@ impl MaskSet {
     /// A versioned, checked file: each mask in the smaller of packed bits and a range code.
     ///
     /// # Errors
-    /// [`Error::Mask`] if a mask cannot be encoded.
+    /// [`MaskError::Unreadable`] if a mask cannot be encoded.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let layer = |layer: &LayerMask| -> Result<Stored> {
             let (packed, coded) = (coding::pack(&layer.bits), coding::encode(&layer.bits)?);
@@ -159,27 +155,31 @@ impl MaskSet {
         };
         let layers = self.layers.iter().map(layer).collect::<Result<_>>()?;
         let body = rmp_serde::to_vec(&Body { fingerprint: self.fingerprint, layers })
-            .map_err(|error| Error::Mask { reason: error.to_string() })?;
+            .map_err(|error| Error::Mask(MaskError::NotWritten { reason: error.to_string() }))?;
         Ok(sealed_file::seal(MAGIC, VERSION, &body))
     }
 
     /// The masks in `bytes`, which are for `model` (with or without masks of its own).
     ///
     /// # Errors
-    /// [`Error::Mask`] when the bytes are truncated or corrupt, [`Error::MaskVersion`], and
-    /// [`Error::MaskOfAnotherModel`].
+    /// [`MaskError::Unreadable`] when the bytes are truncated or corrupt, [`MaskError::Version`], and
+    /// [`MaskError::OfAnotherModel`].
     pub fn from_bytes<M: Module>(bytes: &[u8], model: &M) -> Result<Self> {
         let body =
             sealed_file::open(MAGIC, VERSION, "mask", bytes).map_err(|broken| match broken {
-                Broken::Version(found) => Error::MaskVersion { found, supported: VERSION },
-                Broken::Reason(reason) => Error::Mask { reason },
+                Broken::Version(found) => {
+                    Error::Mask(MaskError::Version { found, supported: VERSION })
+                }
+                Broken::Reason(reason) => Error::Mask(MaskError::Unreadable { reason }),
             })?;
         let body: Body = rmp_serde::from_slice(body)
-            .map_err(|error| Error::Mask { reason: error.to_string() })?;
+            .map_err(|error| Error::Mask(MaskError::Unreadable { reason: error.to_string() }))?;
         let weights = Weights::of(model)?;
         let Body { fingerprint, layers } = body;
         if !layers.is_sorted_by(|a, b| a.path < b.path) {
-            return Err(Error::Mask { reason: "its weights are not in order".into() });
+            return Err(Error::Mask(MaskError::Unreadable {
+                reason: "its weights are not in order".into(),
+            }));
         }
         // Sizes are the model's: a file cannot ask for more memory than that.
         let layer = |stored: Stored| -> Result<LayerMask> {
@@ -206,7 +206,7 @@ impl MaskSet {
         }
         let paths = self.layers.iter().map(|layer| layer.path.as_str());
         if weights.fingerprint(paths)? != self.fingerprint {
-            return Err(Error::MaskOfAnotherModel { what: "their values".into() });
+            return Err(Error::Mask(MaskError::OfAnotherModel { what: "their values".into() }));
         }
         Ok(())
     }
@@ -268,7 +268,7 @@ impl Weights {
     }
 
     fn find(&self, path: &str, shape: &[usize]) -> Result<&Weight> {
-        let another = |what: String| Error::MaskOfAnotherModel { what };
+        let another = |what: String| Error::Mask(MaskError::OfAnotherModel { what });
         let weight =
             self.all.get(path).ok_or_else(|| another(format!("`{path}`, which is missing")))?;
         if weight.shape != shape {
@@ -284,8 +284,11 @@ impl Weights {
     fn fingerprint<'p>(&self, paths: impl Iterator<Item = &'p str>) -> Result<[u8; 32]> {
         let mut hash = Sha256::new();
         for path in paths {
-            let missing =
-                || Error::MaskOfAnotherModel { what: format!("`{path}`, which is missing") };
+            let missing = || {
+                Error::Mask(MaskError::OfAnotherModel {
+                    what: format!("`{path}`, which is missing"),
+                })
+            };
             let weight = self.all.get(path).ok_or_else(missing)?;
             hash.update((path.len() as u64).to_le_bytes());
             hash.update(path);
@@ -394,7 +397,7 @@ mod tests {
         #[test]
         fn any_body_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..300)) {
             let refused = read_body(&body);
-            prop_assert!(matches!(refused, Err(Error::Mask { .. })), "{refused:?}");
+            prop_assert!(matches!(refused, Err(Error::Mask(MaskError::Unreadable { .. }))), "{refused:?}");
         }
 
         #[test]
@@ -411,7 +414,7 @@ mod tests {
             match read_body(&body) {
                 Ok(masks) => prop_assert_eq!(masks.scores(), 400),
                 Err(error) => prop_assert!(
-                    matches!(error, Error::Mask { .. } | Error::MaskOfAnotherModel { .. } | Error::MaskDoesNotFit { .. }),
+                    matches!(error, Error::Mask(MaskError::Unreadable { .. }) | Error::Mask(MaskError::OfAnotherModel { .. }) | Error::Mask(MaskError::DoesNotFit { .. })),
                     "{error}"
                 ),
             }
@@ -426,6 +429,6 @@ mod tests {
         let again = rmp_serde::from_slice(&rmp_serde::to_vec(&body.layers[0]).unwrap()).unwrap();
         body.layers.push(again);
         let refused = read_body(&rmp_serde::to_vec(&body).unwrap());
-        assert!(matches!(refused, Err(Error::Mask { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Mask(MaskError::Unreadable { .. }))), "{refused:?}");
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
 use burn_dispatch::DispatchTensor;
 
 use super::walk::{Place, Visit, visit};
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result};
 
 /// One tensor of a module: a parameter, trainable or not, or a running statistic.
 pub(crate) struct ModuleTensor {
@@ -40,19 +40,19 @@ impl ModuleTensors {
         let mut collector = Collector::default();
         visit(module, &mut collector);
         if let Some((module, kind)) = collector.batch_statistics {
-            return Err(Error::BatchStatistics { module, kind });
+            return Err(Error::Model(ModelError::BatchStatistics { module, kind }));
         }
         let frozen = || collector.frozen_with_its_clone(module);
         if let Some((first, second)) = collector.shared.clone().or_else(frozen) {
-            return Err(Error::SharedParameter { first, second });
+            return Err(Error::Model(ModelError::SharedParameter { first, second }));
         }
         let mut devices = collector.devices.into_iter();
-        let device = devices.next().ok_or(Error::NoTrainableParameter)?;
+        let device = devices.next().ok_or(Error::Model(ModelError::NoTrainableParameter))?;
         if devices.next().is_some() {
-            return Err(Error::SeveralDevices);
+            return Err(Error::Model(ModelError::SeveralDevices));
         }
         if !collector.tensors.iter().any(|tensor| tensor.trainable) {
-            return Err(Error::NoTrainableParameter);
+            return Err(Error::Model(ModelError::NoTrainableParameter));
         }
         Ok(Self { tensors: collector.tensors, flags: collector.flags, device })
     }

@@ -16,7 +16,7 @@ pub use checkpoint::{load_weights, weights_of_checkpoint};
 
 use burn::optim::ModuleOptimizer;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, PlanError, Result};
 use crate::privacy::{ClippingState, Delta, Epsilon, Ledger, PrivacyPlan, PrivacyStatement, Steps};
 use crate::sampling::PoissonSampler;
 use crate::seed::Seed;
@@ -109,11 +109,11 @@ impl<E> DpOptimizer<E> {
     /// are drawn from a seed of their own.
     ///
     /// # Errors
-    /// [`Error::PlanOfAnotherLedger`]; nothing has changed then.
+    /// [`PlanError::OfAnotherLedger`]; nothing has changed then.
     pub fn continue_with(&mut self, plan: PrivacyPlan) -> Result<()> {
         if plan.earlier() != &self.progress.ledger {
             let [plan, run] = [plan.earlier(), &self.progress.ledger].map(|l| l.steps().value());
-            return Err(Error::PlanOfAnotherLedger { plan, run });
+            return Err(Error::Plan(PlanError::OfAnotherLedger { plan, run }));
         }
         let trained = self.progress.trained.take();
         self.progress = Progress { trained, ..Progress::start(&plan) };
@@ -176,7 +176,7 @@ impl<E> DpOptimizer<E> {
     /// # Errors
     /// When the plan has no steps left.
     pub fn sample(&self, population: usize) -> Result<Sample> {
-        let exhausted = || Error::PlanExhausted { steps: self.plan.steps().value() };
+        let exhausted = || Error::Plan(PlanError::Exhausted { steps: self.plan.steps().value() });
         let (ticket, indices) = self.sampling(population)?.sample(0).ok_or_else(exhausted)?;
         Ok(Sample::new(ticket, indices))
     }
@@ -201,7 +201,7 @@ impl<E> DpOptimizer<E> {
 
     fn check_steps_left(&self) -> Result<()> {
         if self.progress.step >= self.plan.steps().value() {
-            return Err(Error::PlanExhausted { steps: self.plan.steps().value() });
+            return Err(Error::Plan(PlanError::Exhausted { steps: self.plan.steps().value() }));
         }
         Ok(())
     }

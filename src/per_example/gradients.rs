@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::contraction::SquaredNorms;
 use super::form::{Form, Place};
 use crate::device::Capabilities;
-use crate::error::{Error, Result};
+use crate::error::{Error, GradientError, Result};
 use crate::model::{ModuleTensor, ModuleTensors};
 
 /// Losses and gradients of every example of a batch.
@@ -105,11 +105,11 @@ impl PerExample {
     pub fn gradient<const D: usize>(&self, id: ParamId) -> Result<Tensor<D>> {
         let gradient = self.find(id)?;
         if gradient.shape.num_dims() + 1 != D {
-            return Err(Error::WrongRank {
+            return Err(Error::Gradient(GradientError::WrongRank {
                 path: gradient.path.clone(),
                 expected: gradient.shape.num_dims() + 1,
                 given: D,
-            });
+            }));
         }
         Ok(Tensor::from_dispatch(gradient.materialise(self)))
     }
@@ -233,10 +233,9 @@ impl PerExample {
     }
 
     fn find(&self, id: ParamId) -> Result<&ParameterGradient> {
-        self.gradients
-            .iter()
-            .find(|gradient| gradient.id == id)
-            .ok_or_else(|| Error::UnknownParameter { parameter: id.to_string() })
+        self.gradients.iter().find(|gradient| gradient.id == id).ok_or_else(|| {
+            Error::Gradient(GradientError::UnknownParameter { parameter: id.to_string() })
+        })
     }
 }
 

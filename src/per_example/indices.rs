@@ -18,13 +18,13 @@ use burn_ir::{BaseOperationIr, ModuleOperationIr, OperationIr, TensorId, TensorI
 use super::replay::Replay;
 use super::value::Value;
 use crate::device::Capabilities;
-use crate::error::{Error, Result};
+use crate::error::{BatchError, Error, Result};
 
 /// What to do with a record that holds an index out of range, such as a label of a class that does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadRecords {
-    /// Refuse the batch with [`Error::IndexOutOfRange`], before anything is spent.
+    /// Refuse the batch with [`BatchError::IndexOutOfRange`], before anything is spent.
     #[default]
     Refuse,
     /// Count the record's gradient and loss as zero, like a gradient that is not finite. Which records these are
@@ -151,7 +151,12 @@ impl<B: Backend> Checks<B> {
             let example = first + row;
             // What no example owns is a constant of the model or of the loss.
             if self.policy == BadRecords::Refuse || !owned {
-                return Err(Error::IndexOutOfRange { operation, index, bound, example });
+                return Err(Error::Batch(BatchError::IndexOutOfRange {
+                    operation,
+                    index,
+                    bound,
+                    example,
+                }));
             }
             self.excluded.insert(example);
         }

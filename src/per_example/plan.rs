@@ -24,7 +24,7 @@ use super::simplify::simplify;
 use super::trace::Trace;
 use super::value::Value;
 use crate::device::Capabilities;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TraceError};
 use crate::model::ModuleTensors;
 
 /// A plan for one shape of example.
@@ -209,7 +209,10 @@ impl Plan {
         replay: &Replay<'_, Dispatch>,
         examples: usize,
     ) -> Result<DispatchTensor> {
-        let value = replay.get(id).ok_or(Error::BrokenTrace { tensor: id.value() })?.float()?;
+        let value = replay
+            .get(id)
+            .ok_or(Error::Trace(TraceError::Broken { tensor: id.value() }))?
+            .float()?;
         let value = in_f32::<Dispatch>(value);
         let each: Vec<usize> = [1].into_iter().chain(shape.iter().copied()).collect();
         let full: Vec<usize> = [examples].into_iter().chain(shape.iter().copied()).collect();

@@ -16,7 +16,7 @@ use super::indices::{BadRecords, Checks};
 use super::rules;
 use super::value::Value;
 use crate::device::Capabilities;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TraceError};
 
 /// The state of one pass: the values computed so far, and how to read and write them in a rule.
 pub(crate) struct Replay<'g, B: Backend> {
@@ -118,7 +118,8 @@ impl<'g, B: Backend> Replay<'g, B> {
 
     /// A stored value as it is.
     pub(crate) fn shared(&self, tensor: &TensorIr) -> Result<Value<B>> {
-        self.get(tensor.id).ok_or_else(|| Error::BrokenTrace { tensor: tensor.id.value() })
+        self.get(tensor.id)
+            .ok_or_else(|| Error::Trace(TraceError::Broken { tensor: tensor.id.value() }))
     }
 }
 
@@ -166,7 +167,7 @@ impl<B: Backend> Replay<'_, B> {
     pub(crate) fn raw(&mut self, tensor: &TensorIr) -> Result<Value<B>> {
         let last_use = self.dying.contains(&tensor.id) && !self.repeated.contains(&tensor.id);
         let value = if last_use { self.values.remove(&tensor.id) } else { self.get(tensor.id) };
-        value.ok_or_else(|| Error::BrokenTrace { tensor: tensor.id.value() })
+        value.ok_or_else(|| Error::Trace(TraceError::Broken { tensor: tensor.id.value() }))
     }
 
     /// The operand of a broadcasting rule: in a batched operation `[batch, ...]`, or `[1, ...]` if
@@ -211,7 +212,8 @@ impl<B: Backend> Replay<'_, B> {
         let mut inputs = Vec::new();
         for input in op.inputs() {
             let value = self.get(input.id);
-            let value = value.ok_or(Error::BrokenTrace { tensor: input.id.value() })?;
+            let value =
+                value.ok_or(Error::Trace(TraceError::Broken { tensor: input.id.value() }))?;
             inputs.push((input, value, self.is_batched(input)));
         }
         let mut stacked: Vec<Vec<Value<B>>> = op.outputs().map(|_| Vec::new()).collect();
@@ -230,7 +232,8 @@ impl<B: Backend> Replay<'_, B> {
             one.run(op, &[]).map_err(|error| error.of_example(example))?;
             for (rows, out) in stacked.iter_mut().zip(op.outputs()) {
                 let value = one.remove(out.id);
-                let value = value.ok_or(Error::BrokenTrace { tensor: out.id.value() })?;
+                let value =
+                    value.ok_or(Error::Trace(TraceError::Broken { tensor: out.id.value() }))?;
                 rows.push(value.reshape(self.lead_with(1, out)));
             }
             self.checks.absorb(one.checks, example);

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Shape, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result, SelectionError};
 use crate::model::{Change, Place, Visit, change, visit};
 
 /// One parameter; a parameter that stands in two fields is listed once, with both paths.
@@ -43,12 +43,13 @@ impl Entry {
     }
 
     /// # Errors
-    /// [`Error::SharedParameter`] where it stands in two fields: to train it would be to train both.
+    /// [`ModelError::SharedParameter`] where it stands in two fields: to train it would be to train both.
     pub(crate) fn check_alone(&self) -> Result<()> {
         match &self.paths[..] {
-            [first, second, ..] => {
-                Err(Error::SharedParameter { first: first.clone(), second: second.clone() })
-            }
+            [first, second, ..] => Err(Error::Model(ModelError::SharedParameter {
+                first: first.clone(),
+                second: second.clone(),
+            })),
             [] | [_] => Ok(()),
         }
     }
@@ -66,7 +67,7 @@ impl Inventory {
         let mut entries = lister.entries;
         entries.retain(|entry| trainable.ids.contains(&entry.id));
         if entries.is_empty() {
-            return Err(Error::NothingToSelect);
+            return Err(Error::Selection(SelectionError::NothingToSelect));
         }
         Ok(Self { entries })
     }

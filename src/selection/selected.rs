@@ -7,7 +7,7 @@ use burn::module::{Module, Param, ParamGroup, ParamId};
 use burn::tensor::Tensor;
 
 use super::inventory::{Entry, Inventory};
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result, SelectionError};
 use crate::model::{Change, Place, change};
 
 /// The parameters of one model that a rule selected, and how the model was before.
@@ -37,8 +37,8 @@ impl Selection {
     /// stay as they are.
     ///
     /// # Errors
-    /// [`Error::SelectionOfAnotherModel`] where a selected parameter is not in `model`, and
-    /// [`Error::SharedParameter`] where its id stands in two fields of it.
+    /// [`SelectionError::OfAnotherModel`] where a selected parameter is not in `model`, and
+    /// [`ModelError::SharedParameter`] where its id stands in two fields of it.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         self.set(model, |index| self.selected[index])
     }
@@ -99,11 +99,11 @@ impl Selection {
         let mut setter = SetTrained { wanted, found: HashMap::new(), shared: None };
         let model = change(model, &mut setter);
         if let Some((first, second)) = setter.shared {
-            return Err(Error::SharedParameter { first, second });
+            return Err(Error::Model(ModelError::SharedParameter { first, second }));
         }
         match setter.found.len() == setter.wanted.len() {
             true => Ok(model),
-            false => Err(Error::SelectionOfAnotherModel),
+            false => Err(Error::Selection(SelectionError::OfAnotherModel)),
         }
     }
 }

@@ -15,7 +15,7 @@ use burn::train::{Interrupter, Learner, LearnerModel};
 use super::epoch::EpochLoader;
 use super::metric::Spent;
 use super::model::{PrivateModel, Run};
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result};
 use crate::loader::{PhysicalBatches, PoissonDataLoader};
 use crate::optimizer::{DpOptimizer, LogicalBatch, Statement};
 use crate::per_example::Engine;
@@ -97,7 +97,7 @@ impl<E> PrivateTrainer<E> {
     }
 
     /// [`loader`](Self::loader) with a closure that can fail in the batcher's place: [`outcome`](Self::outcome) tells
-    /// its failure, as [`Error::Loading`].
+    /// its failure, as [`BatchError::Loading`].
     ///
     /// # Errors
     /// As `loader`.
@@ -226,7 +226,7 @@ impl<E> PrivateTrainer<E> {
 
     /// Several devices' gradients: only one of them could be of the step that was due.
     pub(super) fn refuse_several_devices(&self) {
-        self.lock().keep(Err::<(), _>(Error::SeveralDevices));
+        self.lock().keep(Err::<(), _>(Error::Model(ModelError::SeveralDevices)));
     }
 
     pub(super) fn steps_taken(&self) -> u64 {

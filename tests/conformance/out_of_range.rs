@@ -5,6 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::{DType, TensorData};
 use burn_dp::Error;
+use burn_dp::error::{BatchError, LossError};
 use burn_dp::loss::{IGNORED, cross_entropy};
 use burn_dp::per_example::{BadRecords, Engine, Loop, NormMethod, PerExample, Traced};
 
@@ -64,7 +65,12 @@ fn an_index_out_of_range_is_refused_by_name_on_every_engine() {
                 let refused = run(engine, BadRecords::Refuse, loss(how), &model, given);
                 let what = format!("{how:?}, {bad}, {engine:?}");
                 match refused.err() {
-                    Some(Error::IndexOutOfRange { operation, index, bound, example }) => {
+                    Some(Error::Batch(BatchError::IndexOutOfRange {
+                        operation,
+                        index,
+                        bound,
+                        example,
+                    })) => {
                         assert_eq!((index, bound, example), (bad, ROWS, BAD), "{what}");
                         assert!(!operation.is_empty());
                     }
@@ -87,8 +93,7 @@ fn a_byte_beyond_the_table_is_refused() {
                 let given = with_index(bad, dtype);
                 let given = Batch { again: with_index(0, DType::I32).again, ..given };
                 let refused = run(engine, BadRecords::Refuse, loss(how), &model, given).err();
-                let found =
-                    matches!(refused, Some(Error::IndexOutOfRange { index, .. }) if index == bad);
+                let found = matches!(refused, Some(Error::Batch(BatchError::IndexOutOfRange { index, .. })) if index == bad);
                 assert!(found, "{how:?}, {dtype:?}, {engine:?}: {refused:?}");
             }
         }
@@ -209,7 +214,9 @@ fn a_panic_of_the_loss_is_an_error_and_the_engine_goes_on() {
     let wrong = x.clone() * 100.0;
     let refused = engine.per_example(&model, wrong).err();
     match refused {
-        Some(Error::LossPanicked { reason }) => assert!(reason.contains("cannot take"), "{reason}"),
+        Some(Error::Loss(LossError::Panicked { reason })) => {
+            assert!(reason.contains("cannot take"), "{reason}")
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(host(engine.per_example(&model, x).unwrap().losses()), expected);

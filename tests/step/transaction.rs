@@ -2,6 +2,7 @@
 
 use burn::optim::AdamConfig;
 use burn::tensor::Tensor;
+use burn_dp::error::PlanError;
 use burn_dp::privacy::Steps;
 use burn_dp::{Error, Result};
 
@@ -20,8 +21,14 @@ fn a_step_past_the_plan_is_an_error_and_changes_nothing() {
     let (before, ledger) = (bits(&model), optimizer.ledger().clone());
     for _ in 0..2 {
         let refused = step(&mut optimizer, 0.1, &mut model, &data, 3);
-        assert!(matches!(refused, Err(Error::PlanExhausted { steps: 2 })), "{refused:?}");
-        assert!(matches!(optimizer.sample(5).err(), Some(Error::PlanExhausted { steps: 2 })));
+        assert!(
+            matches!(refused, Err(Error::Plan(PlanError::Exhausted { steps: 2 }))),
+            "{refused:?}"
+        );
+        assert!(matches!(
+            optimizer.sample(5).err(),
+            Some(Error::Plan(PlanError::Exhausted { steps: 2 }))
+        ));
     }
     assert_eq!((before, ledger), (bits(&model), optimizer.ledger().clone()));
     let spent = optimizer.epsilon(delta()).expect("a known event");

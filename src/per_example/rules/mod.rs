@@ -17,7 +17,7 @@ use burn_ir::OperationIr;
 
 use super::replay::Replay;
 use super::simplify::SoftmaxBackward;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TraceError};
 
 /// Executes `op` for every example of the replay.
 pub(super) fn apply<B: Backend>(op: &OperationIr, r: &mut Replay<'_, B>) -> Result<()> {
@@ -43,5 +43,5 @@ pub(super) fn apply<B: Backend>(op: &OperationIr, r: &mut Replay<'_, B>) -> Resu
 }
 
 fn refused(operation: &str) -> Error {
-    Error::UnsupportedOperation { operation: operation.to_owned() }
+    Error::Trace(TraceError::UnsupportedOperation { operation: operation.to_owned() })
 }

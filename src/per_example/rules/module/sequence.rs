@@ -8,7 +8,7 @@ use burn_ir::{
 };
 
 use super::{fold, plain, unfold, varies};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TraceError};
 use crate::per_example::indices::{ctc_bounds, index_type, offsets};
 use crate::per_example::replay::Replay;
 use crate::per_example::value::Value;
@@ -120,7 +120,9 @@ pub(super) fn ctc_loss_grad<B: Backend>(
     r: &mut Replay<'_, B>,
 ) -> Result<()> {
     if !B::has_ctc_loss_backward() {
-        return Err(Error::UnsupportedOperation { operation: "ctc_loss_backward".to_owned() });
+        return Err(Error::Trace(TraceError::UnsupportedOperation {
+            operation: "ctc_loss_backward".to_owned(),
+        }));
     }
     if r.lead() == 1 {
         return r.each(op);

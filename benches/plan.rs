@@ -45,7 +45,7 @@ where
     F: Fn(&M, X) -> Tensor<1> + Copy,
 {
     println!("{name}");
-    for method in [NormMethod::Smaller, NormMethod::Ghost, NormMethod::Materialised] {
+    for method in [NormMethod::Mixed, NormMethod::Ghost, NormMethod::Materialized] {
         let start = Instant::now();
         let mut engine = Traced::new(loss).with_norm_method(method);
         let operations = engine.explain(model, &batch)?.operations;

@@ -25,8 +25,8 @@
 //! - It protects one record, not all records of one person.
 //! - A loss is that of a batch of one record: class weights that a loss divides by their sum, means over a whole
 //!   batch and in-batch negatives mean something else then. [`verify`](per_example::verify) finds them.
-//! - Layers that mix the examples of a batch have no per-example gradient. Batch normalisation in
-//!   training mode is refused: use group or layer normalisation, or freeze it.
+//! - Layers that mix the examples of a batch have no per-example gradient. Batch normalization in
+//!   training mode is refused: use group or layer normalization, or freeze it.
 //!
 //! # How it works
 //!

@@ -139,7 +139,7 @@ impl Seed {
 /// Where the randomness of a run comes from: what is saved of a [`Seed`].
 ///
 /// `Debug` and `Display` hide the number of a reproducible seed, because it undoes the noise;
-/// serialisation keeps it, so a checkpoint that holds one is as secret as the data.
+/// serialization keeps it, so a checkpoint that holds one is as secret as the data.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SeedSource {

@@ -23,7 +23,7 @@ fn settings() -> PrivacyPlanBuilder {
 }
 
 fn optimizer(plan: PrivacyPlan, seed: u64) -> NetOptimizer {
-    common::optimizer(plan, SgdConfig::new().init(), Path::Smaller, seed)
+    common::optimizer(plan, SgdConfig::new().init(), Path::Mixed, seed)
 }
 
 /// The batch of the step that is due, of 16 records.

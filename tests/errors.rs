@@ -290,7 +290,7 @@ fn engines_that_disagree_are_told_by_parameter() {
 fn a_parameter_outside_every_clipping_group_is_named() {
     let norm = ClippingNorm::new(1.0).expect("a norm");
     let clipping = Clipping::per_group(vec![("head".to_owned(), norm)]).expect("a group");
-    let mut optimizer = optimizer(plan(clipping, 1.0), Reveal, Path::Smaller, 1);
+    let mut optimizer = optimizer(plan(clipping, 1.0), Reveal, Path::Mixed, 1);
     let mut model = Net::new(&device());
     let outcome = step(&mut optimizer, 0.1, &mut model, &records(2, 1), 2);
     refused!(outcome, Error::Setting(_), "embedding.weight", "empty prefix");
@@ -302,7 +302,7 @@ fn a_parameter_outside_every_clipping_group_is_named() {
 
 #[test]
 fn a_learning_rate_that_is_no_rate_is_refused() {
-    let mut optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Smaller, 1);
+    let mut optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Mixed, 1);
     let mut model = Net::new(&device());
     for rate in [f64::NAN, -1.0, f64::INFINITY] {
         let outcome = step(&mut optimizer, rate, &mut model, &records(2, 1), 2);
@@ -317,8 +317,8 @@ fn a_learning_rate_that_is_no_rate_is_refused() {
 #[test]
 fn a_batch_of_another_plan_or_step_is_refused() {
     let (mut first, mut other) = (
-        optimizer(plan(flat(1.0), 1.0), Reveal, Path::Smaller, 1),
-        optimizer(plan(flat(2.0), 1.0), Reveal, Path::Smaller, 1),
+        optimizer(plan(flat(1.0), 1.0), Reveal, Path::Mixed, 1),
+        optimizer(plan(flat(2.0), 1.0), Reveal, Path::Mixed, 1),
     );
     let mut model = Net::new(&device());
     let batch = other.vouch_for_poisson([collate(&records(2, 1), &device())]);
@@ -337,7 +337,7 @@ fn a_batch_of_another_plan_or_step_is_refused() {
 
 #[test]
 fn a_population_that_cannot_be_counted_is_refused() {
-    let optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Smaller, 1);
+    let optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Mixed, 1);
     refused!(optimizer.sample(usize::MAX), Error::Setting(_), "population", "2^48");
 }
 
@@ -364,7 +364,7 @@ fn an_engine_of_another_model_is_refused() {
 #[test]
 fn an_index_outside_an_embedding_is_an_error_or_a_panic_of_the_backend_before_anything_changed() {
     // burn's backends panic on it, as they do without privacy; what matters is the state afterwards.
-    let mut optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Smaller, 1);
+    let mut optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Mixed, 1);
     let mut model = Net::new(&device());
     let before = bits(&model);
     let mut data = collate(&records(2, 1), &device());

@@ -27,7 +27,7 @@ fn run(rate: f64, seed: u64) -> NetOptimizer {
     let rate = SamplingRate::new(rate).expect("a rate");
     let steps = Steps::from(STEPS);
     let plan = builder(flat(BOUND), 1.0).sampling_rate(rate).steps(steps).build().expect("a plan");
-    optimizer(plan, burn::optim::SgdConfig::new().init(), Path::Smaller, seed)
+    optimizer(plan, burn::optim::SgdConfig::new().init(), Path::Mixed, seed)
 }
 
 fn loader(optimizer: &NetOptimizer, physical: usize) -> PoissonDataLoader<Record, Records> {

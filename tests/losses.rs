@@ -239,16 +239,16 @@ fn in_batch_negatives_have_no_gradient_and_a_group_that_is_one_record_has() {
 }
 
 #[test]
-fn standardising_over_the_batch_has_no_gradient_and_standardising_by_constants_has() {
+fn standardizing_over_the_batch_has_no_gradient_and_standardizing_by_constants_has() {
     type Pairs = (Tensor<2>, Tensor<2>);
     let batch = || (x(), floats([N, 3], 9));
     // The variance of one number over n - 1 is 0 / 0.
-    let standardised = |m: &Linear, (x, y): Pairs| {
+    let standardized = |m: &Linear, (x, y): Pairs| {
         let z = m.forward(x);
         let z = (z.clone() - z.clone().mean_dim(0)) / z.var(0).sqrt();
         (z - y).square().mean()
     };
-    let refused = kind(batch(), standardised);
+    let refused = kind(batch(), standardized);
     is!(
         refused,
         Err(Error::Loss(LossError::WithoutGradient { finite: false, batch_has_one: true }))
@@ -279,7 +279,7 @@ fn a_loss_that_mixes_examples_is_refused() {
         cross_entropies(m, x.clone(), y).mean() + m.forward(x).mean_dim(0).square().mean()
     };
     is!(kind((x(), labels()), beside), Err(Error::Loss(LossError::MixesExamples { .. })));
-    // Neighbours in the batch.
+    // Neighbors in the batch.
     let ranked = |m: &Linear, x: Tensor<2>| {
         let y = m.forward(x);
         (y.clone() + (y.clone() * y.flip([0])).tanh()).mean()

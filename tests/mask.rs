@@ -185,7 +185,7 @@ fn fifty_private_steps_leave_the_weights_alone() {
         let mut model = config(kind, Structure::Weight).apply(Net::new(&device())).expect("fits");
         let (before, scores) = (bases(&model), trainable(&model));
         let mut optimizer =
-            optimizer(plan(flat(BOUND), 1.0), SgdConfig::new().init(), Path::Smaller, 3);
+            optimizer(plan(flat(BOUND), 1.0), SgdConfig::new().init(), Path::Mixed, 3);
         for number in 0..50 {
             step(&mut optimizer, 0.5, &mut model, &records(8, number), 4).expect("a step");
         }

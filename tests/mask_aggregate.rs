@@ -229,7 +229,7 @@ fn a_round_without_clients_is_noise_around_the_reference() {
 }
 
 #[test]
-fn randomised_response_is_its_closed_form() {
+fn randomized_response_is_its_closed_form() {
     for epsilon in [0.1, 1.0, 3.0, 8.0] {
         let epsilon = Epsilon::new(epsilon).expect("valid");
         let response = RandomizedResponse::new(epsilon).expect("in range");

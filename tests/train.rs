@@ -81,7 +81,7 @@ fn optimizers() -> Vec<ModuleOptimizer> {
 }
 
 fn trainer(inner: ModuleOptimizer) -> Trainer {
-    PrivateTrainer::new(optimizer(planned(0.4), inner, Path::Smaller, 1), delta())
+    PrivateTrainer::new(optimizer(planned(0.4), inner, Path::Mixed, 1), delta())
 }
 
 fn loader(trainer: &Trainer) -> Loader {
@@ -150,7 +150,7 @@ fn the_learner_trains_what_a_loop_of_steps_trains() {
         let (result, _) = train(&trainer, loader(&trainer), folder.path());
         trainer.outcome().expect("no step fails");
 
-        let mut by_hand = optimizer(planned(0.4), inner, Path::Smaller, 1);
+        let mut by_hand = optimizer(planned(0.4), inner, Path::Mixed, 1);
         let mut model = Net::new(&device());
         let data = records(12, 800);
         while by_hand.steps_left().value() > 0 {
@@ -195,7 +195,7 @@ fn between_two_computations_the_later_epsilon_is_shown() {
         .steps(Steps::from(steps))
         .build()
         .expect("valid");
-    let run = optimizer(plan.clone(), SgdConfig::new().init(), Path::Smaller, 1);
+    let run = optimizer(plan.clone(), SgdConfig::new().init(), Path::Mixed, 1);
     let trainer = PrivateTrainer::new(run, delta());
     let data = InMemDataset::new(records(12, 800));
     let train = trainer.loader(data, Collate, 4, &device(), steps).expect("a loader");
@@ -227,7 +227,7 @@ fn a_step_that_fails_ends_the_run_and_is_told_once() {
     let trainer = trainer(SgdConfig::new().init());
     // The samples of another run.
     let other = PrivateTrainer::new(
-        optimizer(planned(0.5), SgdConfig::new().init(), Path::Smaller, 1),
+        optimizer(planned(0.5), SgdConfig::new().init(), Path::Mixed, 1),
         delta(),
     );
     let (result, _) = train(&trainer, loader(&other), folder.path());
@@ -289,7 +289,7 @@ fn a_run_goes_on_from_its_checkpoint() {
     first.outcome().expect("no step fails");
 
     // The last checkpoint is that of the sixth step of seven.
-    let mut resumed = optimizer(planned(0.4), AdamConfig::new().init(), Path::Smaller, 1);
+    let mut resumed = optimizer(planned(0.4), AdamConfig::new().init(), Path::Mixed, 1);
     let model = resumed.load(Net::new(&device()), &file).expect("the file");
     assert_eq!(resumed.steps_taken().value(), 6);
     let second = PrivateTrainer::new(resumed, delta());

@@ -10,7 +10,7 @@ use crate::seed::{Domain, Seed};
 /// zero, noise goes to the sum once, and the divisor is a public number.
 ///
 /// What is released and what it costs come out together, of [`release`](Self::release), so that neither is without the other.
-/// Contributions are those of records, clients, or whatever is added or removed between neighbouring data sets; give all that
+/// Contributions are those of records, clients, or whatever is added or removed between neighboring data sets; give all that
 /// one of them sends at once, as one vector. A step of training has a sum of its own ([`DpOptimizer`](crate::DpOptimizer)),
 /// which never writes its contributions out.
 #[derive(Debug)]

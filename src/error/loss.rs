@@ -31,8 +31,8 @@ pub enum LossError {
     /// No record has a gradient: private training would follow the noise alone.
     #[error(
         "every example's gradient is {}, {}: training would follow the noise alone; a private step sees \
-         batches of one, where a contrastive loss has nothing to compare and standardising over the \
-         batch leaves nothing; make the examples that belong together one record, and standardise by \
+         batches of one, where a contrastive loss has nothing to compare and standardizing over the \
+         batch leaves nothing; make the examples that belong together one record, and standardize by \
          constants or within a record",
         if *finite { "zero" } else { "zero, not finite or longer than 1.8e19" },
         if *batch_has_one {

@@ -40,7 +40,7 @@ pub enum TraceError {
     /// The loss closure uses a tensor that was made outside of it.
     #[error(
         "the loss uses a tensor from outside, which is on another device than the trace ({reason}): do \
-         not capture a device, use `x.device()` of a tensor `x` of the batch; initialise a loss that \
+         not capture a device, use `x.device()` of a tensor `x` of the batch; initialize a loss that \
          holds tensors (class weights) inside of the closure, on that device; put a second model (a \
          teacher) into the model as a frozen field, or its outputs into the batch; or use the \
          batch-of-one engine (`Loop`)"

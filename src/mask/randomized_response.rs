@@ -10,7 +10,7 @@ use crate::seed::Seed;
 /// Beyond this a bit is hardly ever flipped.
 const LARGEST: f64 = 8.0;
 
-/// Randomised response (Warner 1965) on each bit of a mask, before it leaves the client: a bit is flipped with
+/// Randomized response (Warner 1965) on each bit of a mask, before it leaves the client: a bit is flipped with
 /// probability 1 / (1 + e^ε), which is ε-differentially private for that bit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomizedResponse {

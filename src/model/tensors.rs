@@ -105,7 +105,7 @@ impl Collector {
         }
     }
 
-    /// Two frozen fields of one id, if one of them is to be trained. Clones share burn's lazy initialisation,
+    /// Two frozen fields of one id, if one of them is to be trained. Clones share burn's lazy initialization,
     /// so a clone that is frozen before it has run freezes the other's tensor too, though not its setting,
     /// which only `train` shows.
     fn frozen_with_its_clone<M: Module>(&self, module: &M) -> Option<(String, String)> {

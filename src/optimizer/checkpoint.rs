@@ -51,7 +51,7 @@ impl<E> DpOptimizer<E> {
     /// does is saved too. An optimizer that draws random numbers cannot be told so.
     ///
     /// # Errors
-    /// When burn cannot serialise the model's or the optimizer's records.
+    /// When burn cannot serialize the model's or the optimizer's records.
     pub fn to_checkpoint<M: Module>(&self, model: &M) -> Result<Vec<u8>> {
         let record = |error: &dyn std::fmt::Display| {
             Error::Checkpoint(CheckpointError::NotMade {

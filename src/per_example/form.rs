@@ -14,7 +14,7 @@ pub(crate) enum Form {
     /// The loss does not depend on the parameter.
     Zero,
     /// `[examples, ...parameter]`.
-    Materialised(FloatTensor<Dispatch>),
+    Materialized(FloatTensor<Dispatch>),
     /// The two factors of a contraction.
     Factored(Contraction<Dispatch>),
     /// One part of the batch after another.
@@ -55,7 +55,7 @@ impl Form {
         match self {
             Self::Zero => SquaredNorms::of_squares(zeros(&[examples], place), 0),
             Self::Factored(contraction) => contraction.squared_norms(),
-            Self::Materialised(x) => {
+            Self::Materialized(x) => {
                 let squares = Dispatch::float_mul(x.clone(), x.clone());
                 let value = per_example_sum::<Dispatch>(squares);
                 SquaredNorms::<Dispatch>::of_squares(value, place.shape.num_elements())
@@ -83,7 +83,7 @@ impl Form {
         let sum = match self {
             Self::Zero => onto.unwrap_or_else(|| zeros(place.shape.as_slice(), place)),
             Self::Factored(contraction) => contraction.weighted_sum(weights, onto),
-            Self::Materialised(x) => {
+            Self::Materialized(x) => {
                 let examples = weights.shape().num_elements();
                 let row = Shape::from(vec![1, examples]);
                 let weights = Dispatch::float_reshape(weights.clone(), row);
@@ -107,14 +107,14 @@ impl Form {
     }
 
     /// `[examples, ...parameter]`.
-    pub(crate) fn materialise(&self, place: &Place<'_>, examples: usize) -> FloatTensor<Dispatch> {
+    pub(crate) fn materialize(&self, place: &Place<'_>, examples: usize) -> FloatTensor<Dispatch> {
         let dims: Vec<usize> = [examples].into_iter().chain(place.shape.iter().copied()).collect();
         let full = match self {
             Self::Zero => zeros(&dims, place),
-            Self::Factored(contraction) => contraction.materialise(),
-            Self::Materialised(x) => x.clone(),
+            Self::Factored(contraction) => contraction.materialize(),
+            Self::Materialized(x) => x.clone(),
             Self::Parts(parts) => {
-                let parts = parts.iter().map(|part| part.form.materialise(place, part.examples));
+                let parts = parts.iter().map(|part| part.form.materialize(place, part.examples));
                 Dispatch::float_cat(parts.collect(), 0)
             }
         };
@@ -126,12 +126,12 @@ impl Form {
         match self {
             Self::Zero => Self::Zero,
             Self::Factored(contraction) => Self::Factored(contraction.without(bad)),
-            Self::Materialised(x) => {
+            Self::Materialized(x) => {
                 let mut dims = vec![1; x.shape().num_dims()];
                 dims[0] = bad.shape()[0];
                 let mask = Dispatch::bool_reshape(bad.clone(), Shape::from(dims));
                 let mask = Dispatch::bool_expand(mask, x.shape());
-                Self::Materialised(Dispatch::float_mask_fill(x, mask, Scalar::Float(0.0)))
+                Self::Materialized(Dispatch::float_mask_fill(x, mask, Scalar::Float(0.0)))
             }
             Self::Parts(parts) => {
                 let mut first = 0;

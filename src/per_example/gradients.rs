@@ -97,7 +97,7 @@ impl PerExample {
     }
 
     /// The gradient of one parameter for every example, `[examples, ...parameter]`: `D` is the
-    /// parameter's rank plus one. It is materialised on request, which takes `examples` times the
+    /// parameter's rank plus one. It is materialized on request, which takes `examples` times the
     /// parameter's memory.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl PerExample {
                 given: D,
             }));
         }
-        Ok(Tensor::from_dispatch(gradient.materialise(self)))
+        Ok(Tensor::from_dispatch(gradient.materialize(self)))
     }
 
     /// `Σ_i weights[i] · gradient_i`, for weights of shape `[examples]`.
@@ -199,7 +199,7 @@ impl PerExample {
 
     /// All entries of one parameter's per-example gradients.
     pub(crate) fn flat(&self, id: ParamId) -> Result<Tensor<1>> {
-        let full = self.find(id)?.materialise(self);
+        let full = self.find(id)?.materialize(self);
         let count = full.shape().num_elements();
         Ok(Tensor::from_dispatch(Dispatch::float_reshape(full, Shape::from(vec![count]))))
     }
@@ -255,8 +255,8 @@ impl ParameterGradient {
         self.form.weighted_sum(&self.place(of), weights, onto)
     }
 
-    fn materialise(&self, of: &PerExample) -> DispatchTensor {
-        self.form.materialise(&self.place(of), of.examples)
+    fn materialize(&self, of: &PerExample) -> DispatchTensor {
+        self.form.materialize(&self.place(of), of.examples)
     }
 
     fn place<'p>(&'p self, of: &'p PerExample) -> Place<'p> {

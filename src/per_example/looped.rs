@@ -155,7 +155,7 @@ fn stack(
         }
         None => Value::zeros(Shape::from(one.clone()), device, DType::F32),
     });
-    Ok(Form::Materialised(Value::cat(rows.collect(), 0)?.float()?))
+    Ok(Form::Materialized(Value::cat(rows.collect(), 0)?.float()?))
 }
 
 struct Collector {

@@ -1,5 +1,5 @@
 //! What the traced engine will do for examples of one shape: the graph to replay, and for each
-//! trainable parameter whether its gradient stays in factors or is materialised.
+//! trainable parameter whether its gradient stays in factors or is materialized.
 
 mod size;
 
@@ -45,7 +45,7 @@ pub(crate) enum Planned {
     /// The loss does not depend on the parameter.
     Zero,
     /// Computed by the replay as `[batch, ...parameter]`.
-    Materialised(TensorId),
+    Materialized(TensorId),
     /// Kept in factors.
     Ghost(Box<Factored>),
     /// Computed from the factors, which spares the replay a much larger value on the way: the
@@ -72,7 +72,7 @@ impl Plan {
         for gradient in &gradients {
             match gradient {
                 Planned::Zero => {}
-                Planned::Materialised(id) => {
+                Planned::Materialized(id) => {
                     wanted.insert(*id);
                 }
                 Planned::Ghost(factored) | Planned::Contracted(factored) => {
@@ -185,15 +185,15 @@ impl Plan {
         for (gradient, tensor) in self.gradients.iter().zip(tensors.trainable()) {
             forms.push(match gradient {
                 Planned::Zero => Form::Zero,
-                Planned::Materialised(id) => {
+                Planned::Materialized(id) => {
                     let shape = tensor.shape.as_slice();
-                    Form::Materialised(self.per_example(*id, shape, &replay, examples)?)
+                    Form::Materialized(self.per_example(*id, shape, &replay, examples)?)
                 }
                 Planned::Ghost(factored) => {
                     Form::Factored(Contraction::new(factored, &mut replay)?)
                 }
                 Planned::Contracted(factored) => {
-                    Form::Materialised(Contraction::new(factored, &mut replay)?.materialise())
+                    Form::Materialized(Contraction::new(factored, &mut replay)?.materialize())
                 }
             });
         }
@@ -230,7 +230,7 @@ impl Plan {
 /// How each gradient of `trace` is obtained.
 fn planned(trace: &Trace, batched: &HashSet<TensorId>, method: NormMethod) -> Vec<Planned> {
     // What is not going to be kept in factors is not looked at.
-    let factorizer = (method != NormMethod::Materialised).then(|| {
+    let factorizer = (method != NormMethod::Materialized).then(|| {
         let gradients = trace.gradients.iter().flatten().copied();
         Factorizer::new(&trace.operations, batched, trace.loss, gradients)
     });
@@ -241,7 +241,7 @@ fn planned(trace: &Trace, batched: &HashSet<TensorId>, method: NormMethod) -> Ve
             Some(factored) if factored.contraction_is_smaller() => {
                 Planned::Contracted(Box::new(factored))
             }
-            _ => Planned::Materialised(id),
+            _ => Planned::Materialized(id),
         }
     };
     trace.gradients.iter().map(planned).collect()

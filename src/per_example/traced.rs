@@ -142,8 +142,8 @@ impl<F> Traced<F> {
                 shape: tensor.shape.as_slice().to_vec(),
                 method: match planned {
                     Planned::Zero => PlannedMethod::Unused,
-                    Planned::Materialised(_) | Planned::Contracted(_) => {
-                        PlannedMethod::Materialised
+                    Planned::Materialized(_) | Planned::Contracted(_) => {
+                        PlannedMethod::Materialized
                     }
                     Planned::Ghost(factored) => PlannedMethod::Ghost {
                         positions: factored.uses.iter().map(|u| u.length).sum(),
@@ -305,7 +305,7 @@ pub enum PlannedMethod {
     /// The loss does not depend on the parameter.
     Unused,
     /// As `[batch, ...parameter]`.
-    Materialised,
+    Materialized,
     /// As the factors of a contraction: memory `[batch, positions, rows + columns]`.
     Ghost {
         /// Positions summed over, all uses together.
@@ -322,7 +322,7 @@ impl fmt::Display for Explanation {
             let ParameterPlan { path, shape, method } = parameter;
             match method {
                 PlannedMethod::Unused => writeln!(f, "{path} {shape:?}: unused by the loss")?,
-                PlannedMethod::Materialised => writeln!(f, "{path} {shape:?}: materialised")?,
+                PlannedMethod::Materialized => writeln!(f, "{path} {shape:?}: materialized")?,
                 PlannedMethod::Ghost { positions, uses } => writeln!(
                     f,
                     "{path} {shape:?}: ghost norm over {positions} positions of {uses} use(s)"

@@ -1,4 +1,4 @@
-//! Building a plan: every way in, including deserialisation, runs the same checks.
+//! Building a plan: every way in, including deserialization, runs the same checks.
 
 use burn_dp_accounting::{
     Accountant, Adjacency, Delta, Epsilon, ExpectedBatchSize, Ledger, NoiseMultiplier,
@@ -102,7 +102,7 @@ impl PrivacyPlanBuilder {
         self
     }
 
-    /// The neighbouring relation of the guarantee; [`Adjacency::AddRemove`] unless set.
+    /// The neighboring relation of the guarantee; [`Adjacency::AddRemove`] unless set.
     pub fn adjacency(mut self, adjacency: Adjacency) -> Self {
         self.adjacency = adjacency;
         self
@@ -220,7 +220,7 @@ impl Parts {
     }
 }
 
-/// The serialised form that this version writes and reads.
+/// The serialized form that this version writes and reads.
 const VERSION: u32 = 2;
 
 /// What is written.
@@ -288,7 +288,7 @@ impl TryFrom<Stored> for PrivacyPlan {
     }
 }
 
-/// z_Δ: the gradient sum, scaled to sensitivity 1, has noise z_Δ; the centred count, of sensitivity
+/// z_Δ: the gradient sum, scaled to sensitivity 1, has noise z_Δ; the centered count, of sensitivity
 /// 1/2, has noise σ_b. Together they are one Gaussian release with z^−2 = z_Δ^−2 + (2σ_b)^−2.
 /// Replace-one doubles both sensitivities, so the relation is the same.
 fn gradient_noise_multiplier(
@@ -314,7 +314,7 @@ fn gradient_noise_multiplier(
 /// 64-bit FNV-1a over the MessagePack form: the same on every machine.
 fn fingerprint(stored: &Stored) -> Result<u64> {
     let bytes = rmp_serde::to_vec(stored)
-        .map_err(|error| Error::setting("privacy plan", error, "serialisable"))?;
+        .map_err(|error| Error::setting("privacy plan", error, "serializable"))?;
     Ok(bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     }))

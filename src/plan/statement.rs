@@ -46,7 +46,7 @@ impl fmt::Display for PrivacyStatement {
         } else {
             writeln!(f, "Guarantee: none (epsilon is infinite).")?;
         }
-        writeln!(f, "Neighbouring data sets: {}.", plan.adjacency())?;
+        writeln!(f, "Neighboring data sets: {}.", plan.adjacency())?;
         let earlier = plan.earlier().steps().value();
         if earlier > 0 {
             writeln!(f, "Included: {earlier} earlier releases on the same data.")?;
@@ -102,7 +102,7 @@ fn clipping_in_words(clipping: &Clipping) -> String {
             format!("each clipped to L2 norm {}", clipping_norm.value())
         }
         Clipping::Automatic(automatic) => {
-            format!("each normalised to L2 norm below {}", automatic.clipping_norm().value())
+            format!("each normalized to L2 norm below {}", automatic.clipping_norm().value())
         }
         Clipping::PerGroup(groups) => {
             format!("each clipped in {} groups of parameters", groups.groups().len())

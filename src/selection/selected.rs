@@ -33,7 +33,7 @@ impl Selection {
         Self { rule, inventory, selected }
     }
 
-    /// Freezes what is not selected and trains what is. Training flags (dropout, batch normalisation)
+    /// Freezes what is not selected and trains what is. Training flags (dropout, batch normalization)
     /// stay as they are.
     ///
     /// # Errors

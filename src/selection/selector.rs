@@ -68,14 +68,14 @@ impl ParamSelector {
         Self::of(Rule::Head { layers })
     }
 
-    /// Every bias, and the shift of every normalisation layer: DP-BiTFiT (Bu et al. 2022, arXiv
+    /// Every bias, and the shift of every normalization layer: DP-BiTFiT (Bu et al. 2022, arXiv
     /// 2210.00036; BitFit: Ben Zaken et al. 2021, arXiv 2106.10199). A parameter counts as one if its
     /// field's name is `beta` or has the word `bias` in it.
     pub const fn bias() -> Self {
         Self::of(Rule::Bias)
     }
 
-    /// Scale and shift of every normalisation layer: of each module whose type has `Norm` in its name.
+    /// Scale and shift of every normalization layer: of each module whose type has `Norm` in its name.
     pub const fn norms() -> Self {
         Self::of(Rule::Norms)
     }
@@ -301,7 +301,7 @@ impl Rule {
             }
             Self::Regex { pattern, .. } => nearest(pattern, paths()),
             Self::Scores => "attach masks first, with `SuperMaskConfig::new(..)?.apply(model)?`".into(),
-            Self::Norms => "the model has no normalisation layer: choose another rule".into(),
+            Self::Norms => "the model has no normalization layer: choose another rule".into(),
             Self::Head { layers: 0 } => "ask for at least 1 layer".into(),
             Self::Group(_) => {
                 "a group of ids is of one model, and loading a record changes a model's ids: make the group \

@@ -18,7 +18,7 @@ fn tolerance() -> f64 {
 }
 
 /// A parameter whose gradient is zero in exact arithmetic (the key bias of attention, a bias under
-/// a normalisation) has only rounding to compare. It is measured against this part of the largest
+/// a normalization) has only rounding to compare. It is measured against this part of the largest
 /// entry of the whole model's gradient.
 const FLOOR: f64 = 1e-2;
 
@@ -35,13 +35,13 @@ where
         return Err("the oracle itself is not finite".to_owned());
     }
     let mut worst = Figures::default();
-    for method in [NormMethod::Smaller, NormMethod::Ghost, NormMethod::Materialised] {
+    for method in [NormMethod::Mixed, NormMethod::Ghost, NormMethod::Materialized] {
         let mut engine = Traced::new(loss).with_norm_method(method);
         for examples in [0, 1, 2, EXAMPLES] {
             let part = batch::slice(batch, 0..examples).map_err(|e| e.to_string())?;
             let given = engine.per_example(model, part).map_err(|e| e.to_string())?;
-            // Norms of materialised gradients are sums of squares, in which nothing cancels.
-            let norm_floor = if method == NormMethod::Materialised { 0.0 } else { norm_floor };
+            // Norms of materialized gradients are sums of squares, in which nothing cancels.
+            let norm_floor = if method == NormMethod::Materialized { 0.0 } else { norm_floor };
             let figures = compare(&oracle, &given, model, norm_floor)
                 .map_err(|e| format!("{e} ({method:?}, {examples} examples)"))?;
             worst = worst.max(figures);
@@ -183,7 +183,7 @@ where
     X: Batch,
     F: Fn(&M, X) -> Tensor<1>,
 {
-    for method in [NormMethod::Ghost, NormMethod::Materialised] {
+    for method in [NormMethod::Ghost, NormMethod::Materialized] {
         let mut engine = Traced::new(loss).with_norm_method(method);
         let mut run = |change| -> Result<Results, String> {
             let batch = batch.clone().map(&mut Changed { change });

@@ -40,7 +40,7 @@ where
 }
 
 const ENGINES: [Option<NormMethod>; 4] =
-    [None, Some(NormMethod::Smaller), Some(NormMethod::Ghost), Some(NormMethod::Materialised)];
+    [None, Some(NormMethod::Mixed), Some(NormMethod::Ghost), Some(NormMethod::Materialized)];
 
 fn with_index(index: i64, dtype: DType) -> Batch {
     let mut tokens: Vec<i64> = (0..20).map(|i| (i * 7) % ROWS as i64).collect();

@@ -81,7 +81,7 @@ fn norms_and_sums_of_a_model_in_half_precision_are_in_single() {
     let model = model(&b);
     let x = half(b.floats([EXAMPLES, 5, 8]));
     let oracle = Loop::new(loss).per_example(&model, x.clone()).unwrap();
-    for method in [NormMethod::Ghost, NormMethod::Materialised] {
+    for method in [NormMethod::Ghost, NormMethod::Materialized] {
         let mut engine = Traced::new(loss).with_norm_method(method);
         let given = engine.per_example(&model, x.clone()).unwrap();
         compare(&given, &oracle, &model.into);

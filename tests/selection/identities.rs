@@ -30,7 +30,7 @@ struct Pair<T: Module, S: Module> {
 
 type Linears = Pair<Linear, Linear>;
 
-/// Initialised, and the same at every call.
+/// Initialized, and the same at every call.
 fn student() -> Linear {
     fill(LinearConfig::new(4, 3).init(&device()))
 }
@@ -154,7 +154,7 @@ fn a_trained_id_stands_in_no_other_field_frozen_or_not_whatever_the_order() {
     let copied = Pair { teacher: copy_with_own_ids(&load()).freeze(), student: load() };
     assert!(verify(&copied, x(), loss, 1e-4).is_ok());
 
-    // Frozen before burn has initialised it, which freezes the original's tensors too.
+    // Frozen before burn has initialized it, which freezes the original's tensors too.
     let lazy = LinearConfig::new(4, 3).init(&device());
     let teacher = lazy.clone().freeze();
     refused(Pair { teacher, student: lazy }, loss, weights);

@@ -56,7 +56,7 @@ fn adapters_of_convolutions_keep_their_factors() {
         .explain(&model, &numbers([4, 2, 8, 8]))
         .unwrap();
     let text = plan.to_string();
-    assert!(!text.contains("materialised"), "{text}");
+    assert!(!text.contains("materialized"), "{text}");
 }
 
 fn optimizer<F>(loss: F, steps: u64) -> DpOptimizer<Traced<F>> {

@@ -121,7 +121,7 @@ mod tests {
                 let right = numbers(BATCH * positions * COLS, 2);
                 let given = contraction(cut(&left), cut(&right), mask);
                 let (with, without) = (bounds(&given, true), bounds(&given, false));
-                let exact = contraction(left, right, mask).materialise();
+                let exact = contraction(left, right, mask).materialize();
                 let exact = read_sync(Dispatch::float_into_data(exact)).unwrap();
                 let exact: Vec<f64> = exact.iter().collect();
                 for (example, gradient) in exact.chunks(ROWS * COLS).enumerate() {

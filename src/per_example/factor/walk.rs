@@ -2,7 +2,7 @@
 //!
 //! The walk starts at the gradients and looks through additions (several uses of one parameter),
 //! reshapes, transpositions, scalar factors, masks and products with shared matrices (LoRA). What it does
-//! not understand is materialised, which is always right.
+//! not understand is materialized, which is always right.
 //!
 //! It visits values, never paths, of which there may be 2ⁿ: first every value once, to find what it is
 //! ([`Frame`]), then for each gradient the values under it, last first, so that all ways from a value to the
@@ -22,7 +22,7 @@ use super::{Factored, Use, Work};
 
 /// Ways from one value to one gradient. More come of values that are added to products of themselves, as in
 /// `h + hA`: each time the ways double, each is a use of its own at replay, and the gradient is better
-/// materialised.
+/// materialized.
 const MAX_WAYS: usize = 4;
 
 /// Finds factors in a traced graph.
@@ -128,7 +128,7 @@ impl Factorizer {
         self.nodes.get(&index).map(|node| (index, node))
     }
 
-    /// The factors of the gradient `id`; `None` where it is better, or has to be, materialised.
+    /// The factors of the gradient `id`; `None` where it is better, or has to be, materialized.
     pub(crate) fn factor(&self, id: TensorId) -> Option<Factored> {
         let (start, root) = self.find(id)?;
         let mut pending = BTreeMap::from([(start, vec![Way::start()])]);

@@ -1,5 +1,5 @@
 //! Layers of the last axis, which need no folding (a batch axis in front changes nothing), and
-//! normalisation by given statistics.
+//! normalization by given statistics.
 
 use burn_backend::Backend;
 use burn_ir::{

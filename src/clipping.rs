@@ -37,7 +37,7 @@ impl Clipping {
         Ok(Self::Flat { clipping_norm })
     }
 
-    /// Automatic clipping: every gradient is normalised to just under `clipping_norm` (R), and
+    /// Automatic clipping: every gradient is normalized to just under `clipping_norm` (R), and
     /// `stability` (γ, in the gradient's unit; the paper uses 0.01) keeps small ones small.
     ///
     /// # Errors
@@ -236,7 +236,7 @@ impl AutomaticClipping {
         Ok(Self { clipping_norm, stability })
     }
 
-    /// R, which the norm of a normalised gradient stays below.
+    /// R, which the norm of a normalized gradient stays below.
     pub const fn clipping_norm(&self) -> ClippingNorm {
         self.clipping_norm
     }

@@ -31,7 +31,7 @@ pub(super) fn apply<B: Backend>(op: &OperationIr, r: &mut Replay<'_, B>) -> Resu
         OperationIr::Bool(o) => scalar_math::bool(o, r),
         OperationIr::Module(o) => module::apply(o, op, r),
         OperationIr::Activation(o) => activation::apply(o, r),
-        // Values of initialised tensors are given to the replay before it starts; buffers are freed
+        // Values of initialized tensors are given to the replay before it starts; buffers are freed
         // by the graph's own liveness.
         OperationIr::Init(_) | OperationIr::Drop(_) => Ok(()),
         OperationIr::Custom(o) => match SoftmaxBackward::of(o) {

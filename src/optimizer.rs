@@ -30,7 +30,7 @@ use crate::seed::Seed;
 /// - One record moves the sum of a step, before noise, by at most
 ///   [`sensitivity`](PrivacyPlan::sensitivity), whatever the model, the loss or the record.
 /// - Noise is added once a logical step, to the sum, before the optimizer's state sees it.
-/// - The divisor is the plan's expected batch size, never the realised one.
+/// - The divisor is the plan's expected batch size, never the realized one.
 /// - An empty Poisson batch is a step like any other: noise, and an entry in the ledger.
 /// - A call that fails has changed nothing.
 ///

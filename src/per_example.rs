@@ -80,21 +80,21 @@ pub trait Engine<M, X> {
 pub enum NormMethod {
     /// In factors where the Gram matrices are no larger than the gradient, `2 T² <= rows · columns`
     /// (mixed ghost clipping: Bu et al. 2022, arXiv 2205.10683), and its factors are no more work than the
-    /// gradient, else materialised.
+    /// gradient, else materialized.
     #[default]
-    Smaller,
+    Mixed,
     /// In factors wherever the gradient factors into no more than a few uses for each operation.
     Ghost,
     /// Always as `[batch, ...parameter]`.
-    Materialised,
+    Materialized,
 }
 
 impl NormMethod {
     fn keeps_factors(self, factored: &Factored) -> bool {
         match self {
-            Self::Smaller => factored.ghost_is_smaller() && factored.is_less_work(),
+            Self::Mixed => factored.ghost_is_smaller() && factored.is_less_work(),
             Self::Ghost => true,
-            Self::Materialised => false,
+            Self::Materialized => false,
         }
     }
 }

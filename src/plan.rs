@@ -109,7 +109,7 @@ impl PrivacyPlan {
         &self.clipping
     }
 
-    /// The neighbouring relation of the guarantee.
+    /// The neighboring relation of the guarantee.
     pub const fn adjacency(&self) -> Adjacency {
         self.adjacency
     }
@@ -138,7 +138,7 @@ impl PrivacyPlan {
         self.gradient_noise_multiplier
     }
 
-    /// σ_b, the standard deviation of the noise on the centred count of unclipped records, in
+    /// σ_b, the standard deviation of the noise on the centered count of unclipped records, in
     /// records; `None` unless clipping is adaptive.
     pub const fn count_noise_std(&self) -> Option<f64> {
         match &self.clipping {
@@ -147,7 +147,7 @@ impl PrivacyPlan {
         }
     }
 
-    /// b̃, the noised fraction that [`ClippingState::update`] takes, from the noised centred count:
+    /// b̃, the noised fraction that [`ClippingState::update`] takes, from the noised centered count:
     /// count / expected batch size + 1/2.
     pub fn noised_fraction_below(&self, noised_centred_count: f64) -> f64 {
         noised_centred_count / self.divisor() + 0.5
@@ -161,7 +161,7 @@ impl PrivacyPlan {
         self.gradient_noise_multiplier.value() * self.clipping.sensitivity(state)
     }
 
-    /// The largest L2 distance between the un-noised gradient *sums* over two neighbouring batches,
+    /// The largest L2 distance between the un-noised gradient *sums* over two neighboring batches,
     /// in the gradient's unit. Divide by [`divisor`](Self::divisor) for the update.
     pub fn sensitivity(&self, state: &ClippingState) -> f64 {
         self.adjacency.contributions() * self.clipping.sensitivity(state)

@@ -17,7 +17,7 @@ pub trait Accountant {
     /// approximation says `false` and must not be reported as a guarantee.
     fn is_upper_bound(&self) -> bool;
 
-    /// The neighbouring relation that the answers are about.
+    /// The neighboring relation that the answers are about.
     fn adjacency(&self) -> Adjacency;
 
     /// Whether this accountant can account for `event`.

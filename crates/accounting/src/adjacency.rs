@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quantities::ClippingNorm;
 
-/// The neighbouring relation of the guarantee: what an ε is *about*.
+/// The neighboring relation of the guarantee: what an ε is *about*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Adjacency {
@@ -21,7 +21,7 @@ pub enum Adjacency {
 }
 
 impl Adjacency {
-    /// The largest L2 distance between the sums over two neighbouring data sets, in the unit of C.
+    /// The largest L2 distance between the sums over two neighboring data sets, in the unit of C.
     ///
     /// C for add/remove and zero-out, where one contribution appears or vanishes; 2C for
     /// replace-one, where one contribution leaves and another enters.
@@ -29,7 +29,7 @@ impl Adjacency {
         self.contributions() * clipping_norm.value()
     }
 
-    /// How many record contributions can differ between neighbours.
+    /// How many record contributions can differ between neighbors.
     pub const fn contributions(self) -> f64 {
         match self {
             Self::AddRemove | Self::ZeroOut => 1.0,

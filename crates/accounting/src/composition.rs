@@ -218,7 +218,7 @@ impl Collector<'_> {
     }
 
     fn unsupported(&self, event: &str) -> Error {
-        Error::UnsupportedEvent { accountant: self.accountant, event: event.to_owned() }
+        Error::unsupported(self.accountant, event)
     }
 }
 

@@ -86,6 +86,10 @@ impl Error {
     ) -> Self {
         SettingError::invalid(name, value, requirement).into()
     }
+
+    pub(crate) fn unsupported(accountant: &'static str, event: &str) -> Self {
+        Self::UnsupportedEvent { accountant, event: event.to_owned() }
+    }
 }
 
 /// So that what needs no check can stand where a number does that needs one.

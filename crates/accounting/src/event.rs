@@ -28,7 +28,7 @@ pub enum DpEvent {
         /// z = noise scale / C, without unit.
         noise_multiplier: NoiseMultiplier,
     },
-    /// Any release that is ε-differentially private, such as randomised response.
+    /// Any release that is ε-differentially private, such as randomized response.
     PureDp {
         /// Its ε.
         epsilon: Epsilon,
@@ -95,7 +95,7 @@ pub enum DpEvent {
         count: u64,
     },
     /// `event` run a random number of times, of which only the best result is released
-    /// (Papernot & Steinke 2022, arXiv 2110.03620): hyper-parameter tuning.
+    /// (Papernot & Steinke 2022, arXiv 2110.03620): hyperparameter tuning.
     RepeatAndSelect {
         /// One run.
         event: Box<DpEvent>,

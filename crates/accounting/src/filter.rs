@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 /// the privacy loss and Rₜ the sum of the granted Rényi divergences at α after t releases. Given the
 /// past, the next release multiplies the expectation of e^((α−1)(Lₜ − Rₜ)) by at most 1, because its
 /// bound was known before it ran. Since Rₜ ≤ B always, E[e^((α−1)L)] ≤ e^((α−1)B) at the end: the whole
-/// is (α, B)-Rényi differentially private. This fails if the order is chosen afterwards.
+/// is (α, B)-Rényi differentially private. This fails if the order is chosen afterward.
 ///
 /// Whether a release is granted depends on nothing but what was asked for, so a refusal reveals
 /// nothing, and a cheaper request may follow it.

@@ -2,6 +2,7 @@
 
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
+use super::composed::Composed;
 use super::composition::{Base, Composition, Mechanism};
 use super::event::DpEvent;
 use super::normal_tail::{mills, mills_slope, normal_cdf, raised_until};
@@ -24,25 +25,21 @@ const NAME: &str = "exact Gaussian";
 #[derive(Debug, Clone)]
 pub struct GaussianAccountant {
     adjacency: Adjacency,
-    composition: Composition,
+    composed: Composed,
 }
 
 impl GaussianAccountant {
     /// An accountant with nothing composed.
     pub fn new(adjacency: Adjacency) -> Self {
-        Self { adjacency, composition: Composition::default() }
+        Self { adjacency, composed: Composed::new(NAME) }
     }
 
-    /// μ: by how many standard deviations neighbouring data sets move what was released. 0 for
+    /// μ: by how many standard deviations neighboring data sets move what was released. 0 for
     /// nothing, +∞ where there was no noise; rounded up.
     pub fn mu(&self) -> f64 {
-        let moved = self.adjacency.contributions();
-        root_of_sum(self.composition.iter().map(|(mechanism, count)| match mechanism {
-            Mechanism::Plain(Base::Gaussian { noise_multiplier }) => {
-                (moved / noise_multiplier.value()).powi(2) * count as f64
-            }
-            // Refused when it was composed.
-            _ => f64::INFINITY,
+        root_of_sum(self.composed.total().iter().map(|(mechanism, count)| {
+            // Nothing else is accepted.
+            squared_mu(mechanism, self.adjacency).unwrap_or(f64::INFINITY) * count as f64
         }))
     }
 
@@ -52,7 +49,7 @@ impl GaussianAccountant {
         let exact = self.adjacency.contributions() / self.mu();
         NoiseMultiplier::new((exact * (1.0 - f64::EPSILON)).min(f64::MAX))
             .ok()
-            .filter(|_| !self.composition.is_empty())
+            .filter(|_| !self.composed.total().is_empty())
     }
 }
 
@@ -70,12 +67,11 @@ impl Accountant for GaussianAccountant {
     }
 
     fn supports(&self, event: &DpEvent) -> Result<()> {
-        supported(event, 1).map(|_| ())
+        self.composed.supports(event, |added| check(added, self.adjacency))
     }
 
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
-        self.composition = self.composition.plus(&supported(event, count)?)?;
-        Ok(())
+        self.composed.compose(event, count, |added| check(added, self.adjacency)).map(|_| ())
     }
 
     fn epsilon(&self, delta: Delta) -> Epsilon {
@@ -87,15 +83,21 @@ impl Accountant for GaussianAccountant {
     }
 }
 
-fn supported(event: &DpEvent, count: u64) -> Result<Composition> {
-    let composition = Composition::of(event, count, NAME)?;
-    let gaussian =
-        |mechanism: &Mechanism| matches!(mechanism, Mechanism::Plain(Base::Gaussian { .. }));
-    if composition.iter().all(|(mechanism, _)| gaussian(mechanism)) {
-        Ok(composition)
+fn check(composition: &Composition, adjacency: Adjacency) -> Result<()> {
+    if composition.iter().all(|(mechanism, _)| squared_mu(mechanism, adjacency).is_some()) {
+        Ok(())
     } else {
-        let event = "anything but Gaussian releases on all records".to_owned();
-        Err(Error::UnsupportedEvent { accountant: NAME, event })
+        Err(Error::unsupported(NAME, "anything but Gaussian releases on all records"))
+    }
+}
+
+/// μ² of one Gaussian release on all records; `None` for any other mechanism.
+pub(super) fn squared_mu(mechanism: &Mechanism, adjacency: Adjacency) -> Option<f64> {
+    match mechanism {
+        Mechanism::Plain(Base::Gaussian { noise_multiplier }) => {
+            Some((adjacency.contributions() / noise_multiplier.value()).powi(2))
+        }
+        _ => None,
     }
 }
 
@@ -195,8 +197,8 @@ impl GaussianDp {
 /// log φ(x).
 fn log_density(x: f64) -> f64 {
     /// log √(2π).
-    const LOG_NORMALISER: f64 = 0.918_938_533_204_672_7;
-    -0.5 * x * x - LOG_NORMALISER
+    const LOG_NORMALIZER: f64 = 0.918_938_533_204_672_7;
+    -0.5 * x * x - LOG_NORMALIZER
 }
 
 /// The mean of 1 − uR(u) over t ≤ u ≤ t + `width`, for t ≥ −1/2 and a width of at most 1.

@@ -9,17 +9,17 @@ use super::privacy_accountant::PrivacyAccountant;
 use super::quantities::{Delta, Epsilon, Steps};
 use crate::error::{Error, Result};
 
-/// The serialised form that this version writes and reads.
+/// The serialized form that this version writes and reads.
 const VERSION: u32 = 1;
 
 /// An append-only record of releases, compressed by run length.
 ///
-/// It keeps events, not their cost: any accountant can price it afterwards, and saving and loading
+/// It keeps events, not their cost: any accountant can price it afterward, and saving and loading
 /// it loses nothing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Ledger {
-    /// Neighbouring entries differ, and no count is 0.
+    /// Neighboring entries differ, and no count is 0.
     entries: Vec<(DpEvent, u64)>,
     total: u64,
 }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_neighbours_share_an_entry() {
+    fn equal_neighbors_share_an_entry() {
         let mut ledger = Ledger::new();
         for _ in 0..3 {
             ledger.record(step(1.0), 2).unwrap();

@@ -36,6 +36,7 @@
 mod accountant;
 mod adjacency;
 mod calibrate;
+mod composed;
 mod composition;
 mod conversion;
 mod error;

@@ -8,7 +8,7 @@ use super::pld::PldAccountant;
 use super::quantities::{Delta, Epsilon};
 use super::rdp::RdpAccountant;
 use super::zcdp::ZcdpAccountant;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// More distinct sampled mechanisms than this are accounted for by Rényi DP alone: the numerical
 /// accountant needs some milliseconds and megabytes for each.
@@ -72,6 +72,24 @@ impl PrivacyAccountant {
         let rdp = self.rdp.as_ref().filter(|_| !only).map(|each| each as &dyn Accountant);
         exact.into_iter().chain(pld).chain(zcdp).chain(rdp)
     }
+
+    /// This accountant with `count` more runs of `event`, without those that refuse them.
+    ///
+    /// # Errors
+    /// Why the last of them refused, where none is left.
+    fn with(&self, event: &DpEvent, count: u64) -> Result<Self> {
+        let mut next = self.clone();
+        let mut refusal = None;
+        compose_or_drop(&mut next.gaussian, event, count, &mut refusal);
+        compose_or_drop(&mut next.zcdp, event, count, &mut refusal);
+        compose_or_drop(&mut next.pld, event, count, &mut refusal);
+        compose_or_drop(&mut next.rdp, event, count, &mut refusal);
+        let any = next.gaussian.is_some() || next.zcdp.is_some();
+        match refusal {
+            Some(error) if !(any || next.pld.is_some() || next.rdp.is_some()) => Err(error),
+            _ => Ok(next),
+        }
+    }
 }
 
 impl Accountant for PrivacyAccountant {
@@ -88,24 +106,12 @@ impl Accountant for PrivacyAccountant {
     }
 
     fn supports(&self, event: &DpEvent) -> Result<()> {
-        self.clone().compose(event, 1)
+        self.with(event, 1).map(|_| ())
     }
 
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
-        let mut next = self.clone();
-        let mut refusal = None;
-        refused(&mut next.gaussian, event, count, &mut refusal);
-        refused(&mut next.zcdp, event, count, &mut refusal);
-        refused(&mut next.pld, event, count, &mut refusal);
-        refused(&mut next.rdp, event, count, &mut refusal);
-        let any = next.gaussian.is_some() || next.zcdp.is_some();
-        match refusal {
-            Some(error) if !(any || next.pld.is_some() || next.rdp.is_some()) => Err(error),
-            _ => {
-                *self = next;
-                Ok(())
-            }
-        }
+        *self = self.with(event, count)?;
+        Ok(())
     }
 
     fn epsilon(&self, delta: Delta) -> Epsilon {
@@ -117,12 +123,12 @@ impl Accountant for PrivacyAccountant {
     }
 }
 
-/// Composes, or drops an accountant that refuses and keeps why.
-fn refused<A: Accountant>(
+/// Composes onto an accountant. One that refuses is dropped, and `refusal` says why.
+fn compose_or_drop<A: Accountant>(
     accountant: &mut Option<A>,
     event: &DpEvent,
     count: u64,
-    refusal: &mut Option<crate::error::Error>,
+    refusal: &mut Option<Error>,
 ) {
     if let Some(each) = accountant
         && let Err(error) = each.compose(event, count)

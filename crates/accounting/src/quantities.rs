@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, SettingError};
 
-/// Declares a checked `f64`; deserialisation runs the same check as `new`.
+/// Declares a checked `f64`; deserialization runs the same check as `new`.
 macro_rules! quantity {
     (
         $(#[$doc:meta])*
@@ -90,7 +90,7 @@ quantity! {
 quantity! {
     /// The public number of records by which a sum of gradients is divided.
     ///
-    /// It is a constant of the plan: the realised size of a Poisson batch and the size of the
+    /// It is a constant of the plan: the actual size of a Poisson batch and the size of the
     /// private data set are both private.
     ExpectedBatchSize, "expected_batch_size", "finite and greater than 0",
     |x| x.is_finite() && x > 0.0
@@ -298,7 +298,7 @@ impl TryFrom<i32> for Steps {
     }
 }
 
-/// The number of records in which neighbouring data sets differ at once: those of one person, say.
+/// The number of records in which neighboring data sets differ at once: those of one person, say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct GroupSize(u32);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn deserialisation_runs_the_same_check() {
+    fn deserialization_runs_the_same_check() {
         assert!(serde_json::from_str::<Delta>("1e-5").is_ok());
         assert!(serde_json::from_str::<Delta>("1.5").is_err());
         assert!(serde_json::from_str::<SamplingRate>("-0.1").is_err());

@@ -12,15 +12,14 @@ mod without_replacement;
 use std::collections::BTreeMap;
 
 use self::curve::{MAX_ORDER, Orders};
-use self::mechanism::{Bounds, Cost};
+use self::mechanism::{Bounds, Cost, NAME};
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
-use super::composition::{Composition, Mechanism};
+use super::composed::Composed;
+use super::composition::Mechanism;
 use super::event::DpEvent;
 use super::quantities::{Delta, Epsilon};
 use crate::error::{Error, Result};
-
-const NAME: &str = "Rényi DP";
 
 /// Accounts with Rényi differential privacy (Mironov 2017, arXiv 1702.07476).
 ///
@@ -33,7 +32,7 @@ const NAME: &str = "Rényi DP";
 /// | the same, replace-one | smallest of three, see below |
 /// | Gaussian on a batch of fixed size | Wang, Balle & Kasiviswanathan 2019 (arXiv 1808.00087), with exact moments; replace-one and zero-out only |
 /// | Laplace | exact (Mironov 2017) |
-/// | pure DP | exact for randomised response, which is the worst case |
+/// | pure DP | exact for randomized response, which is the worst case |
 /// | sampled Laplace and pure DP | integral over the amplified privacy profile (Balle, Barthe & Gaboardi 2018, arXiv 1807.01647) |
 /// | exponential mechanism | exact for bounded range (Dong, Durfee & Rogers 2020, arXiv 1909.13830) |
 /// | zCDP | its definition |
@@ -57,7 +56,7 @@ const NAME: &str = "Rényi DP";
 pub struct RdpAccountant {
     adjacency: Adjacency,
     orders: Orders,
-    composition: Composition,
+    composed: Composed,
     /// Of every mechanism in the composition.
     costs: BTreeMap<Mechanism, Cost>,
 }
@@ -121,12 +120,12 @@ impl RdpAccountant {
     }
 
     fn at(adjacency: Adjacency, orders: Orders) -> Self {
-        Self { adjacency, orders, composition: Composition::default(), costs: BTreeMap::new() }
+        Self { adjacency, orders, composed: Composed::new(NAME), costs: BTreeMap::new() }
     }
 
     fn parts(&self) -> impl Iterator<Item = (&Cost, u64)> {
         // `compose` stores a cost for every mechanism, so that both have the same keys in this order.
-        self.costs.values().zip(self.composition.iter().map(|(_, count)| count))
+        self.costs.values().zip(self.composed.total().iter().map(|(_, count)| count))
     }
 
     /// The composed add/remove bound, from which group privacy for replace-one follows; `None` where
@@ -181,13 +180,12 @@ impl Accountant for RdpAccountant {
     }
 
     fn supports(&self, event: &DpEvent) -> Result<()> {
-        mechanism::check(&Composition::of(event, 1, NAME)?, self.adjacency)
+        self.composed.supports(event, |added| mechanism::check(added, self.adjacency))
     }
 
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
-        let added = Composition::of(event, count, NAME)?;
-        mechanism::check(&added, self.adjacency)?;
-        self.composition = self.composition.plus(&added)?;
+        let check = |added: &_| mechanism::check(added, self.adjacency);
+        let added = self.composed.compose(event, count, check)?;
         // Nothing below can fail: the accountant changes as a whole or not at all.
         let bounds = Bounds { orders: &self.orders, adjacency: self.adjacency };
         for (mechanism, _) in added.iter() {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 const LARGEST_DELTA: f64 = 0.999;
 const SMALLEST_DELTAS: [f64; 3] = [1e-9, 1e-6, 1e-3];
 
-/// A lower bound on the false-negative rate of every test that tells neighbouring data sets apart, at
+/// A lower bound on the false-negative rate of every test that tells neighboring data sets apart, at
 /// each false-positive rate: f-differential privacy (Dong, Roth & Su 2019, arXiv 1905.02383).
 ///
 /// (ε, δ)-differential privacy in both directions rules out what lies below the two lines (Wasserman &
@@ -78,7 +78,7 @@ impl TradeOffCurve {
     /// [`false_negative_rate`](Self::false_negative_rate), by rising false-positive rate from 0 to
     /// 1, for a plot: dense where the curve bends.
     pub fn points(&self) -> Vec<(f64, f64)> {
-        // The lines of two neighbouring ε meet here, and by symmetry at (f(a), a).
+        // The lines of two neighboring ε meet here, and by symmetry at (f(a), a).
         let corners = self.guarantees.windows(2).filter_map(|pair| match pair {
             [(epsilon, delta), (next_epsilon, next_delta)] => {
                 let between = (next_epsilon - epsilon).exp_m1();

@@ -296,11 +296,11 @@ mod zero_concentrated {
     }
 
     #[test]
-    fn pure_privacy_costs_what_randomised_response_does() {
+    fn pure_privacy_costs_what_randomized_response_does() {
         for e in [1e-4, 0.1, 0.5, 1.0, 3.0, 10.0, 100.0] {
             let rho = concentrated(&DpEvent::PureDp { epsilon: epsilon(e) }).rho();
             assert!(rho <= 0.5 * e * e * (1.0 + 1e-14) && rho <= e * (1.0 + 1e-14));
-            // log cosh, for randomised response of parameter ε at order α.
+            // log cosh, for randomized response of parameter ε at order α.
             let log_cosh = |x: f64| x + (-2.0 * x).exp().ln_1p() - std::f64::consts::LN_2;
             for order in [1.0 + 1e-4, 1.01, 1.5, 2.0, 5.0, 50.0, 1000.0] {
                 let rdp = (log_cosh((order - 0.5) * e) - log_cosh(0.5 * e)) / (order - 1.0);

@@ -274,7 +274,7 @@ fn sampling_without_replacement_is_amplified_as_proven() {
 
 #[test]
 fn pure_releases_compose_optimally() {
-    // Kairouz, Oh & Viswanath 2015: δ of k randomised responses is a binomial sum.
+    // Kairouz, Oh & Viswanath 2015: δ of k randomized responses is a binomial sum.
     for (epsilon_each, count) in [(0.1_f64, 10_u32), (1.0, 3), (0.01, 500)] {
         let truth = 1.0 / (1.0 + (-epsilon_each).exp());
         let event = DpEvent::PureDp { epsilon: Epsilon::new(epsilon_each).unwrap() };

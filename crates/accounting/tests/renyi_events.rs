@@ -162,7 +162,7 @@ fn laplace_is_its_integral() {
 }
 
 #[test]
-fn pure_dp_is_randomised_response() {
+fn pure_dp_is_randomized_response() {
     for epsilon in [0.3_f64, 1.0, 4.0] {
         for order in [1.2, 2.0, 17.0] {
             let truth = epsilon.exp() / (1.0 + epsilon.exp());
@@ -539,7 +539,7 @@ proptest! {
         }
     }
 
-    /// Three outputs of one batch each: with the record, with it in the neighbouring data set, and with
+    /// Three outputs of one batch each: with the record, with it in the neighboring data set, and with
     /// another record in its place.
     #[test]
     fn no_discrete_mechanism_exceeds_the_bound_for_batches_of_fixed_size(

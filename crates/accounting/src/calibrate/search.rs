@@ -38,9 +38,9 @@ pub(super) fn boundary(
 ) -> Result<Option<f64>> {
     let sample = |at| function(at).map(|value| Sample { at, value });
     let mut before = sample(start)?;
-    // Towards the boundary, by ever longer strides, until it has been passed.
-    let upwards = matches!(snap, Snap::Above(_)) == (before.value > 0.0);
-    let end = if upwards { *range.end() } else { *range.start() };
+    // Toward the boundary, by ever longer strides, until it has been passed.
+    let upward = matches!(snap, Snap::Above(_)) == (before.value > 0.0);
+    let end = if upward { *range.end() } else { *range.start() };
     let mut stride = FIRST_STRIDE;
     let mut slope = None;
     let after = loop {
@@ -48,7 +48,7 @@ pub(super) fn boundary(
             return Ok(Some(before).filter(|end| end.value <= 0.0).map(|end| end.at));
         }
         let factor = reach(before.value, slope).clamp(2.0, stride);
-        let next = if upwards { before.at * factor } else { before.at / factor };
+        let next = if upward { before.at * factor } else { before.at / factor };
         let next = match snap {
             Snap::Integer => next.round(),
             _ => next,

@@ -1,7 +1,7 @@
 //! Rough knowledge of a composition, by which the grid is chosen. Nothing here is a bound; a bad
 //! estimate makes the answer slower or looser, never wrong.
 
-use super::pair::LossPair;
+use super::pair::{LossPair, Masses};
 use crate::normal_tail::{mills, mills_slope};
 
 /// Beyond so many standard deviations of the sum below ε a loss hardly ever raises the sum above ε ...
@@ -63,11 +63,7 @@ pub(super) fn atoms(pair: &dyn LossPair) -> (Atoms, Atoms) {
     let (mut forward, mut backward) = (Vec::new(), Vec::new());
     for cell in probes.windows(2) {
         let [(lowest, low), (highest, high)] = cell else { continue };
-        let difference = |above: (f64, f64), below: (f64, f64)| {
-            if above.0 < 0.5 { above.0 - above.1 } else { below.1 - below.0 }
-        };
-        let p = difference((low.above.p, high.above.p), (low.below.p, high.below.p));
-        let q = difference((low.above.q, high.above.q), (low.below.q, high.below.q));
+        let Masses { p, q } = low.up_to(high);
         // Far out one of them underflows; the cell's middle will do there.
         let ratio = p.ln() - q.ln();
         let loss = if ratio.is_finite() { ratio } else { lowest + (highest - lowest) / 2.0 };

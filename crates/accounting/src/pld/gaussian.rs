@@ -1,7 +1,7 @@
 //! Dominating pairs of Gaussian sums. The record's contribution has norm 1, the noise deviation z.
 
-use super::pair::{LossPair, Masses, Split};
-use super::witness::Shift;
+use super::numeric::{log_expm1_over, log_mixture};
+use super::pair::{LossPair, Masses, Shift, Split};
 
 /// Estimates look this many standard deviations beyond the outermost means.
 const REACH: f64 = 39.0;
@@ -184,15 +184,8 @@ impl Replaced {
     }
 
     fn loss(&self, x: f64) -> f64 {
-        let log_mixture = |x: f64| {
-            let u = x / self.z / self.z - 0.5 / self.z / self.z;
-            if u > 30.0 {
-                self.rate.ln() + u + ((1.0 - self.rate) / self.rate * (-u).exp()).ln_1p()
-            } else {
-                (self.rate * u.exp_m1()).ln_1p()
-            }
-        };
-        log_mixture(x) - log_mixture(-x)
+        let one = |x: f64| log_mixture(self.rate, x / self.z / self.z - 0.5 / self.z / self.z);
+        one(x) - one(-x)
     }
 }
 
@@ -257,13 +250,7 @@ impl LossPair for WithoutReplacement {
 
     fn probes(&self) -> Vec<f64> {
         let u = |x: f64| (2.0 * x - 1.0) / 2.0 / self.z / self.z;
-        let loss = |u: f64| {
-            if u > 30.0 {
-                self.log_rate + u + ((1.0 - self.rate) / self.rate * (-u).exp()).ln_1p()
-            } else {
-                (self.rate * u.exp_m1()).ln_1p()
-            }
-        };
+        let loss = |u: f64| log_mixture(self.rate, u);
         let positive: Vec<f64> =
             outputs(0.0, 1.0, self.z).map(u).filter(|&u| u > 0.0).map(loss).collect();
         let negative = positive.iter().rev().map(|loss| -loss);
@@ -273,15 +260,6 @@ impl LossPair for WithoutReplacement {
     fn is_symmetric(&self) -> bool {
         true
     }
-}
-
-/// log(e^ℓ − 1 + s) for 0 < s ≤ 1; −∞ where that is not positive.
-fn log_expm1_over(loss: f64, some: f64, log_some: f64) -> f64 {
-    if loss > 30.0 {
-        return loss + ((some - 1.0) * (-loss).exp()).ln_1p();
-    }
-    let share = loss.exp_m1() / some;
-    if share <= -1.0 { f64::NEG_INFINITY } else { log_some + share.ln_1p() }
 }
 
 /// The total variation distance of N(0, z²) and N(mean, z²).

@@ -68,7 +68,7 @@ impl Grid {
 /// joins the given pair's values at the grid points by straight lines in e^ε. Since the divergence is
 /// convex in e^ε, it is an upper bound at every ε, and so is every composition.
 ///
-/// The P- and Q-mass between two neighbouring grid points go to those two points, shared so that both
+/// The P- and Q-mass between two neighboring grid points go to those two points, shared so that both
 /// are kept. What lies beyond the grid goes to its last point and to infinity, again so that both are
 /// kept: at every ε up to the last point that is exact.
 pub(super) fn connect_the_dots(pair: &dyn LossPair, step: f64, span: Span) -> Directions {
@@ -205,7 +205,7 @@ impl Cells {
     /// The masses of the cell above each grid point but the last.
     fn inner(&self) -> impl Iterator<Item = (usize, Masses)> {
         self.splits.windows(2).enumerate().map(|(index, pair)| match pair {
-            [low, high] => (index, between(low, high)),
+            [low, high] => (index, low.up_to(high)),
             _ => (index, Masses::NONE),
         })
     }
@@ -216,18 +216,6 @@ impl Cells {
             self.splits.first().map_or(Masses::NONE, |split| split.below),
             self.splits.last().map_or(Masses::NONE, |split| split.above),
         )
-    }
-}
-
-/// The difference of the tails on the side where they are small.
-fn between(low: &Split, high: &Split) -> Masses {
-    let side = |above: (f64, f64), below: (f64, f64)| {
-        let difference = if above.0 < 0.5 { above.0 - above.1 } else { below.1 - below.0 };
-        difference.max(0.0)
-    };
-    Masses {
-        p: side((low.above.p, high.above.p), (low.below.p, high.below.p)),
-        q: side((low.above.q, high.above.q), (low.below.q, high.below.q)),
     }
 }
 

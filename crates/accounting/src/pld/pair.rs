@@ -1,11 +1,9 @@
 //! Pairs of distributions that dominate a mechanism: what the accountant knows about it.
 //!
-//! (P, Q) dominates a mechanism if no two neighbouring data sets give outputs that are easier to tell
+//! (P, Q) dominates a mechanism if no two neighboring data sets give outputs that are easier to tell
 //! apart, at any ratio of the two errors (Zhu, Dong & Wang 2022, arXiv 2106.08567); then the pairs'
 //! composition dominates the mechanisms' composition. The *privacy loss* is L = log(P/Q). "Forward"
 //! tells P from Q, "backward" Q from P; for add/remove these are removal and addition.
-
-use super::witness::Shift;
 
 /// A dominating pair, as its losses' distribution under P and Q.
 pub(super) trait LossPair {
@@ -33,6 +31,13 @@ pub(super) trait LossPair {
     fn unit(&self) -> Option<f64> {
         None
     }
+}
+
+/// A run adds Bin(`records`, `rate`) to noise of deviation `z` under P, nothing under Q.
+pub(super) struct Shift {
+    pub(super) records: f64,
+    pub(super) rate: f64,
+    pub(super) z: f64,
 }
 
 /// Probabilities of the losses above and not above a value, each accurate where it is small.
@@ -106,6 +111,19 @@ impl Split {
 
     pub(super) fn from_below(below: Masses) -> Self {
         Self { above: below.rest(), below }
+    }
+
+    /// The masses of the losses above this split's value and not above that of `high`: the difference of
+    /// the tails, on the side where they are small.
+    pub(super) fn up_to(&self, high: &Self) -> Masses {
+        let side = |above: (f64, f64), below: (f64, f64)| {
+            let difference = if above.0 < 0.5 { above.0 - above.1 } else { below.1 - below.0 };
+            difference.max(0.0)
+        };
+        Masses {
+            p: side((self.above.p, high.above.p), (self.below.p, high.below.p)),
+            q: side((self.above.q, high.above.q), (self.below.q, high.below.q)),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The composed loss distribution and its privacy profile δ(ε).
 //!
 //! Grids are composed by Fourier transform, after an exponential tilt: each mass is multiplied by
-//! e^(λL − K(λ)), which composes as well, is undone afterwards, and moves the losses near the ε of
+//! e^(λL − K(λ)), which composes as well, is undone afterward, and moves the losses near the ε of
 //! interest to the middle of the distribution. Rounding errors of the transform, and what a finite
 //! window wraps around, are then relative to δ instead of to 1, so that a δ of 1e-15 is as exact as
 //! one of 1e-5 (the device is Grübel & Hermesmeier 1999's, for compound losses in insurance).
@@ -10,6 +10,7 @@ use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
 use super::grid::Grid;
+use super::numeric::bisect;
 use super::pair::Masses;
 
 /// The longest window.
@@ -248,15 +249,8 @@ impl Profile {
     }
 
     /// Narrows an interval at whose lower end δ is above `delta` and at whose upper end it is not.
-    fn bisect(&self, mut low: f64, mut high: f64, delta: f64) -> (f64, f64) {
-        for _ in 0..200 {
-            let middle = low + (high - low) / 2.0;
-            if middle <= low || middle >= high {
-                break;
-            }
-            if self.delta(middle) <= delta { high = middle } else { low = middle }
-        }
-        (low, high)
+    fn bisect(&self, low: f64, high: f64, delta: f64) -> (f64, f64) {
+        bisect(low, high, 200, |epsilon| self.delta(epsilon) <= delta)
     }
 
     fn loss(&self, index: usize) -> f64 {
@@ -294,7 +288,7 @@ impl<'a> Tilted<'a> {
 
     /// log of E e^(t·(index − mean)) for a t per step, under the tilted masses.
     fn log_moment_generating(&self, per_step: f64) -> f64 {
-        // From the middle outwards with one multiplication a term; its rounding, at most 1e-9 of log E,
+        // From the middle outward with one multiplication a term; its rounding, at most 1e-9 of log E,
         // does not matter next to the logarithm of a probability.
         let center = self.mean - self.grid.first as f64;
         let middle = (center as usize).min(self.masses.len());

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use super::Part;
 use super::estimate::{Estimate, Near, to_a_fourth_root_of_two};
 use super::grid::{Directions, Grid, Span, connect_the_dots, merge_cells};
+use super::numeric::bisect;
 use super::pair::{LossPair, Masses};
+use super::part::Part;
 use super::profile::{Bound, LONGEST, Profile, View};
 use super::witness;
 
@@ -216,7 +217,7 @@ impl<'a> Question<'a> {
             }
             epsilon = better;
         }
-        // Neighbouring grids disagree in the last digits: up, until ε's own is content.
+        // Neighboring grids disagree in the last digits: up, until ε's own is content.
         let mut margin = 1e-6 * (epsilon + 1e-9);
         for _ in 0..ATTEMPTS {
             let answer = self.answer(direction, epsilon);
@@ -446,14 +447,7 @@ fn exact_lower_epsilon(pair: &dyn LossPair, delta: f64) -> f64 {
         }
         (low, high) = (high, 16.0 * high);
     }
-    for _ in 0..1100 {
-        let middle = low + (high - low) / 2.0;
-        if middle <= low || middle >= high {
-            break;
-        }
-        if exceeds(middle) { low = middle } else { high = middle }
-    }
-    low
+    bisect(low, high, 1100, |epsilon| !exceeds(epsilon)).0
 }
 
 /// The smallest ε with a δ of at most `delta`, by [`exact_delta`]; +∞ if there is none.
@@ -468,14 +462,7 @@ fn exact_epsilon(pair: &dyn LossPair, delta: f64) -> f64 {
         }
         (low, high) = (high, high * if high < 1e-15 { 1e15 } else { 16.0 });
     }
-    for _ in 0..200 {
-        let middle = low + (high - low) / 2.0;
-        if middle <= low || middle >= high {
-            break;
-        }
-        if exact_delta(pair, middle) <= delta { high = middle } else { low = middle }
-    }
-    high
+    bisect(low, high, 200, |epsilon| exact_delta(pair, epsilon) <= delta).1
 }
 
 /// What one tilt says of a composition of grids: δ(ε) <= e^(K(λ) − λε) λ^λ / (λ+1)^(λ+1), because

@@ -1,6 +1,6 @@
 //! Rényi divergence of bounded range: the exponential mechanism and Gumbel noise.
 //!
-//! A mechanism of bounded range ε has, between neighbours, all its privacy losses in [t−ε, t] for some t
+//! A mechanism of bounded range ε has, between neighbors, all its privacy losses in [t−ε, t] for some t
 //! in [0, ε] (Durfee & Rogers 2019, arXiv 1905.04273). Since E_Q[e^loss] = 1 and the moment is convex in
 //! the likelihood ratio, the worst pair has the losses t and t−ε only, the reduction of Dong, Durfee &
 //! Rogers 2020, arXiv 1909.13830. Its moment is

@@ -5,10 +5,13 @@ use super::curve::Orders;
 use super::numeric::{by_convexity, round_up};
 use super::pure::{amplified, laplace, pure, sampled};
 use super::selection::{Runs, best_of};
-use super::{NAME, without_replacement};
+use super::without_replacement;
 use crate::adjacency::Adjacency;
 use crate::composition::{Base, Composition, Mechanism};
 use crate::error::{Error, Result};
+
+/// The name of the accountant, which refusals give.
+pub(super) const NAME: &str = "Rényi DP";
 
 /// What one run of a mechanism costs at each order.
 #[derive(Debug, Clone)]
@@ -150,7 +153,7 @@ impl Bounds<'_> {
     }
 
     /// In the place of the record another one is in the batch. Under replace-one the three batches are
-    /// all neighbours; under zero-out the one with the other record is a neighbour only of that in which
+    /// all neighbors; under zero-out the one with the other record is a neighbor only of that in which
     /// the record is zeroed out, and twice as far from the third.
     fn without_replacement(self, rate: f64, base: Base) -> Vec<f64> {
         let (epsilon, is_laplace) = match base {
@@ -222,5 +225,5 @@ fn has_add_remove(mechanism: &Mechanism) -> bool {
 }
 
 fn unsupported(event: &str) -> Error {
-    Error::UnsupportedEvent { accountant: NAME, event: event.to_owned() }
+    Error::unsupported(NAME, event)
 }

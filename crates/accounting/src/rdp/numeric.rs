@@ -1,4 +1,4 @@
-//! Logarithms that neither overflow nor cancel, rounding upwards, and the one bound that all sampling
+//! Logarithms that neither overflow nor cancel, rounding upward, and the one bound that all sampling
 //! shares.
 
 /// Exponents further than this below the largest are not evaluated: e^−75 is about 3e-33.
@@ -48,7 +48,7 @@ pub(super) fn log_exp_m1(y: f64) -> f64 {
     if y > 1.0 { y + (-(-y).exp()).ln_1p() } else { y.exp_m1().ln() }
 }
 
-/// Upwards by the rounding allowance; what is no number is +∞.
+/// Upward by the rounding allowance; what is no number is +∞.
 pub(super) fn round_up(rdp: f64) -> f64 {
     if rdp >= 0.0 { (rdp * (1.0 + ROUNDING)).next_up() } else { f64::INFINITY }
 }

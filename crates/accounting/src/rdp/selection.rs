@@ -1,4 +1,4 @@
-//! The best of a random number of runs: hyper-parameter tuning (Papernot & Steinke 2022, arXiv
+//! The best of a random number of runs: hyperparameter tuning (Papernot & Steinke 2022, arXiv
 //! 2110.03620).
 
 use super::convert;

@@ -37,7 +37,7 @@ const DENSE: usize = 64;
 /// E_r|X|^j ≤ E_r[(p/r)^j] + E_r[(p′/r)^j] is all there is to say.
 const LARGEST_SPREAD: f64 = 200.0;
 
-/// Upper bounds on the Rényi DP; the data set's size is the same in both of the neighbours.
+/// Upper bounds on the Rényi DP; the data set's size is the same in both of the neighbors.
 pub(super) fn gaussian(
     orders: &Orders,
     adjacency: Adjacency,

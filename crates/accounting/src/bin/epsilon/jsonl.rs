@@ -4,6 +4,7 @@
 //! `id` and what applies of `rdp`, `pld`, `pld_lower`, `exact` and `value`, or `error`. An infinite number
 //! is the string "inf", in both directions.
 
+mod answer;
 mod event;
 mod kind;
 mod row;
@@ -13,6 +14,7 @@ use std::io::{self, BufRead, Write};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::answer::Answer;
 use self::row::{Row, RowError};
 
 /// Answers every line that is not empty, in order; a bad line is answered with its error.
@@ -76,39 +78,5 @@ struct Line {
 impl Line {
     fn failed(id: Value, error: &RowError) -> Self {
         Self { id, answer: Answer::default(), error: Some(error.to_string()) }
-    }
-}
-
-/// What applies to a question.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-struct Answer {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rdp: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pld: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pld_lower: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exact: Option<Number>,
-    /// The answer to the question: the best proven bound where several apply.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Number>,
-    /// `true` where the value is no guarantee.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    approximate: Option<bool>,
-}
-
-/// A number, written "inf" where it is infinite.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(untagged)]
-enum Number {
-    Finite(f64),
-    Infinite(&'static str),
-}
-
-impl<T: Into<f64>> From<T> for Number {
-    fn from(number: T) -> Self {
-        let number = number.into();
-        if number.is_finite() { Self::Finite(number) } else { Self::Infinite("inf") }
     }
 }

@@ -120,11 +120,11 @@ impl Run {
             self.noise_multiplier.value(),
             self.steps.value(),
             self.delta,
-            self.neighbours(),
+            self.neighbors(),
         )
     }
 
-    fn neighbours(&self) -> String {
+    fn neighbors(&self) -> String {
         match self.group.value() {
             1 => self.adjacency.to_string(),
             records => format!("{} (up to {records} such records at once)", self.adjacency),
@@ -148,7 +148,7 @@ impl Run {
              {sampling}; the {} planned steps are paid for even if the run stops earlier; the settings \
              were chosen without looking at the data; noise is drawn in exact real arithmetic.",
             self.delta,
-            self.neighbours(),
+            self.neighbors(),
             self.steps.value(),
         )
     }

@@ -7,9 +7,9 @@ use burn_dp_accounting::{
 };
 
 use super::super::accountants::{Accountants, composed};
+use super::answer::{Answer, Number};
 use super::event::{self, Sampling};
 use super::row::{Row, RowError, bad};
-use super::{Answer, Number};
 
 /// The answer to a question.
 ///
@@ -117,7 +117,7 @@ fn max_steps(row: &Row) -> Result<Answer, RowError> {
 fn adaptive_clip(row: &Row) -> Result<Answer, RowError> {
     let whole: NoiseMultiplier = row.quantity("effective_noise_multiplier")?;
     let sigma = row.number("sigma_b")?;
-    // The count that is centred has sensitivity 1/2.
+    // The count that is centered has sensitivity 1/2.
     let rest = whole.beside(2.0 * sigma).ok_or_else(|| RowError::Field {
         field: "sigma_b",
         value: sigma.to_string(),

@@ -13,6 +13,11 @@ use burn_dp_accounting::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod common {
+    pub mod published;
+}
+use common::published::table;
+
 const FILE: &str = "tests/data/golden.json";
 
 /// The event of a row, and how often it happens, where the row is of a Gaussian mechanism.
@@ -26,9 +31,9 @@ fn run(row: &Value) -> Option<(DpEvent, u64)> {
 
 /// Rows by id; answers by accountant and adjacency.
 fn computed() -> BTreeMap<String, BTreeMap<String, String>> {
-    let rows: Value = serde_json::from_str(include_str!("data/accounting.json")).unwrap();
+    let table = table();
     let mut all = BTreeMap::new();
-    for row in rows["rows"].as_array().unwrap() {
+    for row in table["rows"].as_array().unwrap() {
         let Some((event, steps)) = run(row) else { continue };
         let delta = Delta::new(row["delta"].as_f64().unwrap_or(1e-5)).unwrap();
         let found = all.entry(row["id"].as_str().unwrap().to_owned()).or_insert(BTreeMap::new());

@@ -1,11 +1,15 @@
 //! Losses that are rare and large: small sampling rates, where the bulk of a composition and its tail
 //! differ by many orders of magnitude. Bounds from both sides, against closed forms.
 
-use burn_dp_accounting::{
-    Accountant, Adjacency, Delta, DpEvent, Epsilon, NoiseMultiplier, PldAccountant,
-    PrivacyAccountant, RdpAccountant, SamplingRate,
-};
+use burn_dp_accounting::{Accountant, Adjacency, PldAccountant, PrivacyAccountant, RdpAccountant};
 use proptest::prelude::*;
+
+mod common {
+    pub mod events;
+    pub mod strategies;
+}
+use common::events::{composed, delta, epsilon, step};
+use common::strategies::{any_adjacency, failure};
 
 /// Sampling rate, noise multiplier, runs, δ and ε under add/remove: mpmath 1.3, 60 digits for one run (a
 /// closed form in Φ), 25 for two (an integral of it over the other run's output, cut where it is steep).
@@ -22,22 +26,6 @@ const GOLDEN: [(f64, f64, u64, f64, f64); 11] = [
     (1e-5, 0.5, 2, 1e-8, 0.0292097315734),
     (1e-9, 1.0, 2, 1e-15, 1.5200083106282e-7),
 ];
-
-fn delta(value: f64) -> Delta {
-    Delta::new(value).unwrap()
-}
-
-fn step(rate: f64, z: f64) -> DpEvent {
-    DpEvent::poisson_sampled_gaussian(
-        SamplingRate::new(rate).unwrap(),
-        NoiseMultiplier::new(z).unwrap(),
-    )
-}
-
-fn composed<A: Accountant>(mut accountant: A, event: &DpEvent, count: u64) -> A {
-    accountant.compose(event, count).unwrap();
-    accountant
-}
 
 fn bracket(kind: Adjacency, rate: f64, z: f64, count: u64, at: f64) -> (f64, f64) {
     let accountant = composed(PldAccountant::new(kind), &step(rate, z), count);
@@ -79,7 +67,7 @@ fn below_the_chance_of_ever_mattering_nothing_is_lost() {
         for kind in [Adjacency::AddRemove, Adjacency::ReplaceOne] {
             let accountant = composed(PldAccountant::new(kind), &step(rate, z), count);
             assert_eq!(accountant.epsilon(delta(ever * 1.001)).value(), 0.0);
-            assert!(accountant.delta(Epsilon::new(0.0).unwrap()) <= ever * 1.001);
+            assert!(accountant.delta(epsilon(0.0)) <= ever * 1.001);
         }
     }
 }
@@ -122,15 +110,6 @@ fn rare() -> impl Strategy<Value = f64> {
 /// From 0.1 to 20.
 fn noise() -> impl Strategy<Value = f64> {
     (-2.3..3.0_f64).prop_map(f64::exp)
-}
-
-/// From 1e-15 to 0.5.
-fn failure() -> impl Strategy<Value = f64> {
-    (-34.5..-0.7_f64).prop_map(f64::exp)
-}
-
-fn any_adjacency() -> impl Strategy<Value = Adjacency> {
-    prop_oneof![Just(Adjacency::AddRemove), Just(Adjacency::ZeroOut), Just(Adjacency::ReplaceOne)]
 }
 
 proptest! {

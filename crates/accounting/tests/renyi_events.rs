@@ -1,63 +1,21 @@
 //! The Rényi accountant beyond the sampled Gaussian: against published values, integrals and laws.
 
 use burn_dp_accounting::Error;
-use burn_dp_accounting::{
-    Accountant, Adjacency, Delta, DpEvent, Epsilon, NoiseMultiplier, RdpAccountant, RunCount,
-    SamplingRate, ZeroConcentration,
-};
+use burn_dp_accounting::{Accountant, Adjacency, DpEvent, Epsilon, RdpAccountant, RunCount};
 use proptest::prelude::*;
+
+mod common {
+    pub mod events;
+    pub mod strategies;
+}
+use common::events::{
+    best_of, composed, delta, fixed_size, gaussian, laplace, poisson, pure, selection, truncated,
+    zcdp,
+};
+use common::strategies::{any_adjacency, multiplier};
 
 const ADJACENCIES: [Adjacency; 3] =
     [Adjacency::AddRemove, Adjacency::ZeroOut, Adjacency::ReplaceOne];
-
-fn delta(value: f64) -> Delta {
-    Delta::new(value).unwrap()
-}
-
-fn multiplier(z: f64) -> NoiseMultiplier {
-    NoiseMultiplier::new(z).unwrap()
-}
-
-fn gaussian(z: f64) -> DpEvent {
-    DpEvent::gaussian(multiplier(z))
-}
-
-fn laplace(z: f64) -> DpEvent {
-    DpEvent::Laplace { noise_multiplier: multiplier(z) }
-}
-
-fn pure(epsilon: f64) -> DpEvent {
-    DpEvent::PureDp { epsilon: Epsilon::new(epsilon).unwrap() }
-}
-
-fn concentrated(rho: f64) -> DpEvent {
-    DpEvent::ZeroConcentrated { rho: ZeroConcentration::new(rho).unwrap() }
-}
-
-fn selection(epsilon: f64, selections: u64) -> DpEvent {
-    DpEvent::ExponentialSelection { epsilon: Epsilon::new(epsilon).unwrap(), selections }
-}
-
-fn poisson(rate: f64, event: DpEvent) -> DpEvent {
-    DpEvent::PoissonSampled { rate: SamplingRate::new(rate).unwrap(), event: Box::new(event) }
-}
-
-fn fixed_size(dataset_size: u64, batch_size: u64, event: DpEvent) -> DpEvent {
-    DpEvent::SampledWithoutReplacement { dataset_size, batch_size, event: Box::new(event) }
-}
-
-fn truncated(event: DpEvent) -> DpEvent {
-    DpEvent::TruncatedPoissonSampled {
-        rate: SamplingRate::new(0.01).unwrap(),
-        dataset_size: 1000,
-        largest_batch: 20,
-        event: Box::new(event),
-    }
-}
-
-fn best_of(event: DpEvent, runs: RunCount) -> DpEvent {
-    DpEvent::RepeatAndSelect { event: Box::new(event), runs }
-}
 
 /// The bounds for one run at these orders.
 fn rdp(adjacency: Adjacency, orders: &[f64], event: &DpEvent) -> Vec<f64> {
@@ -69,9 +27,7 @@ fn rdp_at(adjacency: Adjacency, order: f64, event: &DpEvent) -> f64 {
 }
 
 fn epsilon(adjacency: Adjacency, event: &DpEvent, at: f64) -> f64 {
-    let mut accountant = RdpAccountant::new(adjacency);
-    accountant.compose(event, 1).unwrap();
-    accountant.epsilon(delta(at)).value()
+    composed(RdpAccountant::new(adjacency), event, 1).epsilon(delta(at)).value()
 }
 
 /// `ours` is `exact` rounded up.
@@ -203,7 +159,7 @@ fn bounded_range_is_the_worst_pair_of_two_losses() {
 #[test]
 fn concentrated_dp_is_linear_in_the_order() {
     for adjacency in ADJACENCIES {
-        assert_rounded_up(rdp_at(adjacency, 12.5, &concentrated(0.25)), 3.125, 1e-11);
+        assert_rounded_up(rdp_at(adjacency, 12.5, &zcdp(0.25)), 3.125, 1e-11);
     }
 }
 
@@ -280,7 +236,7 @@ fn edge_cases_of_the_domain() {
             pure(0.0),
             selection(0.0, 3),
             selection(1.0, 0),
-            concentrated(0.0),
+            zcdp(0.0),
             poisson(0.0, pure(f64::INFINITY)),
             poisson(0.5, pure(0.0)),
             best_of(poisson(0.0, gaussian(0.0)), RunCount::poisson(9.0).unwrap()),
@@ -320,10 +276,10 @@ fn what_has_no_bound_is_refused_and_changes_nothing() {
         accountant.compose(&pure(0.5), 3).unwrap();
         let before = accountant.rdp();
         let mut refused = vec![
-            truncated(gaussian(1.0)),
-            truncated(pure(1.0)),
-            best_of(truncated(gaussian(1.0)), runs),
-            DpEvent::Composed(vec![gaussian(1.0), truncated(laplace(1.0))]),
+            truncated(0.01, 1000, 20, gaussian(1.0)),
+            truncated(0.01, 1000, 20, pure(1.0)),
+            best_of(truncated(0.01, 1000, 20, gaussian(1.0)), runs),
+            DpEvent::Composed(vec![gaussian(1.0), truncated(0.01, 1000, 20, laplace(1.0))]),
             poisson(0.1, poisson(0.1, gaussian(1.0))),
         ];
         if adjacency == Adjacency::AddRemove {
@@ -365,10 +321,10 @@ fn group_privacy_ends_where_a_cost_is_stated_for_replacing() {
     assert!(direct > 1.03 * grouped, "{direct} and {grouped}");
     for silent in [
         poisson(0.5, pure(0.0)),
-        concentrated(0.0),
+        zcdp(0.0),
         selection(0.0, 1),
         fixed_size(100, 1, gaussian(1e9)),
-        best_of(concentrated(0.0), runs),
+        best_of(zcdp(0.0), runs),
     ] {
         assert_rounded_up(with(silent), direct, 1e-6);
     }
@@ -387,7 +343,7 @@ fn replacing_doubles_the_distance_but_not_a_stated_cost() {
         let at = |adjacency, event: &DpEvent| rdp_at(adjacency, order, event);
         let replaced = at(Adjacency::ReplaceOne, &laplace(3.0));
         assert_rounded_up(replaced, at(Adjacency::AddRemove, &laplace(1.5)), 1e-10);
-        for stated in [pure(0.7), concentrated(0.2), selection(0.7, 2)] {
+        for stated in [pure(0.7), zcdp(0.2), selection(0.7, 2)] {
             assert_eq!(at(Adjacency::ReplaceOne, &stated), at(Adjacency::AddRemove, &stated));
         }
     }
@@ -400,19 +356,14 @@ fn any_epsilon() -> impl Strategy<Value = f64> {
     (-27.6..6.55_f64).prop_map(f64::exp)
 }
 
-/// From 0.1 to 1000.
-fn any_multiplier() -> impl Strategy<Value = f64> {
-    (-2.3..6.9_f64).prop_map(f64::exp)
-}
-
 fn any_rate() -> impl Strategy<Value = f64> {
     prop_oneof![(-14.0..0.0_f64).prop_map(f64::exp), 0.9..1.0_f64]
 }
 
 fn base() -> impl Strategy<Value = DpEvent> {
     prop_oneof![
-        any_multiplier().prop_map(gaussian),
-        any_multiplier().prop_map(laplace),
+        multiplier().prop_map(gaussian),
+        multiplier().prop_map(laplace),
         any_epsilon().prop_map(pure),
     ]
 }
@@ -431,7 +382,7 @@ fn any_event() -> impl Strategy<Value = DpEvent> {
         base(),
         (any_rate(), base()).prop_map(|(rate, event)| poisson(rate, event)),
         any_epsilon().prop_map(|epsilon| selection(epsilon, 1)),
-        any_epsilon().prop_map(concentrated),
+        any_epsilon().prop_map(zcdp),
     ];
     let runs = (one.clone(), 1..50_u64, any_runs())
         .prop_map(|(event, count, runs)| best_of(event.repeated(count), runs));
@@ -442,10 +393,6 @@ fn any_fixed_size() -> impl Strategy<Value = DpEvent> {
     (2..1_000_000_u64, any_rate(), base()).prop_map(|(records, rate, event)| {
         fixed_size(records, ((records as f64 * rate) as u64).clamp(1, records), event)
     })
-}
-
-fn any_adjacency() -> impl Strategy<Value = Adjacency> {
-    prop_oneof![Just(Adjacency::AddRemove), Just(Adjacency::ZeroOut), Just(Adjacency::ReplaceOne)]
 }
 
 fn fixed_adjacency() -> impl Strategy<Value = Adjacency> {
@@ -472,8 +419,7 @@ proptest! {
 
     #[test]
     fn delta_of_epsilon_is_at_most_delta((adjacency, event) in case(), at in -34.5..-0.7_f64) {
-        let mut accountant = RdpAccountant::new(adjacency);
-        accountant.compose(&event, 3).unwrap();
+        let accountant = composed(RdpAccountant::new(adjacency), &event, 3);
         let answer = accountant.epsilon(delta(at.exp()));
         prop_assert!(accountant.delta(answer) <= at.exp());
     }
@@ -497,7 +443,7 @@ proptest! {
 
     #[test]
     fn more_noise_or_less_sampling_never_costs_more(
-        z in any_multiplier(), epsilon in any_epsilon(), rate in any_rate(), factor in 1.0..4.0_f64,
+        z in multiplier(), epsilon in any_epsilon(), rate in any_rate(), factor in 1.0..4.0_f64,
         adjacency in any_adjacency(), order in 1.01..200.0_f64,
     ) {
         let at = |event: &DpEvent| rdp_at(adjacency, order, event);
@@ -519,7 +465,7 @@ proptest! {
 
     #[test]
     fn a_batch_of_fixed_size_costs_less_than_all_and_more_than_poisson(
-        z in any_multiplier(), epsilon in any_epsilon(), batch in 1..1000_u64,
+        z in multiplier(), epsilon in any_epsilon(), batch in 1..1000_u64,
         adjacency in fixed_adjacency(), order in 1.01..200.0_f64,
     ) {
         let at = |event: &DpEvent| rdp_at(adjacency, order, event);

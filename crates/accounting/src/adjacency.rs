@@ -16,7 +16,7 @@ pub enum Adjacency {
     /// One record is replaced by an empty one that contributes nothing, so that both data sets have
     /// the same public size (Kairouz et al. 2021, arXiv 2103.00039).
     ZeroOut,
-    /// One record is replaced by any other record: about twice as strong a demand.
+    /// One record is replaced by any other record. This demand is about twice as strong.
     ReplaceOne,
 }
 

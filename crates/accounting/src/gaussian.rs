@@ -13,15 +13,15 @@ const NAME: &str = "exact Gaussian";
 
 /// Accounts exactly for Gaussian releases on all records (Balle & Wang 2018, arXiv 1805.06530).
 ///
-/// Any number of them, whatever their noise multipliers zᵢ, cost exactly what a single one costs whose
-/// sum moves by μ standard deviations, μ² = Σ (s/zᵢ)², where s is 1, or 2 under replace-one (Dong,
-/// Roth & Su 2019, arXiv 1905.02383). Then
+/// Any number of them, with noise multipliers zᵢ, cost exactly as much as a single one whose sum moves by μ
+/// standard deviations, where μ² = Σ (s/zᵢ)² and s is 1, or 2 under replace-one (Dong, Roth & Su 2019,
+/// arXiv 1905.02383). Then
 ///
 /// ```text
 /// δ(ε) = Φ(μ/2 − ε/μ) − e^ε Φ(−μ/2 − ε/μ)
 /// ```
 ///
-/// The answer is this up to about 1e-12 relative, and rounded up. Every other event is refused.
+/// The answer is rounded up, and exact to about 1e-12 (relatively). Every other event is refused.
 #[derive(Debug, Clone)]
 pub struct GaussianAccountant {
     adjacency: Adjacency,
@@ -34,8 +34,8 @@ impl GaussianAccountant {
         Self { adjacency, composed: Composed::new(NAME) }
     }
 
-    /// μ: by how many standard deviations neighboring data sets move what was released. 0 for
-    /// nothing, +∞ where there was no noise; rounded up.
+    /// μ: by how many standard deviations what was released differs between neighboring data sets, rounded
+    /// up. It is 0 if nothing was released, and +∞ if there was no noise.
     pub fn mu(&self) -> f64 {
         root_of_sum(self.composed.total().iter().map(|(mechanism, count)| {
             // Nothing else is accepted.
@@ -101,8 +101,8 @@ pub(super) fn squared_mu(mechanism: &Mechanism, adjacency: Adjacency) -> Option<
     }
 }
 
-/// √Σ, above the rounding of the sum and of its terms (up to 8 units in the last place each). A term
-/// that underflows is not nothing.
+/// The square root of the sum. It is rounded up by more than the rounding of the sum and of its terms (up
+/// to 8 units in the last place each). A term that underflows still counts.
 pub(super) fn root_of_sum(squares: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut terms) = (0.0, 8.0);
     for square in squares {
@@ -151,10 +151,11 @@ impl GaussianDp {
     }
 
     /// Solves log δ(ε) = `log_target`. log δ is concave in ε (δ is the convolution of two
-    /// log-concave functions, the density of the loss and max(0, 1 − e^−x)), so that from the right
-    /// of the root Newton's method stays on the right of it.
+    /// log-concave functions, the density of the loss and max(0, 1 − e^−x)), so Newton's method stays to
+    /// the right of the root if it starts there.
     fn newton(&self, log_target: f64) -> f64 {
-        // There, t = √(2 log 1/(2δ)), where already Φ(−t) ≤ e^(−t²/2)/2 = δ; or t = 0.
+        // The start is to the right of the root. It is where t = √(2 log 1/(2δ)), at which already
+        // Φ(−t) ≤ e^(−t²/2)/2 = δ; or where t = 0.
         let tail = (-2.0 * (log_target + std::f64::consts::LN_2)).max(0.0).sqrt();
         let mut epsilon = self.mu * (self.mu / 2.0 + tail);
         for _ in 0..64 {

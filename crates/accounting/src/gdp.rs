@@ -22,8 +22,8 @@ const NAME: &str = "approximate Gaussian DP (central limit)";
 /// standard deviations, and the squares of several μ add up.
 ///
 /// **This under-reports.** At q = 1e-4, z = 0.5, T = 1e5 and δ = 1e-8 it says ε = 1.19 where the truth
-/// is 4.47. It is here to compare with what others report; [`is_upper_bound`](Accountant::is_upper_bound)
-/// is `false`, and no answer of it is a guarantee.
+/// is 4.47. It is here to compare with what others report. [`is_upper_bound`](Accountant::is_upper_bound)
+/// is `false`, and none of its answers is a guarantee.
 ///
 /// Gaussian releases without sampling are accounted for exactly. Everything else is refused, and so is
 /// sampling under replace-one.
@@ -39,8 +39,8 @@ impl ApproximateGdpAccountant {
         Self { adjacency, composed: Composed::new(NAME) }
     }
 
-    /// μ of everything so far: approximately by how many standard deviations neighboring data sets
-    /// move what was released.
+    /// μ of everything so far: about by how many standard deviations what was released differs between
+    /// neighboring data sets.
     pub fn mu(&self) -> f64 {
         root_of_sum(self.composed.total().iter().map(|(mechanism, count)| {
             squared_mu(mechanism, self.adjacency).unwrap_or(f64::INFINITY) * count as f64

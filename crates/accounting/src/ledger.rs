@@ -9,7 +9,7 @@ use super::privacy_accountant::PrivacyAccountant;
 use super::quantities::{Delta, Epsilon, Steps};
 use crate::error::{Error, Result};
 
-/// The serialized form that this version writes and reads.
+/// The version of the serialized form that this release writes and reads.
 const VERSION: u32 = 1;
 
 /// An append-only record of releases, compressed by run length.
@@ -19,7 +19,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Ledger {
-    /// Neighboring entries differ, and no count is 0.
+    /// Adjacent entries differ, and no count is 0.
     entries: Vec<(DpEvent, u64)>,
     total: u64,
 }
@@ -48,7 +48,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Appends everything in `other`: another run on the same data, say.
+    /// Appends everything in `other`, such as another run on the same data.
     ///
     /// What they cost together does not depend on the order, nor on whether the runs took turns. As
     /// within one run, the parameters of each must have been fixed in advance: for a second run
@@ -65,12 +65,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// What was recorded, oldest first, with how often in a row.
+    /// What was recorded, oldest first, each event with the number of times in a row.
     pub fn entries(&self) -> &[(DpEvent, u64)] {
         &self.entries
     }
 
-    /// How many events were recorded: the number of logical steps where each records one.
+    /// How many events were recorded. If each logical step records one event, this is the number of steps.
     pub const fn steps(&self) -> Steps {
         Steps::from_count(self.total)
     }
@@ -109,7 +109,7 @@ impl Ledger {
     }
 }
 
-/// What is written: versioned, and checked when read.
+/// What is written. It has a version, and is checked when it is read.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,

@@ -26,15 +26,16 @@ use crate::error::Result;
 /// et al. 2022, arXiv 2207.04380): the distribution of log(P/Q) for a dominating pair of each mechanism,
 /// on a grid, composed by Fourier transform.
 ///
-/// - The grid is an upper bound (connect the dots), chosen for each question so that ε is off by about
-///   1e-4/λ at most, where λ is the slope of log δ: usually in the fifth digit. Both directions are
-///   computed and the worse one counts.
+/// - The grid gives an upper bound (connect the dots). It is chosen for each question so that ε is off by
+///   at most about 1e-4/λ, where λ is the slope of log δ: usually in the fifth digit. Both directions are
+///   computed, and the worse one counts.
 /// - [`epsilon_bracket`](Self::epsilon_bracket) adds a lower bound, from a coarser observation of the
 ///   same pair.
-/// - Rounding is bounded and added. Losses are tilted first, so that it is relative to δ: counts up to 1e7
-///   and δ down to 1e-300 are fine. Losses far above ε are not on the grid: each takes the sum above ε
-///   whatever its size. From about 1e6 steps on the grid is coarser than it should be, so that an answer
-///   takes some hundred milliseconds at most; from 1e8 on the Rényi accountant may be better.
+/// - Rounding is bounded and added. Losses are tilted first, so that rounding is relative to δ: counts up
+///   to 1e7 and δ down to 1e-300 are fine. Losses far above ε are left off the grid, because each takes the
+///   sum above ε whatever its size. From about 1e6 steps on, the grid is coarser than it should be, so that
+///   an answer takes at most some hundred milliseconds. From 1e8 steps on, the Rényi accountant may be
+///   better.
 /// - A single run is exact, without a grid.
 ///
 /// Composition assumes parameters that were fixed in advance, whatever the outputs.
@@ -51,7 +52,8 @@ impl PldAccountant {
         Self::for_groups(adjacency, GroupSize::ONE)
     }
 
-    /// An accountant for data sets that differ in `group` records at once, all of one person's, say.
+    /// An accountant for data sets that differ in `group` records at once, such as all records of one
+    /// person.
     ///
     /// It is tight where [`user_level`](super::user_level) is not. Under replace-one, only mechanisms
     /// without sampling are supported for groups of more than one.
@@ -64,17 +66,17 @@ impl PldAccountant {
         self.group
     }
 
-    /// The number of distinct mechanisms composed so far, which time and memory are proportional to.
+    /// The number of distinct mechanisms composed so far. Time and memory are proportional to it.
     pub(super) fn distinct(&self) -> usize {
         self.composed.total().iter().count()
     }
 
     /// A lower and an upper bound on the smallest ε at `delta`.
     ///
-    /// The upper one is [`epsilon`](Accountant::epsilon), this accountant's bound: another's may be smaller, and
-    /// [`PrivacyAccountant::bound`](super::PrivacyAccountant::bound) names the best. The lower one is a proof that neighboring data
-    /// sets exist for which no smaller ε holds; it is 0 where none is known: for fixed-size and truncated
-    /// batches, selections, and amplified pure releases.
+    /// The upper one is [`epsilon`](Accountant::epsilon), this accountant's bound. Another accountant's may
+    /// be smaller; [`PrivacyAccountant::bound`](super::PrivacyAccountant::bound) gives the smallest. The
+    /// lower one is a proof that neighboring data sets exist for which no smaller ε holds. It is 0 where no
+    /// proof is known: for fixed-size and truncated batches, selections, and amplified pure releases.
     pub fn epsilon_bracket(&self, delta: Delta) -> (Epsilon, Epsilon) {
         let Some(parts) = self.parts() else { return (Epsilon::INFINITY, Epsilon::INFINITY) };
         if parts.is_empty() {

@@ -17,9 +17,9 @@ const MOST_DISTINCT: usize = 64;
 /// Accounts by every proven bound that applies and takes the smallest: the exact Gaussian, privacy-loss
 /// distributions, zero-concentrated and Rényi differential privacy.
 ///
-/// Each of them holds, so the smallest does. An event that only some of them support leaves the others
-/// out from then on; [`bound`](Self::bound) says whose answer it is. An ε by privacy-loss distributions
-/// takes some ten milliseconds, so ask every so often rather than at every step.
+/// Each of these bounds holds, so the smallest holds too. After an event that only some accountants
+/// support, the others are left out. [`bound`](Self::bound) says whose answer it is. An ε by privacy-loss
+/// distributions takes some ten milliseconds, so ask every so often rather than at every step.
 #[derive(Debug, Clone)]
 pub struct PrivacyAccountant {
     adjacency: Adjacency,
@@ -52,9 +52,8 @@ impl PrivacyAccountant {
         )
     }
 
-    /// A proof that no smaller ε holds at `delta`: the lower end of the bracket whose upper end is
-    /// [`bound`](Self::bound), whoever proves that; 0 where none is known
-    /// (see [`PldAccountant::epsilon_bracket`]).
+    /// A proven lower bound on the smallest ε that holds at `delta`; 0 where none is known (see
+    /// [`PldAccountant::epsilon_bracket`]). Together with [`bound`](Self::bound) it brackets that ε.
     pub fn lower_bound(&self, delta: Delta) -> Epsilon {
         let (upper, _) = self.bound(delta);
         let pld = self.pld.as_ref().filter(|pld| pld.distinct() <= MOST_DISTINCT);
@@ -62,7 +61,7 @@ impl PrivacyAccountant {
         Epsilon::answer(lower.min(upper.value()))
     }
 
-    /// Those that support everything so far; the exact one alone where it is among them.
+    /// The accountants that support everything so far. If the exact one is among them, it is the only one.
     fn accountants(&self) -> impl Iterator<Item = &dyn Accountant> {
         let exact = self.gaussian.as_ref().map(|each| each as &dyn Accountant);
         let only = exact.is_some();

@@ -104,8 +104,8 @@ quantity! {
 /// The distribution of the number of runs of which the best is released
 /// ([`RepeatAndSelect`](super::DpEvent::RepeatAndSelect)).
 ///
-/// More spread costs less privacy: at the same mean the logarithmic distribution is the cheapest and
-/// Poisson, whose number of runs hardly varies, the dearest.
+/// A wider spread costs less privacy. At the same mean, the logarithmic distribution is the cheapest. The
+/// Poisson distribution is the most expensive, because its number of runs hardly varies.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredRunCount", into = "StoredRunCount")]
 pub struct RunCount {
@@ -162,7 +162,7 @@ impl RunCount {
         self.mean
     }
 
-    /// η, +∞ for the Poisson distribution.
+    /// The shape η; +∞ for the Poisson distribution.
     pub const fn shape(self) -> f64 {
         self.shape
     }
@@ -201,25 +201,27 @@ impl Epsilon {
         self.0.is_finite()
     }
 
-    /// An accountant's answer: NaN and anything else that is no number become +∞, the sound reading.
+    /// An accountant's answer. NaN and anything else outside the domain becomes +∞, which is always sound.
     pub(crate) fn answer(value: f64) -> Self {
         Self::new(value).unwrap_or(Self::INFINITY)
     }
 }
 
 impl NoiseMultiplier {
-    /// The multiplier of the rest of a joint Gaussian release, of which a part has noise multiplier `part` and which is
-    /// to count as `self`: (z⁻² − part⁻²)^(−1/2), rounded up. `None` where the part alone costs as much or more.
+    /// The noise multiplier of the rest of a joint Gaussian release. One part of the release has noise
+    /// multiplier `part`, and the release as a whole is to cost as much as one with noise multiplier
+    /// `self`, here z. The rest then has (z⁻² − part⁻²)^(−1/2), rounded up. `None` where the part alone
+    /// costs as much or more.
     ///
-    /// Adaptive clipping splits its noise so (Andrew et al. 2021, arXiv 1905.03871, Theorem 1).
+    /// Adaptive clipping splits its noise in this way (Andrew et al. 2021, arXiv 1905.03871, Theorem 1).
     pub fn beside(self, part: f64) -> Option<Self> {
         let share = self.0 / part;
         let rest = (1.0 - share) * (1.0 + share);
         if !(part > 0.0 && rest > 0.0) {
             return None;
         }
-        // Up by more than the rounding of these operations: what is accounted for is never overstated. The rounding
-        // of `share` is magnified by 1 / rest.
+        // Rounded up by more than these operations may round down: more noise is the safe side. The
+        // rounding of `share` is magnified by 1 / rest.
         let exact = self.0 / rest.sqrt();
         Self::new(exact * (1.0 + 4.0 * f64::EPSILON * (1.0 + 1.0 / rest))).ok()
     }
@@ -298,7 +300,7 @@ impl TryFrom<i32> for Steps {
     }
 }
 
-/// The number of records in which neighboring data sets differ at once: those of one person, say.
+/// The number of records in which neighboring data sets differ at once, such as all records of one person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct GroupSize(u32);

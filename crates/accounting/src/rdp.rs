@@ -41,23 +41,23 @@ use crate::error::{Error, Result};
 /// - Zero-out costs the same as add/remove under Poisson sampling, because a record that contributes
 ///   nothing makes the same pair of output distributions as an absent one. A batch of fixed size holds
 ///   another record instead, which costs more.
-/// - The Poisson-sampled Gaussian under replace-one: at each order and step a triangle inequality over
-///   the data set without the record, or the convexity of the divergence; and for the whole composition
-///   group privacy over one removal and one addition. The last is left out as soon as one mechanism's
-///   cost under add/remove is not known: pure DP, zCDP and selections are stated by their cost under
-///   replace-one, and a batch of fixed size needs a data set of fixed size.
+/// - The Poisson-sampled Gaussian under replace-one has three bounds. Two hold at each order and step: a
+///   triangle inequality over the data set without the record, and the convexity of the divergence. The
+///   third holds for the whole composition: group privacy over one removal and one addition. It is left out
+///   as soon as the cost of one mechanism under add/remove is not known: pure DP, zCDP and selections are
+///   stated by their cost under replace-one, and a batch of fixed size needs a data set of fixed size.
 /// - Conversion to (ε, δ): Canonne, Kamath & Steinke 2020, arXiv 2004.00010, Proposition 12.
 ///
 /// Every answer is rounded up: by 1e-12 relative to the terms it is made of, and to the next float.
 ///
-/// Composition is kept as exact counts of distinct mechanisms, so that order and splitting cannot
-/// change the answer by even one bit.
+/// The composition is kept as exact counts of distinct mechanisms, so order and splitting cannot change the
+/// answer by even one bit.
 #[derive(Debug, Clone)]
 pub struct RdpAccountant {
     adjacency: Adjacency,
     orders: Orders,
     composed: Composed,
-    /// Of every mechanism in the composition.
+    /// The cost of every mechanism in the composition.
     costs: BTreeMap<Mechanism, Cost>,
 }
 
@@ -70,8 +70,7 @@ impl RdpAccountant {
     /// An accountant at these orders.
     ///
     /// # Errors
-    /// [`Error::Setting`] where there is none, or one is not greater than 1 and at most
-    /// 16384.
+    /// [`Error::Setting`] where there is no order, or one is not greater than 1 and at most 16384.
     pub fn with_orders(adjacency: Adjacency, orders: &[f64]) -> Result<Self> {
         const REQUIREMENT: &str = "greater than 1 and at most 16384, at least one of them";
         if orders.is_empty() {
@@ -124,7 +123,7 @@ impl RdpAccountant {
     }
 
     fn parts(&self) -> impl Iterator<Item = (&Cost, u64)> {
-        // `compose` stores a cost for every mechanism, so that both have the same keys in this order.
+        // `compose` stores a cost for every mechanism, so both maps have the same keys in the same order.
         self.costs.values().zip(self.composed.total().iter().map(|(_, count)| count))
     }
 

@@ -11,15 +11,15 @@ use crate::error::{Error, Result};
 
 const NAME: &str = "zero-concentrated DP";
 
-/// Accounts with zero-concentrated differential privacy (Bun & Steinke 2016, arXiv 1605.02065): the ρ
-/// of all releases add up, and so they do when each is chosen in the light of earlier results.
+/// Accounts with zero-concentrated differential privacy (Bun & Steinke 2016, arXiv 1605.02065): the ρ of
+/// all releases add up, even if each release is chosen in the light of earlier results.
 ///
 /// | Release | ρ |
 /// |---|---|
 /// | Gaussian | s²/(2z²), where s is 1, or 2 under replace-one |
 /// | ε-differentially private | ε·tanh(ε/2), at most ε²/2 |
-/// | Laplace | that of ε = s/z |
-/// | selection of bounded range ε | the smaller of that and ε²/8 |
+/// | Laplace | ε·tanh(ε/2) with ε = s/z |
+/// | selection of bounded range ε | the smaller of ε·tanh(ε/2) and ε²/8 |
 ///
 /// The last is by Cesar & Rogers 2020, arXiv 2004.07223. Sampling has no bound of this form; it is
 /// refused.

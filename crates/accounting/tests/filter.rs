@@ -116,7 +116,7 @@ mod filters {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// The adversary draws each request anew, larger ones while it is being refused less.
+        /// The adversary draws each request anew. Its requests grow while they are granted.
         #[test]
         fn no_adversary_passes_the_budget(
             seed in any::<u64>(), log_target in -1.5..2.5_f64, log_delta in -25.0..-3.0_f64,
@@ -201,8 +201,8 @@ mod odometers {
         assert!(RenyiOdometer::with_orders(KIND, delta(1e-6), &[1.0]).is_err());
     }
 
-    /// Gaussian releases with noise chosen from the privacy loss so far, which the adversary is
-    /// given, by an adversary that wants the loss to pass what is shown, once, at any time.
+    /// The adversary is given the privacy loss so far, and chooses the noise of the next Gaussian release
+    /// by it. It wins if the loss is ever above what the odometer shows.
     #[test]
     fn the_loss_passes_what_is_shown_no_more_often_than_promised() {
         let failure = 0.05;
@@ -210,12 +210,12 @@ mod odometers {
         let runs = 1500;
         let mut caught = 0;
         for _ in 0..runs {
-            // Fewer orders: tighter, and so the harder test.
+            // With fewer orders the odometer is tighter, and so the test is harder.
             let mut odometer = RenyiOdometer::with_orders(KIND, delta(failure), &[2.5]).unwrap();
             let mut loss = 0.0;
             for _ in 0..25 {
                 let gap = odometer.epsilon().value() - loss;
-                // A move of the order of what is missing, but not too bold.
+                // The noise grows with the gap, so that no release is too bold.
                 let z = if loss > 0.0 { 1.0_f64.max(gap / 2.0) } else { 1.5 };
                 odometer.record(&gaussian(z), 1).unwrap();
                 let noise: f64 = StandardNormal.sample(&mut rng);

@@ -42,7 +42,7 @@ fn epsilon_is_at_most_a_hundredth_above_connect_the_dots_elsewhere() {
         let ours = accountant.epsilon(delta(number(&row, "delta"))).value();
         let theirs = number(&row, "epsilon");
         assert!(ours <= theirs * 1.01, "{}: {ours} instead of {theirs}", row["id"]);
-        // On their grid of 1e-4 they are up to that much above the truth where epsilon is tiny.
+        // Their grid has a step of 1e-4, so where epsilon is tiny they are up to that much above the truth.
         if theirs.is_finite() && theirs > 0.01 {
             assert!(ours >= theirs * 0.999, "{}: {ours} instead of {theirs}", row["id"]);
         }
@@ -203,8 +203,8 @@ fn composition_at_rate_one_is_the_exact_gaussian() {
     }
 }
 
-/// Without replacement, the order-one divergence of one run is known for every ε (Balle, Barthe &
-/// Gaboardi 2018): q times that of the Gaussian at log(1 + (e^ε − 1)/q).
+/// Without replacement, δ of one run is known for every ε (Balle, Barthe & Gaboardi 2018): q times that of
+/// the Gaussian at log(1 + (e^ε − 1)/q).
 #[test]
 fn sampling_without_replacement_is_amplified_as_proven() {
     for (dataset_size, batch_size, z) in [(100, 10, 2.0), (3400, 100, 4.0), (10, 9, 1.0)] {
@@ -280,7 +280,7 @@ fn a_refused_event_changes_nothing() {
     assert_eq!(accountant.epsilon(delta(1e-5)), before);
 }
 
-/// How often anything runs, from once to 1e7.
+/// From 1 to 1e7.
 fn counts() -> impl Strategy<Value = u64> {
     (0.0..16.1_f64).prop_map(|log| log.exp() as u64)
 }
@@ -311,7 +311,8 @@ proptest! {
         let (lower, upper) = accountant.epsilon_bracket(delta(at));
         prop_assert!(lower <= upper);
         let loose = composed(RdpAccountant::new(kind), &step(q, z), count).epsilon(delta(at)).value();
-        // Not where the allowance for rounding shows, nor where ε is so large that its grid is coarse.
+        // The two are not compared where the allowance for rounding shows, or where ε is so large that its
+        // grid is coarse.
         let comparable = at > 1e-11 && loose < 1e4;
         prop_assert!(!comparable || upper.value() <= loose * (1.0 + 1e-4) + 1e-6, "{upper} {loose}");
         prop_assert!(lower.value() <= loose);
@@ -340,8 +341,9 @@ proptest! {
         factor in 1.01..3.0_f64,
     ) {
         let base = spent(kind, q, z, count, at);
-        // The grids differ, by 1e-4 of log δ or 2e-5 of ε; flat where log δ hardly falls. Far below the
-        // rounding of a float, rare large losses leave no tilt to use, and the allowance for it shows.
+        // The grids differ, by 1e-4 in log δ or 2e-5 in ε. This is a larger part of ε where log δ hardly
+        // falls. For a δ far below the rounding of a float, rare large losses leave no tilt to use, and the
+        // allowance for rounding shows.
         let fine = at > 1e-11 && base < 1e4;
         let (relative, absolute) = if fine { (2e-3, 1e-5) } else { (0.5, 0.05) };
         let at_most = |less: f64, more: f64| less <= more * (1.0 + relative) + absolute;
@@ -360,7 +362,6 @@ proptest! {
         };
         let (one, many) = (of(1), of(k));
         prop_assert!(many >= one * 0.999);
-        // Black-box group privacy, at the same δ, is looser.
         prop_assert!(many >= 0.0 && many.is_finite());
     }
 }

@@ -59,7 +59,7 @@ fn many_runs_at_tiny_rates_have_narrow_brackets() {
     }
 }
 
-/// Outcomes differ at most where a record was ever drawn, and then only as far as noise lets them.
+/// Outcomes differ only if a record was ever drawn, and then only as far as the noise lets them.
 #[test]
 fn below_the_chance_of_ever_mattering_nothing_is_lost() {
     for (rate, z, count) in [(1e-9, 1.0, 1000_u64), (1e-6, 0.1, 10), (1e-8, 30.0, 1_000_000)] {
@@ -72,7 +72,7 @@ fn below_the_chance_of_ever_mattering_nothing_is_lost() {
     }
 }
 
-/// Each step costs little, but the sum of many cannot be hidden: a lower bound from the outputs' sum.
+/// Each step costs little, but the sum of many outputs gives the record away. This proves a lower bound.
 #[test]
 fn very_many_runs_have_a_lower_bound_and_the_best_upper_bound() {
     for (rate, z, count) in [(1e-3, 1.0, 1_000_000_000), (0.5, 20.0, 100_000_000)] {
@@ -119,7 +119,7 @@ proptest! {
     fn one_run_is_bracketed_by_its_closed_form(q in rare(), z in noise(), at in failure()) {
         let (lower, upper) = bracket(Adjacency::AddRemove, q, z, 1, at);
         prop_assert!(lower <= upper);
-        // Rounding of the tails here; what the bounds allow for is more.
+        // The slack is for the rounding of the tails in this test. The bounds allow for more.
         let slack = 1e-12 * at + 1e-16 * q.max(1e-6);
         prop_assert!(exact_delta(q, z, upper) <= at + slack, "upper {upper:e}");
         prop_assert!(lower == 0.0 || exact_delta(q, z, lower) >= at - slack, "lower {lower:e}");
@@ -136,7 +136,7 @@ proptest! {
         let count = log_count.exp() as u64;
         let (lower, upper) = bracket(kind, q, z, count, at);
         prop_assert!(lower <= upper && upper.is_finite());
-        // A lower bound on less is one on more.
+        // A lower bound for a cheaper run is also one for a more expensive run.
         let (_, more_runs) = bracket(kind, q, z, count + count / 2, at);
         prop_assert!(lower <= more_runs);
         let (_, less_noise) = bracket(kind, q, z / 1.3, count, at);

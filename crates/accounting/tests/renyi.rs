@@ -23,7 +23,7 @@ fn google_orders() -> Vec<f64> {
     orders.iter().map(|order| order.as_f64().unwrap()).collect()
 }
 
-/// Composes one row, or one phase of a row, `steps` times.
+/// An accountant with the steps of one row, or of one phase of a row.
 fn sampled(adjacency: Adjacency, rate: f64, z: f64, steps: u64) -> RdpAccountant {
     composed(RdpAccountant::new(adjacency), &step(rate, z), steps)
 }
@@ -85,7 +85,7 @@ fn epsilon_is_never_below_the_truth() {
     for row in rows("eps", "ms_prv") {
         assert!(epsilon_of(&row) >= number(&row, "epsilon_lower"), "{}", row["id"]);
     }
-    // Below about 1e-12 the grid of those rows says nothing.
+    // Where δ is below about 1e-12, those rows say nothing, because of their grid.
     for row in rows("eps", "google_pld") {
         if number(&row, "epsilon") == f64::INFINITY {
             continue;
@@ -282,7 +282,7 @@ proptest! {
         kind in any_adjacency(), factor in 1.0..3.0_f64,
     ) {
         let base = epsilon(kind, q, z, steps, at);
-        // What is computed is exact up to an allowance far below this.
+        // The answers are exact up to an allowance far below this tolerance.
         let at_most = |less: f64, more: f64| less <= more * (1.0 + 1e-9) + 1e-9;
         prop_assert!(at_most(base, epsilon(kind, (q * factor).min(1.0), z, steps, at)), "q");
         prop_assert!(at_most(base, epsilon(kind, q, z / factor, steps, at)), "noise");

@@ -60,8 +60,9 @@ fn tuning_costs_no_more_than_published() {
 /// Row eps-355 of dp-accounting 0.6.0: batches of 100 of 3400 records, noise of 4 C, 1500 steps, δ = 1e-4
 /// (Wang, Balle & Kasiviswanathan 2019).
 ///
-/// The lower end is the conversion of the exact divergence of the worst positions of three Gaussians that
-/// were tried, by quadrature in the plane with scipy 1.17.1: no bound on the divergence can be below.
+/// The lower end is the conversion of an exact divergence: that of the worst position of the three
+/// Gaussians that was tried, by quadrature in the plane with scipy 1.17.1. No bound on the divergence can
+/// be below it.
 #[test]
 fn batches_of_fixed_size_cost_no_more_than_published() {
     let steps = fixed_size(3400, 100, gaussian(4.0)).repeated(1500);
@@ -176,7 +177,7 @@ fn a_pure_release_on_a_sample_covers_the_mixture() {
         let exact = divergence(order, &mixture, &rest).max(divergence(order, &rest, &mixture));
         for adjacency in [Adjacency::AddRemove, Adjacency::ZeroOut] {
             let ours = rdp_at(adjacency, order, &event);
-            // The sums above lose what the rate squared leaves of 1e-16.
+            // The sums above are rounded to about 1e-16, which shows where the rate squared is small.
             assert!(ours >= exact * (1.0 - 1e-9) - 1e-15, "{ours} < {exact}");
             assert!(ours <= 2.0 * exact + 1e-15, "{ours} is far from {exact}");
             let unsampled = (rate * epsilon.exp_m1()).ln_1p();
@@ -185,8 +186,8 @@ fn a_pure_release_on_a_sample_covers_the_mixture() {
     }
 }
 
-/// A mechanism that is ε-differentially private for replacing a record may tell an empty batch from one
-/// with a record: then sampling leaves the worst log-ratio at ε.
+/// A mechanism that is ε-differentially private for replacing a record may still tell an empty batch from
+/// one with a record. Then the worst log-ratio stays at ε under sampling.
 #[test]
 fn sampling_does_not_amplify_what_replacing_alone_bounds() {
     let (rate, epsilon) = (0.2, 1.0_f64);
@@ -299,7 +300,7 @@ fn what_has_no_bound_is_refused_and_changes_nothing() {
 
 // Replace-one.
 
-/// Group privacy over a removal and an addition needs the cost under add/remove of everything.
+/// Group privacy over a removal and an addition needs to know the cost of everything under add/remove.
 #[test]
 fn group_privacy_ends_where_a_cost_is_stated_for_replacing() {
     let steps = || poisson(1e-4, gaussian(0.5)).repeated(1000);
@@ -310,13 +311,13 @@ fn group_privacy_ends_where_a_cost_is_stated_for_replacing() {
     let grouped = epsilon(Adjacency::ReplaceOne, &steps(), 1e-5);
     let removed = epsilon(Adjacency::AddRemove, &steps(), 1e-5);
     assert!(grouped > removed && grouped < 3.0 * removed, "{grouped} and {removed}");
-    // Events without cost under add/remove leave the bound alone ..
+    // Events that cost nothing under add/remove leave the bound as it is.
     for free in
         [gaussian(1e9), laplace(1e9), poisson(0.5, laplace(1e9)), best_of(gaussian(1e9), runs)]
     {
         assert_rounded_up(with(free), grouped, 1e-6);
     }
-    // .. and those that say nothing about it end it, though they cost nothing under replace-one.
+    // Events whose cost under add/remove is not known end it, even if they cost nothing under replace-one.
     let direct = with(pure(0.0));
     assert!(direct > 1.03 * grouped, "{direct} and {grouped}");
     for silent in [
@@ -411,7 +412,7 @@ proptest! {
         let orders = [1.000_001, 1.01, 1.5, 2.0, 2.7, 3.0, 7.9, 8.0, 9.0, 64.0, 65.0, 1000.0];
         let bounds = rdp(adjacency, &orders, &event);
         prop_assert!(bounds.iter().all(|&bound| bound > 0.0), "{bounds:?}");
-        // So close to 1 the sampled Gaussian has the bound of order 2 only.
+        // So close to order 1, the sampled Gaussian has only the bound of order 2.
         for pair in bounds[1..].windows(2) {
             prop_assert!(pair[0] <= pair[1] * (1.0 + 1e-6), "{bounds:?}");
         }
@@ -475,7 +476,8 @@ proptest! {
             let fewer = at(&fixed_size(1000, batch / 2, event.clone()));
             prop_assert!(fewer <= sampled * (1.0 + 1e-9), "{event:?}");
         }
-        // The pair of zeroing out a record among others without a contribution is that of Poisson sampling.
+        // If the other records contribute nothing, zeroing out a record makes the same pair as Poisson
+        // sampling.
         if adjacency == Adjacency::ZeroOut {
             let rate = batch as f64 / 1000.0;
             // At a whole order, where the bound for Poisson sampling is exact.
@@ -485,8 +487,8 @@ proptest! {
         }
     }
 
-    /// Three outputs of one batch each: with the record, with it in the neighboring data set, and with
-    /// another record in its place.
+    /// The outputs of three batches: with the record, with it in the neighboring data set, and with another
+    /// record in its place.
     #[test]
     fn no_discrete_mechanism_exceeds_the_bound_for_batches_of_fixed_size(
         weights in prop::array::uniform3(0.01..1.0_f64),
@@ -533,7 +535,7 @@ proptest! {
             prop_assert!(*fewer >= once * (1.0 - 1e-6), "{fewer} < {once}");
             prop_assert!(*fewer <= more * (1.0 + 1e-9), "{fewer} > {more}");
         }
-        // Always one run.
+        // With a mean of 1, there is always one run.
         if runs.shape().is_finite() {
             for (single, once) in at(1.0).iter().zip(&once) {
                 prop_assert!(*single <= once * (1.0 + 1e-11) + 1e-300, "{single} > {once}");

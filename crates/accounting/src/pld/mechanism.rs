@@ -16,7 +16,7 @@ pub(super) const NAME: &str = "privacy loss distribution";
 
 /// What dominates a composition.
 pub(super) enum Dominated {
-    /// These pairs, so often each.
+    /// These pairs, each with its count.
     By(Vec<(Box<dyn LossPair>, u64)>),
     /// No pair: some mechanism has no noise.
     ByNothing,
@@ -36,7 +36,7 @@ pub(super) fn dominating_pairs(
     let mut private = true;
     for (mechanism, count) in composition.iter() {
         match mechanism {
-            // Nothing is lost, and a grid would need a scale.
+            // This costs nothing, and a grid needs a loss above 0 for its scale.
             Mechanism::Plain(Base::PureDp { epsilon }) | Mechanism::BoundedRange { epsilon }
                 if epsilon.value() == 0.0 => {}
             Mechanism::Plain(Base::Gaussian { noise_multiplier }) => {
@@ -132,8 +132,8 @@ impl Context {
                     (z > 0.0).then(|| boxed(Subsampled { rate, base: Laplace { z } }))
                 }
             }
-            // A cost that was stated for replacing says nothing about the batch without the record,
-            // which amplification compares with.
+            // A cost that was stated for replacing says nothing about the batch without the record, but
+            // amplification compares with that batch.
             Base::PureDp { epsilon } if replaces => randomized(self.group(epsilon.value())),
             Base::PureDp { epsilon } => randomized(self.group(amplified(rate, epsilon.value()))),
         })
@@ -189,8 +189,8 @@ impl Context {
         if self.records > 1 {
             return Err(unsupported("groups of records under sampling without replacement"));
         }
-        // Where the record is not in the batch another one is, so that even zeroing out a record
-        // compares batches that differ by a replacement.
+        // A batch without the record has another record in its place. So even zeroing out a record compares
+        // batches that differ by a replacement.
         Ok(match base {
             Base::Gaussian { noise_multiplier } => {
                 let z = noise_multiplier.value() / 2.0;

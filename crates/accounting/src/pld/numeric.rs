@@ -1,6 +1,7 @@
 //! Logarithms that neither overflow nor cancel, and bisection down to neighboring floats.
 
-/// log(1 − q + q·e^u) for q = `rate`: the loss of a mixture, of which one part has the loss u.
+/// log(1 − q + q·e^u) for q = `rate`: the loss of (1 − q)·Q + q·P against Q, where that of P against Q is
+/// u.
 pub(super) fn log_mixture(rate: f64, u: f64) -> f64 {
     if u > 30.0 {
         rate.ln() + u + ((1.0 - rate) / rate * (-u).exp()).ln_1p()

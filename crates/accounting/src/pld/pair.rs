@@ -1,11 +1,11 @@
 //! Pairs of distributions that dominate a mechanism: what the accountant knows about it.
 //!
 //! (P, Q) dominates a mechanism if no two neighboring data sets give outputs that are easier to tell
-//! apart, at any ratio of the two errors (Zhu, Dong & Wang 2022, arXiv 2106.08567); then the pairs'
-//! composition dominates the mechanisms' composition. The *privacy loss* is L = log(P/Q). "Forward"
+//! apart, at any ratio of the two errors (Zhu, Dong & Wang 2022, arXiv 2106.08567). Then the composition of
+//! the pairs dominates the composition of the mechanisms. The *privacy loss* is L = log(P/Q). "Forward"
 //! tells P from Q, "backward" Q from P; for add/remove these are removal and addition.
 
-/// A dominating pair, as its losses' distribution under P and Q.
+/// A dominating pair: the distribution of its losses under P and under Q.
 pub(super) trait LossPair {
     /// Where the two distributions lie relative to a loss.
     fn split(&self, loss: f64) -> Split;
@@ -26,14 +26,14 @@ pub(super) trait LossPair {
         None
     }
 
-    /// A loss of which every loss with a probability of its own is a multiple, if there are such: a
-    /// grid that contains it is exact there.
+    /// If some losses have a probability of their own: a loss of which they all are multiples. A grid that
+    /// contains it is exact for them.
     fn unit(&self) -> Option<f64> {
         None
     }
 }
 
-/// A run adds Bin(`records`, `rate`) to noise of deviation `z` under P, nothing under Q.
+/// A run releases noise of deviation `z`. Under P, Bin(`records`, `rate`) is added to it; under Q, nothing.
 pub(super) struct Shift {
     pub(super) records: f64,
     pub(super) rate: f64,
@@ -72,7 +72,7 @@ impl Masses {
     /// A lower bound on p and an upper bound on q.
     pub(super) fn cautious(self) -> Self {
         let q = self.q * (1.0 + rounding(self.q));
-        // What underflowed is not nothing.
+        // A mass that underflowed is not 0.
         Self { p: self.p * (1.0 - rounding(self.p)), q: q.max(f64::MIN_POSITIVE) }
     }
 
@@ -127,10 +127,10 @@ impl Split {
     }
 }
 
-/// With probability `weight` the first pair, else the second, and everybody sees which.
+/// With probability `weight` the first pair, otherwise the second; everybody sees which.
 ///
-/// It dominates a mechanism whose two cases each pair dominates, if the case does not depend on the
-/// record in question.
+/// It dominates a mechanism of two cases if each pair dominates its case, and if the case does not depend
+/// on the record in question.
 pub(super) struct Either<A, B> {
     pub(super) weight: f64,
     pub(super) first: A,
@@ -188,8 +188,8 @@ impl LossPair for Box<dyn LossPair> {
     }
 }
 
-/// Bounds the relative rounding error of a tail probability. That of its argument t, a few units in the
-/// last place, is multiplied by about t², which is 2·log(1/mass).
+/// Bounds the relative rounding error of a tail probability. The error of its argument t, a few units in
+/// the last place, is multiplied by about t², which is 2·log(1/mass).
 fn rounding(mass: f64) -> f64 {
     if mass > 0.0 { 64.0 * f64::EPSILON * (1.0 - mass.min(1.0).ln()) } else { 0.0 }
 }

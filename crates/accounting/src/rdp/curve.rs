@@ -9,8 +9,8 @@
 //!
 //! (Mironov, Talwar & Zhang 2019, arXiv 1908.10530, section 3.3, who also show that the opposite direction is
 //! never larger). Since X has mean 0, A(α) − 1 = E[(1+X)^α − 1 − αX], whose
-//! integrand is nowhere negative: this is the form that is evaluated, because A(α) itself differs
-//! from 1 by as little as 1e-12 and nothing would be left of it.
+//! integrand is nowhere negative: This form is evaluated, because A(α) itself may differ from 1 by as
+//! little as 1e-12, and subtracting 1 from it would leave no digits.
 //!
 //! - **Integer α**: the finite binomial sum, term by term in the same form (all terms positive).
 //! - **Fractional α**: the paper expands the integral into two infinite series with alternating
@@ -32,7 +32,7 @@ pub(super) const MAX_ORDER: f64 = 16_384.0;
 /// The largest number of quadrature nodes; above it, interpolation between integer orders.
 const MAX_NODES: f64 = 4096.0;
 
-/// The orders at which an accountant works, with what depends on them alone.
+/// The orders at which an accountant works, with what depends only on them.
 #[derive(Debug, Clone)]
 pub(super) struct Orders {
     /// α > 1, each at most [`MAX_ORDER`].
@@ -107,7 +107,8 @@ impl Orders {
             .collect()
     }
 
-    /// No sampling costs nothing, whatever the noise; no noise costs everything.
+    /// The bounds that need no computation. If no record is ever drawn, nothing is lost, whatever the
+    /// noise. Without noise, everything is.
     fn trivial(&self, rate: f64, noise_multiplier: f64) -> Option<Vec<f64>> {
         if rate == 0.0 {
             Some(vec![0.0; self.orders.len()])
@@ -181,7 +182,7 @@ struct Quadrature {
     nodes: Vec<Node>,
 }
 
-/// What does not depend on the order: u = t/z − 1/(2z²) is the log of the density ratio.
+/// What does not depend on the order. Here u = t/z − 1/(2z²) is the log of the density ratio.
 struct Node {
     t: f64,
     /// log(1 + X) = log(1 − q + q e^u).

@@ -1,15 +1,15 @@
 //! Rényi divergence of pure differential privacy and of the Laplace mechanism.
 //!
 //! Every ε-differentially private pair of outputs is a post-processing of randomized response, which
-//! answers the truth with odds e^ε : 1 (Kairouz, Oh & Viswanath 2015, arXiv 1311.0776), so that its
-//! divergence is the exact worst case:
+//! answers the truth with odds e^ε : 1 (Kairouz, Oh & Viswanath 2015, arXiv 1311.0776). So its divergence
+//! is the exact worst case:
 //!
 //! ```text
 //! D_α = log((e^(αε) + e^((1−α)ε)) / (1 + e^ε)) / (α−1)
 //! ```
 //!
 //! With L = e^ε the argument of the logarithm is 1 + (L^α − 1)(1 − L^(1−α)) / (1 + L), where nothing
-//! cancels: this is the form that is evaluated.
+//! cancels. This form is evaluated.
 
 use super::numeric::{log_1p_exp, log_exp_m1, round_up};
 
@@ -47,8 +47,8 @@ pub(super) fn amplified(rate: f64, epsilon: f64) -> f64 {
 
 /// log(1 + (L^α − 1)(1 − L^(1−α)) / (1 + e^odds)) / (α−1) for L = e^loss, loss ≤ odds.
 ///
-/// It is never above `loss`, the bound that every order has. Where the loss is tiny, the divergence
-/// would underflow; α·loss²/2 (Bun & Steinke 2016, arXiv 1605.02065) is a bound too.
+/// It is never above `loss`, which is a bound at every order. Where the loss is tiny, the divergence would
+/// underflow; α·loss²/2 (Bun & Steinke 2016, arXiv 1605.02065) is a bound too.
 fn two_point(order: f64, loss: f64, odds: f64) -> f64 {
     if loss == 0.0 || loss == f64::INFINITY {
         return loss;
@@ -70,9 +70,9 @@ fn two_point(order: f64, loss: f64, odds: f64) -> f64 {
 /// D_α = log((α e^((α−1)ε) + (α−1) e^(−αε)) / (2α−1)) / (α−1)
 /// ```
 ///
-/// (Mironov 2017, arXiv 1702.07476, Proposition 6). The logarithm is convex in ε and 0 at ε = 0, so
-/// that of all vectors of this L1 norm those with one entry cost most. For ψ(x) = e^x − 1 − x its
-/// argument is 1 + (α ψ((α−1)ε) + (α−1) ψ(−αε)) / (2α−1), where nothing cancels.
+/// (Mironov 2017, arXiv 1702.07476, Proposition 6). The logarithm is convex in ε and 0 at ε = 0, so of all
+/// vectors of this L1 norm, those with a single entry cost most. For ψ(x) = e^x − 1 − x its argument is
+/// 1 + (α ψ((α−1)ε) + (α−1) ψ(−αε)) / (2α−1), where nothing cancels.
 pub(super) fn laplace(order: f64, epsilon: f64) -> f64 {
     if epsilon == 0.0 || epsilon == f64::INFINITY {
         return epsilon;

@@ -1,8 +1,8 @@
 //! Questions and answers as JSON, one object a line.
 //!
-//! A question has the fields of a row of `tests/data/accounting.json` without its answer; an answer has
-//! `id` and what applies of `rdp`, `pld`, `pld_lower`, `exact` and `value`, or `error`. An infinite number
-//! is the string "inf", in both directions.
+//! A question has the fields of a row of `tests/data/accounting.json` without its answer. An answer has
+//! `id`, and either `error` or those of `rdp`, `pld`, `pld_lower`, `exact` and `value` that apply. An
+//! infinite number is the string "inf", in both directions.
 
 mod answer;
 mod event;
@@ -32,13 +32,13 @@ pub fn answer_lines(mut input: impl BufRead, mut output: impl Write) -> io::Resu
         }
         serde_json::to_writer(&mut output, &memory.answer(&line))?;
         output.write_all(b"\n")?;
-        // Whoever asks may wait for the answer before asking on.
+        // The other side may wait for this answer before it asks the next question.
         output.flush()?;
     }
 }
 
-/// What was answered last. Lists of published values ask the same for several accountants in a row, and
-/// the bracket of a loss distribution can take a second.
+/// The last question and its answer. Lists of published values ask the same for several accountants in a
+/// row, and the bracket of a loss distribution can take a second.
 #[derive(Default)]
 struct Memory(Option<(Row, Answer)>);
 

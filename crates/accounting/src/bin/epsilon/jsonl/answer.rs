@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What applies to a question.
+/// The numbers that apply to a question.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -92,7 +92,7 @@ impl Error {
     }
 }
 
-/// Lets a value that needs no check stand where a number is expected that needs one.
+/// Lets a value that needs no check stand in for a number that needs one.
 impl From<core::convert::Infallible> for SettingError {
     fn from(never: core::convert::Infallible) -> Self {
         match never {}

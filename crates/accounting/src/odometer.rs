@@ -85,7 +85,7 @@ impl RenyiOdometer {
         Epsilon::answer(bounds.fold(f64::INFINITY, f64::min))
     }
 
-    /// The probability, over the whole run, that some ε which was shown is too small: at most this.
+    /// δ: over the whole run, some shown ε is too small with at most this probability.
     pub const fn delta(&self) -> Delta {
         self.delta
     }

@@ -9,7 +9,7 @@
 //!
 //! (Mironov, Talwar & Zhang 2019, arXiv 1908.10530, section 3.3, who also show that the opposite direction is
 //! never larger). Since X has mean 0, A(α) − 1 = E[(1+X)^α − 1 − αX], whose
-//! integrand is nowhere negative: This form is evaluated, because A(α) itself may differ from 1 by as
+//! integrand is nowhere negative. This form is evaluated, because A(α) itself may differ from 1 by as
 //! little as 1e-12, and subtracting 1 from it would leave no digits.
 //!
 //! - **Integer α**: the finite binomial sum, term by term in the same form (all terms positive).

@@ -19,8 +19,8 @@ pub(super) fn by_convexity(order: f64, rate: f64, divergence: f64) -> f64 {
     log_1p_exp(rate.ln() + log_exp_m1(less * divergence)) / less
 }
 
-/// An upper bound on log(1 + Σ e^tᵢ); +∞ on overflow. Together, the exponents may be off by 4 ε ·
-/// `magnitude`, where ε is the rounding of a float. This is added.
+/// An upper bound on log(1 + Σ e^tᵢ); +∞ on overflow. It includes 4 ε · `magnitude`, by which the exponents
+/// may together be off. Here ε is the rounding of a float.
 pub(super) fn log_1p_sum_exp(terms: &[f64], magnitude: f64) -> f64 {
     let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if !largest.is_finite() {

@@ -95,8 +95,8 @@ pub enum DpEvent {
         /// How many times.
         count: u64,
     },
-    /// `event` run a random number of times, of which only the best result is released
-    /// (Papernot & Steinke 2022, arXiv 2110.03620): hyperparameter tuning.
+    /// `event`, run a random number of times. Only the best result is released (Papernot & Steinke 2022,
+    /// arXiv 2110.03620): hyperparameter tuning.
     RepeatAndSelect {
         /// One run.
         event: Box<DpEvent>,

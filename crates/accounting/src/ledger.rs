@@ -50,9 +50,9 @@ impl Ledger {
 
     /// Appends everything in `other`, such as another run on the same data.
     ///
-    /// What they cost together does not depend on the order, nor on whether the runs took turns. As
-    /// within one run, the parameters of each must have been fixed in advance: for a second run
-    /// whose noise depends on the first one's results, use a [`RenyiFilter`](super::RenyiFilter).
+    /// What they cost together does not depend on the order, or on whether the runs took turns. As within
+    /// one run, the parameters of each must have been fixed in advance: for a second run whose noise
+    /// depends on the first one's results, use a [`RenyiFilter`](super::RenyiFilter).
     ///
     /// # Errors
     /// [`Error::Setting`] where the total number of runs would exceed a `u64`; the record is

@@ -101,7 +101,7 @@ quantity! {
     ZeroConcentration, "rho", "finite and at least 0", |x| x.is_finite() && x >= 0.0
 }
 
-/// The distribution of the number of runs of which the best is released
+/// The distribution of the number of runs, where only the result of the best one is released
 /// ([`RepeatAndSelect`](super::DpEvent::RepeatAndSelect)).
 ///
 /// A wider spread costs less privacy. At the same mean, the logarithmic distribution is the cheapest. The

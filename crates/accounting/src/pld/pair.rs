@@ -26,7 +26,7 @@ pub(super) trait LossPair {
         None
     }
 
-    /// If some losses have a probability of their own: a loss of which they all are multiples. A grid that
+    /// If some single losses have a probability of their own, a loss that divides them all. A grid that
     /// contains it is exact for them.
     fn unit(&self) -> Option<f64> {
         None

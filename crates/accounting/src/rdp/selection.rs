@@ -35,7 +35,7 @@ pub(super) fn best_of(orders: &[f64], once: &[f64], runs: Runs) -> Vec<f64> {
 ///
 /// where γ is the parameter of the truncated negative binomial distribution of K. The best λ̂ is taken
 /// for all orders at once. λ̂ = 1 needs no ε̂, and is exact if there is always one run. Why it holds: the
-/// probability of an outcome is that of one run times a factor between f′(0) and f′(1) = E[K], where f is
+/// probability of an outcome is that of one run times a factor between f′(0) and f′(1) = E\[K\], where f is
 /// the generating function of K, and f′(1)/f′(0) = γ^(−1−η).
 fn negative_binomial(orders: &[f64], once: &[f64], runs: Runs) -> Vec<f64> {
     let log_inverse_gamma = log_inverse_gamma(runs);

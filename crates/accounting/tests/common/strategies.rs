@@ -1,5 +1,7 @@
 //! The ranges over which the laws of accounting are tested.
 
+#![allow(dead_code, reason = "each test crate uses a part")]
+
 use burn_dp_accounting::Adjacency;
 use proptest::prelude::*;
 

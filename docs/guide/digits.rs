@@ -40,7 +40,8 @@ impl Digits {
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
         let file = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/digits.csv"));
         for (index, line) in file.lines().enumerate() {
-            let numbers: Vec<f32> = line.split(',').filter_map(|number| number.parse().ok()).collect();
+            let numbers: Vec<f32> =
+                line.split(',').filter_map(|number| number.parse().ok()).collect();
             let pixels = std::array::from_fn(|pixel| numbers[pixel] / 8.0 - 1.0);
             let digit = (pixels, numbers[64] as i32);
             if index % 5 == 0 { held_out.push(digit) } else { train.push(digit) }

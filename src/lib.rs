@@ -97,6 +97,7 @@
 //! ```
 //!
 //! From here:
+//! - The [`guide`] has a chapter for everything: what to set, fine-tuning, losses, accounting, running, other libraries.
 //! - `examples/quickstart.rs` is the same on real images, with a baseline to compare with.
 //! - [`loader`] samples from a burn `Dataset`; [`batch`] makes a struct of your own a batch.
 //! - [`per_example`] gives exact per-example gradients by themselves, and
@@ -125,6 +126,7 @@ mod bounded_sum;
 mod clipping;
 mod device;
 pub mod error;
+pub mod guide;
 pub mod loader;
 pub mod loss;
 pub mod mask;

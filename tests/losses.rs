@@ -1,7 +1,7 @@
 //! A loss that means for a batch of one what it means for a batch is told from one that does not.
 //!
-//! Private training sees batches of one. Each test of the table in `docs/engine.md` ("Losses that do not mean
-//! what they say") shows the loss refused, and its replacement taken and equal to what was meant.
+//! Private training sees batches of one. Each test of the table in `docs/guide/data-and-losses.md` ("Losses that do
+//! not mean what they say") shows the loss refused, and its replacement taken and equal to what was meant.
 
 mod common;
 

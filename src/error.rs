@@ -127,7 +127,7 @@ impl Error {
         }
     }
 
-    /// A [`BatchError::Loading`].
+    /// A [`BatchError::Loading`](crate::error::BatchError::Loading).
     pub(crate) fn loading(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
         Self::Batch(BatchError::Loading { source: source.into() })
     }

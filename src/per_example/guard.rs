@@ -21,7 +21,7 @@ use crate::model::ModuleTensors;
 /// Returns the examples to leave out, ascending.
 ///
 /// # Errors
-/// As tracing, and [`BatchError::IndexOutOfRange`](crate::Error::IndexOutOfRange).
+/// As tracing, and [`BatchError::IndexOutOfRange`](crate::error::BatchError::IndexOutOfRange).
 pub(super) fn check<M, X, F>(
     model: &M,
     tensors: &ModuleTensors,

@@ -42,9 +42,9 @@ const FLOOR: f64 = 1e-3;
 /// # Errors
 /// - [`GradientError::EnginesDisagree`] when some entry differs by more than `tolerance` (relative; 1e-3 suits
 ///   single precision).
-/// - [`LossError::WithoutGradient`] when every record's gradient is zero or not finite: training would follow
+/// - [`LossError::WithoutGradient`](crate::error::LossError::WithoutGradient) when every record's gradient is zero or not finite: training would follow
 ///   the noise alone. [`GradientError::NotFinite`] when that of one is not finite.
-/// - [`LossError::WeightedByBatch`] and [`LossError::MixesExamples`] when the loss of a batch is not made of
+/// - [`LossError::WeightedByBatch`](crate::error::LossError::WeightedByBatch) and [`LossError::MixesExamples`](crate::error::LossError::MixesExamples) when the loss of a batch is not made of
 ///   those of batches of one, so that private training would mean something else.
 /// - Whatever either engine reports.
 pub fn verify<M, X, F>(model: &M, batch: X, loss: F, tolerance: f64) -> Result<Agreement>

@@ -64,7 +64,7 @@ impl LowRank {
     /// what it can, it tells of weights that are not there.)
     ///
     /// # Errors
-    /// [`SelectionError::OfAnotherModel`] where a selected weight is not in `model`, [`ModelError::SharedParameter`]
+    /// [`SelectionError::OfAnotherModel`] where a selected weight is not in `model`, [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter)
     /// where its id stands in two fields of it, [`SelectionError::CoversNothing`] where no weight of two or more axes gets
     /// an adapter, [`SelectionError::AlreadyReparameterized`] for a model that has adapters or masks, which burn does not
     /// nest, and [`SelectionError::NothingToSelect`].

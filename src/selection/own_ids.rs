@@ -8,7 +8,7 @@ use burn::tensor::{Bool, Int, Tensor};
 ///
 /// To burn a parameter is its id: an optimizer updates the first field that has it. `clone` keeps ids, and so
 /// does loading a record, so a model that holds the copy of another, or two parts loaded from one file, is
-/// refused ([`ModelError::SharedParameter`](crate::Error::SharedParameter)) while one of them is trained. A frozen
+/// refused ([`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter)) while one of them is trained. A frozen
 /// teacher beside its student:
 ///
 /// ```

@@ -28,7 +28,7 @@ impl RowSelection {
     ///
     /// # Errors
     /// [`SelectionError::OfAnotherModel`] where a selected parameter is not in `model`;
-    /// [`ModelError::SharedParameter`] where its id stands in two fields of it;
+    /// [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter) where its id stands in two fields of it;
     /// [`SelectionError::AlreadyReparameterized`] for a model with adapters, which burn does not nest.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         let present = Inventory::of(&model)?;

@@ -153,7 +153,7 @@ impl ParamSelector {
     ///
     /// # Errors
     /// [`SelectionError::UnknownPath`]; [`SelectionError::NoBias`] where biases are asked for and there are none;
-    /// [`SelectionError::Empty`] where the rule, or a part of it, matches nothing; [`ModelError::SharedParameter`] for a selected parameter that stands in two
+    /// [`SelectionError::Empty`] where the rule, or a part of it, matches nothing; [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter) for a selected parameter that stands in two
     /// fields; [`SelectionError::NothingToSelect`] for a model without parameters or not on an autodiff device.
     pub fn select<M: Module>(&self, model: &M) -> Result<Selection> {
         let inventory = Inventory::of(model)?;

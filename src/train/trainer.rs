@@ -97,7 +97,7 @@ impl<E> PrivateTrainer<E> {
     }
 
     /// [`loader`](Self::loader) with a closure that can fail in the batcher's place: [`outcome`](Self::outcome) tells
-    /// its failure, as [`BatchError::Loading`].
+    /// its failure, as [`BatchError::Loading`](crate::error::BatchError::Loading).
     ///
     /// # Errors
     /// As `loader`.

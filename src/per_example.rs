@@ -28,6 +28,7 @@
 //! ```
 
 mod contraction;
+mod execute;
 mod factor;
 mod fingerprint;
 mod form;

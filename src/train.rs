@@ -93,6 +93,7 @@
 mod epoch;
 mod metric;
 mod model;
+mod shared_run;
 mod trainer;
 
 pub use metric::{EpsilonMetric, Spent};

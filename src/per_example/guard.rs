@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_dispatch::Dispatch;
 
+use super::execute::execute;
 use super::graph::{Graph, depends_on_example};
 use super::indices::{self, BadRecords};
 use super::plan::with_own_axis;
@@ -58,7 +59,7 @@ where
         replay.insert(*id, with_own_axis(tensor, &device));
     }
     for (op, dying) in graph.operations.iter().zip(&graph.dying) {
-        replay.run(op, dying)?;
+        execute(op, dying, &mut replay)?;
     }
     for op in &operations {
         replay.check_indices(op)?;

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use super::NormMethod;
 use super::contraction::{Contraction, in_f32};
+use super::execute::execute;
 use super::factor::{Factored, Factorizer};
 use super::form::Form;
 use super::graph::{Graph, depends_on_example};
@@ -151,7 +152,7 @@ impl Plan {
             replay.insert(*id, value.clone());
         }
         for (op, dying) in self.shared.operations.iter().zip(&self.shared.dying) {
-            replay.run(op, dying)?;
+            execute(op, dying, &mut replay)?;
         }
         let (values, checks) = replay.into_parts();
         checks.finish()?;
@@ -177,7 +178,7 @@ impl Plan {
             }
         }
         for (op, dying) in self.graph.operations.iter().zip(&self.graph.dying) {
-            replay.run(op, dying)?;
+            execute(op, dying, &mut replay)?;
         }
 
         let losses = self.per_example(self.loss, &[], &replay, examples)?;

@@ -8,7 +8,7 @@ mod whole;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use self::loss_kind::kind_of;
+use self::loss_kind::{FLOOR, kind_of};
 pub use self::loss_kind::{LossKind, loss_kind};
 use super::{Engine, Loop, PerExample, Traced, read};
 use crate::batch::Batch;
@@ -27,9 +27,6 @@ pub struct Agreement {
     /// What the loss of a batch is, made of those of its records.
     pub loss: LossKind,
 }
-
-/// A parameter's entries are compared relative to at least this share of the largest of all.
-const FLOOR: f64 = 1e-3;
 
 /// Runs both engines on `batch` and compares all per-example gradients, then compares those with burn's own
 /// gradient of the loss of the whole batch. Run it once on a few examples of every shape before trusting a new

@@ -4,7 +4,7 @@ use core::fmt;
 
 use burn_dp_accounting::{Delta, Epsilon};
 
-use super::PrivacyPlan;
+use super::privacy_plan::PrivacyPlan;
 use crate::clipping::Clipping;
 
 /// What a planned run guarantees and under which assumptions; `Display` says it in full.
@@ -14,6 +14,13 @@ pub struct PrivacyStatement {
     epsilon: Epsilon,
     accountant: &'static str,
     delta: Delta,
+}
+
+impl PrivacyPlan {
+    /// The guarantee of the whole planned run in words.
+    pub fn statement(&self, delta: Delta) -> PrivacyStatement {
+        PrivacyStatement::new(self.clone(), delta)
+    }
 }
 
 impl PrivacyStatement {

@@ -17,7 +17,7 @@ use burn_ir::{
     ReduceDimOpIr, ShapeOpIr, SwapDimsOpIr, TensorId, TensorIr,
 };
 
-use super::{Fresh, replace};
+use super::replace::{Fresh, replace};
 
 /// Replaces each such sum over one of the `shared` values, where that is smaller.
 pub(super) fn shorten(operations: &mut Vec<OperationIr>, shared: &[TensorId]) {

@@ -7,7 +7,6 @@ use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use burn_ir::{BaseOperationIr, NumericOperationIr, OperationIr, ScalarIr};
 
-use super::FLOOR;
 use super::products::{Products, best_factor, best_weights, misfit};
 use super::whole::{Whole, whole};
 use crate::batch::{self, Batch};
@@ -15,6 +14,9 @@ use crate::error::{Error, GradientError, LossError, Result};
 use crate::model::ModuleTensors;
 use crate::per_example::trace::trace;
 use crate::per_example::{Engine, Loop, PerExample, read};
+
+/// A parameter's entries are compared relative to at least this share of the largest of all.
+pub(super) const FLOOR: f64 = 1e-3;
 
 /// What the loss of a batch is, made of the losses of batches of one. `Display` says what to do.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use burn_ir::TensorIr;
 
-use super::link::Change;
-use super::{Layout, Shared};
+use super::change::Change;
+use super::factored::{Layout, Shared};
 
 /// A gradient is followed through no more changes of layout than this. Those that follow one another are folded,
 /// so only alternations and masks count.
@@ -14,7 +14,7 @@ const MAX_LAYOUT: usize = 16;
 /// A stack of matrices `[groups, rows, cols]` and how it lies in the traced shape. Values can be added in factors
 /// where these are equal.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Frame {
+pub(super) struct StackedMatrices {
     pub(super) groups: usize,
     pub(super) rows: usize,
     pub(super) cols: usize,
@@ -39,10 +39,10 @@ impl Effect {
     const NOTHING: Self = Self::Scaled(1.0);
 }
 
-impl Frame {
+impl StackedMatrices {
     /// What the value becomes, and what becomes of its uses; `None` where it no longer factors.
     pub(super) fn after(self: &Rc<Self>, change: &Change<'_>) -> Option<(Rc<Self>, Effect)> {
-        let (frame, effect) = match change {
+        let (matrices, effect) = match change {
             Change::Scale(factor) => return Some((self.clone(), Effect::Scaled(*factor))),
             Change::Reshape(shape) if *shape == self.shape => {
                 return Some((self.clone(), Effect::NOTHING));
@@ -54,15 +54,15 @@ impl Frame {
             Change::Permute(axes) => self.permuted(axes)?,
             Change::Mask(shared) => (self.masked(shared)?, Effect::NOTHING),
             Change::Sum { axes, shape } => {
-                let (frame, summed) = self.summed(axes)?;
+                let (matrices, summed) = self.summed(axes)?;
                 let nothing = summed.is_empty();
                 let effect = if nothing { Effect::NOTHING } else { Effect::Summed(summed) };
-                (frame.reshaped(shape)?, effect)
+                (matrices.reshaped(shape)?, effect)
             }
             Change::Times { matrix, out } => self.times(matrix, out)?,
             Change::Under { matrix, out } => self.under(matrix, out)?,
         };
-        Some((Rc::new(frame), effect))
+        Some((Rc::new(matrices), effect))
     }
 
     /// Whether the traced value still is the stack of matrices, up to axes of size one in front.
@@ -95,18 +95,18 @@ impl Frame {
             rank >= 2 && is_identity(&axes[..rank - 2]) && axes[rank - 2..] == [rank - 1, rank - 2];
         if self.is_matrix() && transposes {
             let (rows, cols) = (self.cols, self.rows);
-            let frame = Self { rows, cols, layout: Vec::new(), shape, ..*self };
-            return Some((frame, Effect::Swapped));
+            let matrices = Self { rows, cols, layout: Vec::new(), shape, ..*self };
+            return Some((matrices, Effect::Swapped));
         }
         let layout = self.with_step(Layout::Permute(axes.to_vec()))?;
-        let mut frame = Self { layout, shape, ..*self };
+        let mut matrices = Self { layout, shape, ..*self };
         // Permutations that undo one another may have left the matrix.
-        if matches!(&frame.layout[..], [Layout::Reshape(_)])
-            && frame.is_shape_of_matrix(&frame.shape)
+        if matches!(&matrices.layout[..], [Layout::Reshape(_)])
+            && matrices.is_shape_of_matrix(&matrices.shape)
         {
-            frame.layout.clear();
+            matrices.layout.clear();
         }
-        Some((frame, Effect::NOTHING))
+        Some((matrices, Effect::NOTHING))
     }
 
     /// Times a shared value, entry by entry.
@@ -142,32 +142,32 @@ impl Frame {
         if !self.is_matrix() || axes.iter().any(|axis| *axis >= depth) {
             return None;
         }
-        let mut frame = self.clone();
+        let mut matrices = self.clone();
         let mut summed = Vec::new();
         for axis in axes {
-            let size = std::mem::replace(&mut frame.shape[*axis], 1);
+            let size = std::mem::replace(&mut matrices.shape[*axis], 1);
             if size != 1 {
-                frame.groups = frame.groups.checked_div(size)?;
+                matrices.groups = matrices.groups.checked_div(size)?;
                 summed.push(*axis);
             }
         }
-        Some((frame, summed))
+        Some((matrices, summed))
     }
 
     /// `self · matrix`: the shared matrix moves into the right factor.
     fn times(&self, matrix: &TensorIr, out: &[usize]) -> Option<(Self, Effect)> {
         let shared = Shared { matrix: matrix.clone(), transposed: false };
         let cols = *out.last()?;
-        let frame = Self { cols, layout: Vec::new(), shape: out.to_vec(), ..*self };
-        self.multiplies(matrix).then_some((frame, Effect::Right(shared)))
+        let matrices = Self { cols, layout: Vec::new(), shape: out.to_vec(), ..*self };
+        self.multiplies(matrix).then_some((matrices, Effect::Right(shared)))
     }
 
     /// `matrix · self`: the shared matrix moves, transposed, into the left factor.
     fn under(&self, matrix: &TensorIr, out: &[usize]) -> Option<(Self, Effect)> {
         let shared = Shared { matrix: matrix.clone(), transposed: true };
         let rows = out[out.len().checked_sub(2)?];
-        let frame = Self { rows, layout: Vec::new(), shape: out.to_vec(), ..*self };
-        self.multiplies(matrix).then_some((frame, Effect::Left(shared)))
+        let matrices = Self { rows, layout: Vec::new(), shape: out.to_vec(), ..*self };
+        self.multiplies(matrix).then_some((matrices, Effect::Left(shared)))
     }
 
     fn multiplies(&self, matrix: &TensorIr) -> bool {

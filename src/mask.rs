@@ -28,20 +28,20 @@
 //! weight's gradient times the weight, which the engine keeps in factors.
 
 mod aggregate;
-mod begin;
 mod coding;
 mod config;
+mod from_shares;
 mod gate;
-mod kind;
+mod mask_kind;
+mod mask_set;
 mod randomized_response;
 mod refresh;
-mod set;
 mod structure;
 
 pub use aggregate::{BetaShares, CentralNoise, LayerShares, MaskShares};
 pub use config::{SuperMask, SuperMaskConfig};
 pub use gate::Gate;
-pub use kind::{MaskKind, Scope};
+pub use mask_kind::{MaskKind, Scope};
+pub use mask_set::{LayerMask, MaskSet};
 pub use randomized_response::RandomizedResponse;
-pub use set::{LayerMask, MaskSet};
 pub use structure::Structure;

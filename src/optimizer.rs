@@ -10,7 +10,7 @@ mod checkpoint;
 mod select;
 mod step;
 
-pub(crate) use batch::Sampling;
+pub(crate) use batch::Samples;
 pub use batch::{LogicalBatch, Sample};
 pub use checkpoint::{load_weights, weights_of_checkpoint};
 
@@ -177,7 +177,7 @@ impl<E> DpOptimizer<E> {
     /// When the plan has no steps left.
     pub fn sample(&self, population: usize) -> Result<Sample> {
         let exhausted = || Error::Plan(PlanError::Exhausted { steps: self.plan.steps().value() });
-        let (ticket, indices) = self.sampling(population)?.sample(0).ok_or_else(exhausted)?;
+        let (ticket, indices) = self.samples(population)?.sample(0).ok_or_else(exhausted)?;
         Ok(Sample::new(ticket, indices))
     }
 
@@ -193,10 +193,10 @@ impl<E> DpOptimizer<E> {
     }
 
     /// The samples of the steps left.
-    pub(crate) fn sampling(&self, population: usize) -> Result<Sampling> {
+    pub(crate) fn samples(&self, population: usize) -> Result<Samples> {
         let sampler = PoissonSampler::new(&self.seed, self.plan.sampling_rate(), population)?;
         let steps = self.progress.step..self.plan.steps().value();
-        Ok(Sampling::new(sampler, self.plan.fingerprint(), steps))
+        Ok(Samples::new(sampler, self.plan.fingerprint(), steps))
     }
 
     fn check_steps_left(&self) -> Result<()> {

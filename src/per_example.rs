@@ -31,7 +31,6 @@ mod contraction;
 mod execute;
 mod factor;
 mod fingerprint;
-mod form;
 mod gradients;
 mod graph;
 mod guard;
@@ -41,6 +40,7 @@ mod panics;
 mod plan;
 mod refusal;
 mod replay;
+mod representation;
 mod rules;
 mod schedule;
 mod simplify;
@@ -61,7 +61,7 @@ pub use verify::{Agreement, LossKind, loss_kind, verify};
 use burn::tensor::Tensor;
 
 use self::factor::Factored;
-use self::form::Form;
+use self::representation::Representation;
 use crate::error::Result;
 use crate::model::ModuleTensors;
 
@@ -109,7 +109,7 @@ fn empty(tensors: &ModuleTensors) -> PerExample {
             id: tensor.id,
             path: tensor.path.clone(),
             shape: tensor.shape.clone(),
-            form: Form::Zero,
+            form: Representation::Zero,
         })
         .collect();
     let excluded = Vec::new();

@@ -223,7 +223,7 @@ fn structures_can_differ_between_weights() {
     assert_eq!(MaskSet::from_bytes(&bytes, &model).expect("the same model"), masks);
     assert_eq!(bits(&masks.apply(model).expect("the same")), bits(&masked.clone().materialize()));
     // A second layer of masks would freeze the first.
-    assert!(matches!(config.apply(masked), Err(Error::Mask(MaskError::Unreadable { .. }))));
+    assert!(matches!(config.apply(masked), Err(Error::Mask(MaskError::AlreadyAttached))));
 }
 
 #[derive(Module, Debug)]
@@ -381,7 +381,7 @@ fn a_soft_mask_has_no_bits() {
     let refused = MaskSet::of(&config(MaskKind::Sigmoid, Structure::Weight), &model);
     assert!(matches!(refused, Err(Error::Mask(MaskError::NotBinary))));
     let none = MaskSet::of(&config(KINDS[0], Structure::Weight), &Net::new(&device()));
-    assert!(matches!(none, Err(Error::Mask(MaskError::Unreadable { .. }))));
+    assert!(matches!(none, Err(Error::Mask(MaskError::NotAttached { .. }))));
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn a_client_begins_where_the_server_is() {
     let config = config(Structure::Weight);
     let model = || config.apply(Net::new(&device())).expect("it fits");
     let sent = MaskShares::from(&client(1)).map(|kept| 0.2 + 0.6 * kept);
-    let begun = config.begin(model(), &sent).expect("the same weights");
+    let begun = config.with_shares(model(), &sent).expect("the same weights");
     // Drawn often, each weight is kept as often as it should be.
     let drawn: Vec<MaskSet> = (0..300)
         .map(|step| {
@@ -156,20 +156,21 @@ fn a_client_begins_where_the_server_is() {
     }
     // It still trains, and no share is out of reach.
     assert!(ParamSelector::masks().select(&begun).expect("masks").trained() > 0);
-    let certain = config.begin(model(), &sent.clone().map(|_| f64::INFINITY)).expect("clamped");
+    let certain =
+        config.with_shares(model(), &sent.clone().map(|_| f64::INFINITY)).expect("clamped");
     let certain = MaskSet::of(&config, &config.refresh(certain, 1, 0).expect("drawn"));
     let certain = bits(&certain.expect("binary"));
     assert!(certain.iter().filter(|bit| **bit).count() * 100 > certain.len() * 95);
 
     let soft = SuperMaskConfig::new(MaskKind::Sigmoid).expect("valid");
-    let refused = soft.begin(soft.apply(Net::new(&device())).expect("it fits"), &sent);
-    assert!(matches!(refused, Err(Error::Mask(MaskError::Unreadable { .. }))));
-    let refused = config.begin(Net::new(&device()), &sent);
+    let refused = soft.with_shares(soft.apply(Net::new(&device())).expect("it fits"), &sent);
+    assert!(matches!(refused, Err(Error::Mask(MaskError::NotStochastic))));
+    let refused = config.with_shares(Net::new(&device()), &sent);
     assert!(matches!(refused, Err(Error::Mask(MaskError::OfAnotherModel { .. }))));
     let rows = config.clone().with_structure(Structure::Axis(0));
-    let refused = rows.begin(rows.apply(Net::new(&device())).expect("it fits"), &sent);
+    let refused = rows.with_shares(rows.apply(Net::new(&device())).expect("it fits"), &sent);
     assert!(matches!(refused, Err(Error::Mask(MaskError::OfAnotherModel { .. }))));
-    assert!(config.begin(model(), &sent.map(|_| f64::NAN)).is_err());
+    assert!(config.with_shares(model(), &sent.map(|_| f64::NAN)).is_err());
 }
 
 #[test]

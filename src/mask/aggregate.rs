@@ -1,6 +1,6 @@
 //! Many clients' masks as one: pure functions, for a federated server or a simulation.
 
-use super::set::{LayerMask, MaskSet};
+use super::mask_set::{LayerMask, MaskSet};
 use super::structure::Structure;
 use crate::bounded_sum::BoundedSum;
 use crate::error::{Error, MaskError, Result};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use burn::module::{Module, Param, Reparameterization, Reparameterizer};
 use burn::tensor::Tensor;
 
-use super::kind::MaskKind;
+use super::mask_kind::MaskKind;
 use super::structure::Structure;
 use crate::error::{Error, MaskError, Result, SelectionError};
 use crate::model::{Place, Visit, nearest, visit};

@@ -1,7 +1,7 @@
 //! Local differential privacy for masks.
 
 use super::aggregate::MaskShares;
-use super::set::MaskSet;
+use super::mask_set::MaskSet;
 use crate::error::{Error, Result};
 use crate::privacy::{DpEvent, Epsilon, SamplingRate};
 use crate::sampling::PoissonSampler;

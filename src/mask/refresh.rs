@@ -6,7 +6,7 @@ use chacha20::ChaCha20Rng;
 use rand::{RngExt, SeedableRng};
 
 use super::config::{SuperMask, SuperMaskConfig};
-use super::kind::{MaskKind, Scope};
+use super::mask_kind::{MaskKind, Scope};
 use crate::error::{Error, MaskError, Result};
 use crate::model::{Change as Walk, Place, Visit, change as walk, visit};
 

@@ -30,13 +30,13 @@ pub(crate) struct Ticket {
 
 /// Draws the samples of a range of steps of one run.
 #[derive(Clone)]
-pub(crate) struct Sampling {
+pub(crate) struct Samples {
     sampler: Arc<PoissonSampler>,
     plan: u64,
     steps: Range<u64>,
 }
 
-impl Sampling {
+impl Samples {
     pub(super) fn new(sampler: PoissonSampler, plan: u64, steps: Range<u64>) -> Self {
         Self { sampler: Arc::new(sampler), plan, steps }
     }

@@ -12,7 +12,7 @@ use burn_dispatch::{Dispatch, DispatchTensor};
 use rayon::prelude::*;
 
 use super::contraction::SquaredNorms;
-use super::form::{Form, Place};
+use super::representation::{Place, Representation};
 use crate::device::Capabilities;
 use crate::error::{Error, GradientError, Result};
 use crate::model::{ModuleTensor, ModuleTensors};
@@ -35,7 +35,7 @@ pub(crate) struct ParameterGradient {
     pub(crate) id: ParamId,
     pub(crate) path: String,
     pub(crate) shape: Shape,
-    pub(crate) form: Form,
+    pub(crate) form: Representation,
 }
 
 impl PerExample {
@@ -211,7 +211,7 @@ impl PerExample {
         }
         let bad = self.mask(bad).into_dispatch();
         for gradient in &mut self.gradients {
-            let form = std::mem::replace(&mut gradient.form, Form::Zero);
+            let form = std::mem::replace(&mut gradient.form, Representation::Zero);
             gradient.form = form.without(&bad);
         }
         self

@@ -8,10 +8,10 @@ use burn_backend::Shape;
 use burn_dispatch::{Dispatch, DispatchTensor};
 
 use super::contraction::in_f32;
-use super::form::Form;
 use super::gradients::{ParameterGradient, PerExample};
 use super::indices::BadRecords;
 use super::panics::caught;
+use super::representation::Representation;
 use super::value::Value;
 use super::{Engine, empty, guard};
 use crate::batch::{self, Batch};
@@ -143,9 +143,9 @@ fn stack(
     rows: Vec<Option<DispatchTensor>>,
     shape: &Shape,
     tensors: &ModuleTensors,
-) -> Result<Form> {
+) -> Result<Representation> {
     if rows.iter().all(Option::is_none) {
-        return Ok(Form::Zero);
+        return Ok(Representation::Zero);
     }
     let one: Vec<usize> = [1].into_iter().chain(shape.iter().copied()).collect();
     let device = tensors.device.as_dispatch();
@@ -155,7 +155,7 @@ fn stack(
         }
         None => Value::zeros(Shape::from(one.clone()), device, DType::F32),
     });
-    Ok(Form::Materialized(Value::cat(rows.collect(), 0)?.float()?))
+    Ok(Representation::Materialized(Value::cat(rows.collect(), 0)?.float()?))
 }
 
 struct Collector {

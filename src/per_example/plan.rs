@@ -17,10 +17,10 @@ use super::NormMethod;
 use super::contraction::{Contraction, in_f32};
 use super::execute::execute;
 use super::factor::{Factored, Factorizer};
-use super::form::Form;
 use super::graph::{Graph, depends_on_example};
 use super::indices::BadRecords;
 use super::replay::Replay;
+use super::representation::Representation;
 use super::simplify::simplify;
 use super::trace::Trace;
 use super::value::Value;
@@ -136,7 +136,7 @@ impl Plan {
         }
         let sizes = parts.iter().map(Range::len).collect();
         let losses = Dispatch::float_cat(losses, 0);
-        Ok(Replayed { losses, forms: Form::join(sizes, forms), excluded })
+        Ok(Replayed { losses, forms: Representation::join(sizes, forms), excluded })
     }
 
     /// What depends on no example: parameters, constants, and what is computed from them.
@@ -185,17 +185,17 @@ impl Plan {
         let mut forms = Vec::with_capacity(self.gradients.len());
         for (gradient, tensor) in self.gradients.iter().zip(tensors.trainable()) {
             forms.push(match gradient {
-                Planned::Zero => Form::Zero,
+                Planned::Zero => Representation::Zero,
                 Planned::Materialized(id) => {
                     let shape = tensor.shape.as_slice();
-                    Form::Materialized(self.per_example(*id, shape, &replay, examples)?)
+                    Representation::Materialized(self.per_example(*id, shape, &replay, examples)?)
                 }
                 Planned::Ghost(factored) => {
-                    Form::Factored(Contraction::new(factored, &mut replay)?)
+                    Representation::Factored(Contraction::new(factored, &mut replay)?)
                 }
-                Planned::Contracted(factored) => {
-                    Form::Materialized(Contraction::new(factored, &mut replay)?.materialize())
-                }
+                Planned::Contracted(factored) => Representation::Materialized(
+                    Contraction::new(factored, &mut replay)?.materialize(),
+                ),
             });
         }
         let (_, checks) = replay.into_parts();
@@ -261,7 +261,7 @@ pub(crate) struct Replayed {
     /// `[examples]`
     pub(crate) losses: DispatchTensor,
     /// The gradients, in the order of [`ModuleTensors::trainable`].
-    pub(crate) forms: Vec<Form>,
+    pub(crate) forms: Vec<Representation>,
     /// The examples that are left out, ascending.
     pub(crate) excluded: Vec<usize>,
 }

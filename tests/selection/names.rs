@@ -228,7 +228,7 @@ fn a_refresh_finds_masks_of_its_kind() {
     for kind in kinds {
         let config = SuperMaskConfig::new(kind).unwrap();
         for other in [model.clone(), fixed.apply(model.clone()).unwrap()] {
-            says(config.refresh(other.clone(), 1, 0), &["none of this kind"]);
+            says(config.refresh(other.clone(), 1, 0), &["no masks of this kind"]);
             assert!(MaskSet::of(&config, &other).is_err(), "{kind:?}");
         }
         let masked = config.apply(model.clone()).unwrap();

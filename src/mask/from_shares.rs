@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::aggregate::MaskShares;
 use super::config::{SuperMask, SuperMaskConfig};
-use super::kind::MaskKind;
+use super::mask_kind::MaskKind;
 use crate::error::{Error, MaskError, Result};
 use crate::model::{Change, Place, change};
 
@@ -21,7 +21,7 @@ impl SuperMaskConfig {
     /// # Errors
     /// [`MaskError::NotStochastic`] for another kind than [`MaskKind::Stochastic`], [`MaskError::OfAnotherModel`] where shares
     /// and masks are over different weights, and [`Error::Setting`] for a share that is NaN.
-    pub fn begin<M: Module>(&self, model: M, shares: &MaskShares) -> Result<M> {
+    pub fn with_shares<M: Module>(&self, model: M, shares: &MaskShares) -> Result<M> {
         if !matches!(self.kind(), MaskKind::Stochastic { .. }) {
             return Err(Error::Mask(MaskError::NotStochastic));
         }
@@ -30,10 +30,10 @@ impl SuperMaskConfig {
             return Err(Error::setting("share", wrong, "a number"));
         }
         let layers = shares.layers().iter().map(|layer| (layer.path(), layer.shares())).collect();
-        let mut begin = Begin { layers, result: Ok(()) };
-        let model = change(model, &mut begin);
-        begin.result?;
-        match begin.layers.into_keys().next() {
+        let mut scores = SetScores { layers, result: Ok(()) };
+        let model = change(model, &mut scores);
+        scores.result?;
+        match scores.layers.into_keys().next() {
             None => Ok(model),
             Some(path) => {
                 let what = format!("`{path}`, which has no mask");
@@ -43,13 +43,13 @@ impl SuperMaskConfig {
     }
 }
 
-struct Begin<'s> {
+struct SetScores<'s> {
     /// Those that no mask has taken yet.
     layers: HashMap<&'s str, &'s [f64]>,
     result: Result<()>,
 }
 
-impl Change for Begin<'_> {
+impl Change for SetScores<'_> {
     fn float<const D: usize>(
         &mut self,
         place: &Place,

@@ -10,7 +10,7 @@ use super::contraction::{Contraction, SquaredNorms};
 use super::sums::per_example_sum;
 
 /// The gradient of one parameter for every example.
-pub(crate) enum Form {
+pub(crate) enum Representation {
     /// The loss does not depend on the parameter.
     Zero,
     /// `[examples, ...parameter]`.
@@ -24,7 +24,7 @@ pub(crate) enum Form {
 /// Consecutive examples.
 pub(crate) struct Part {
     examples: usize,
-    form: Form,
+    form: Representation,
 }
 
 /// What a form does not know of its parameter.
@@ -34,7 +34,7 @@ pub(crate) struct Place<'p> {
     pub(crate) device: &'p Device,
 }
 
-impl Form {
+impl Representation {
     /// For each parameter one form of all parts: `forms` are the parameters' forms of each part, and `sizes` the
     /// parts' numbers of examples.
     pub(crate) fn join(sizes: Vec<usize>, forms: Vec<Vec<Self>>) -> Vec<Self> {

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::value::Value;
 
+#[expect(clippy::too_many_lines, reason = "a table, one rule a line")]
 pub(super) fn apply<B: Backend>(op: &BaseOperationIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     use BaseOperationIr as Op;
     let lead = r.lead();

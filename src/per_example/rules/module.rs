@@ -25,6 +25,7 @@ use super::flex;
 use crate::error::Result;
 use crate::per_example::replay::{Applied, Replay};
 
+#[expect(clippy::too_many_lines, reason = "a table, one rule a line")]
 pub(super) fn apply<B: Backend>(o: &ModuleOperationIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     use ModuleOperationIr as M;
 

@@ -1,6 +1,6 @@
 //! How one record's gradient is bounded: pure data and the scale factors that follow from it.
 
-use burn_dp_accounting::ClippingNorm;
+use burn_dp_accounting::{ClippingNorm, NoiseMultiplier};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, SelectionError, SettingError};
@@ -109,6 +109,58 @@ impl Clipping {
             Self::Flat { .. } | Self::Automatic(_) | Self::Adaptive(_) => self.sensitivity(state),
             Self::PerGroup(groups) => {
                 groups.groups.get(group).map_or(0.0, |(_, clipping_norm)| clipping_norm.value())
+            }
+        }
+    }
+
+    /// σ_b, the standard deviation of the noise on the count that the rule releases beside the sum, if it does.
+    pub(crate) const fn count_noise_std(&self) -> Option<f64> {
+        match self {
+            Self::Adaptive(adaptive) => Some(adaptive.count_noise_std()),
+            Self::Flat { .. } | Self::Automatic(_) | Self::PerGroup(_) => None,
+        }
+    }
+
+    /// z_Δ: what is left of the noise multiplier for the gradient sum.
+    ///
+    /// The sum, scaled to sensitivity 1, has noise z_Δ; a centered count, of sensitivity 1/2, has noise σ_b. Together
+    /// they are one Gaussian release with z^−2 = z_Δ^−2 + (2σ_b)^−2. Replace-one doubles both sensitivities, so the
+    /// relation is the same.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where nothing is left.
+    pub(crate) fn gradient_noise_multiplier(&self, of: NoiseMultiplier) -> Result<NoiseMultiplier> {
+        let adaptive = match self {
+            Self::Adaptive(adaptive) => adaptive,
+            Self::Flat { .. } | Self::Automatic(_) | Self::PerGroup(_) => return Ok(of),
+        };
+        let count = adaptive.count_noise_std() / adaptive.count_sensitivity();
+        of.beside(count).ok_or_else(|| {
+            Error::setting(
+                "count_noise_std",
+                adaptive.count_noise_std(),
+                "greater than half the noise multiplier, or no noise budget is left for the gradient",
+            )
+        })
+    }
+
+    /// What happens to each gradient, after "gradients, ".
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Flat { clipping_norm } => {
+                format!("each clipped to L2 norm {}", clipping_norm.value())
+            }
+            Self::Automatic(automatic) => {
+                format!("each normalized to L2 norm below {}", automatic.clipping_norm().value())
+            }
+            Self::PerGroup(groups) => {
+                format!("each clipped in {} groups of parameters", groups.groups().len())
+            }
+            Self::Adaptive(adaptive) => {
+                format!(
+                    "each clipped to a norm that follows their {} quantile",
+                    adaptive.quantile()
+                )
             }
         }
     }

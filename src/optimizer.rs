@@ -18,7 +18,6 @@ use burn::optim::ModuleOptimizer;
 
 use crate::error::{Error, PlanError, Result};
 use crate::privacy::{ClippingState, Delta, Epsilon, Ledger, PrivacyPlan, PrivacyStatement, Steps};
-use crate::sampling::PoissonSampler;
 use crate::seed::Seed;
 
 /// Trains a model under a [`PrivacyPlan`] with any burn optimizer.
@@ -194,7 +193,7 @@ impl<E> DpOptimizer<E> {
 
     /// The samples of the steps left.
     pub(crate) fn samples(&self, population: usize) -> Result<Samples> {
-        let sampler = PoissonSampler::new(&self.seed, self.plan.sampling_rate(), population)?;
+        let sampler = self.plan.sampling().sampler(&self.seed, population)?;
         let steps = self.progress.step..self.plan.steps().value();
         Ok(Samples::new(sampler, self.plan.fingerprint(), steps))
     }

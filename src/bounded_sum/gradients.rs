@@ -6,9 +6,8 @@ use super::limit::{Bound, total};
 use crate::clipping::{Clipping, ClippingState};
 use crate::error::{Error, GradientError, Result};
 use crate::model::ModuleTensors;
-use crate::noise::noised_tensor;
+use crate::noise::StepNoise;
 use crate::per_example::{GradientSum, PerExample};
-use crate::seed::{Domain, Seed};
 
 /// Accumulates over the physical batches of a step. Kept in at least single precision.
 pub(crate) struct ClippedSum<'p> {
@@ -86,24 +85,18 @@ impl<'p> ClippedSum<'p> {
         self.below
     }
 
-    /// The sum with noise N(0, `std`²) on it, divided by `divisor`, once the sum is found to be within its bound.
+    /// The sum with `noise` on it, divided by `divisor`, once the sum is found to be within its bound.
     ///
     /// # Errors
     /// [`GradientError::SumBeyondBound`] where a group's sum is longer than its examples can have made it. The engine bounds
     /// each record by itself; this does not rely on any of it, and costs next to nothing.
-    pub(crate) fn release(
-        self,
-        std: f64,
-        divisor: f64,
-        (seed, domain, step): (&Seed, Domain, u64),
-    ) -> Result<GradientSum> {
+    pub(crate) fn release(self, noise: &StepNoise<'_>, divisor: f64) -> Result<GradientSum> {
         let bounds: Vec<Bound> =
             (0..self.clipping.groups()).map(|group| self.bound(group)).collect();
         let mut squares: Vec<Vec<_>> = bounds.iter().map(|_| Vec::new()).collect();
         let released = self.sum.map(|index, sum| {
             let group = self.groups[index];
-            let draw = (seed, domain, step, index as u64);
-            let (noised, found) = noised_tensor(sum, draw, std, bounds[group].scale())?;
+            let (noised, found) = noise.add_to(sum, index as u64, bounds[group].scale())?;
             squares[group].push(found);
             Ok(noised / divisor)
         })?;
@@ -127,6 +120,7 @@ mod tests {
     use super::*;
     use crate::per_example::{Engine, Traced};
     use crate::privacy::ClippingNorm;
+    use crate::seed::{Domain, Seed};
 
     /// Three records with one long gradient.
     fn summed(clipping: &Clipping) -> Result<ClippedSum<'_>> {
@@ -140,7 +134,8 @@ mod tests {
     }
 
     fn released(sum: ClippedSum<'_>) -> Result<GradientSum> {
-        sum.release(0.0, 1.0, (&Seed::reproducible(1), Domain::GradientNoise, 0))
+        let (seed, domain) = (&Seed::reproducible(1), Domain::GradientNoise);
+        sum.release(&StepNoise::Gaussian { std: 0.0, seed, domain, step: 0 }, 1.0)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{BatchError, Error, Result};
-use crate::sampling::PoissonSampler;
+use crate::sampling::Sampler;
 
 /// The record indices of one step's Poisson sample, ascending. Which records take part is private.
 pub struct Sample {
@@ -31,13 +31,13 @@ pub(crate) struct Ticket {
 /// Draws the samples of a range of steps of one run.
 #[derive(Clone)]
 pub(crate) struct Samples {
-    sampler: Arc<PoissonSampler>,
+    sampler: Arc<Sampler>,
     plan: u64,
     steps: Range<u64>,
 }
 
 impl Samples {
-    pub(super) fn new(sampler: PoissonSampler, plan: u64, steps: Range<u64>) -> Self {
+    pub(super) fn new(sampler: Sampler, plan: u64, steps: Range<u64>) -> Self {
         Self { sampler: Arc::new(sampler), plan, steps }
     }
 

@@ -8,7 +8,6 @@ use crate::error::{Error, PlanError, Result, SelectionError};
 use crate::noise::Noise;
 use crate::per_example::Engine;
 use crate::privacy::PrivateSelection;
-use crate::sampling::PoissonSampler;
 use crate::selection::{Schedule, Scores, Selection, TopGradientNorm, TopSelection};
 
 /// No step has this number: a sample for the selection is not one for a step.
@@ -63,7 +62,7 @@ impl<E> DpOptimizer<E> {
     /// [`PlanError::SelectionNotPlanned`].
     pub fn sample_for_selection(&self, population: usize) -> Result<Sample> {
         let planned = self.planned_selection()?;
-        let sampler = PoissonSampler::new(&self.seed, planned.sampling_rate, population)?;
+        let sampler = planned.sampling().sampler(&self.seed, population)?;
         Ok(Sample::new(self.selection_ticket(), sampler.sample(SELECTION)))
     }
 

@@ -90,7 +90,7 @@ impl<E> DpOptimizer<E> {
         let divisor = self.plan.divisor();
         let below = sum.below_clipping_norm();
         let draw = (&self.seed, Domain::GradientNoise, step);
-        let release = sum.release(std, divisor, draw)?;
+        let release = sum.release(&self.plan.noise().of_step(std, draw), divisor)?;
 
         // Account, before anything is released.
         let mut progress = self.progress.clone();

@@ -1,6 +1,6 @@
 //! From its parts to a plan: every way in, deserialization too, runs the same checks.
 
-use burn_dp_accounting::{Adjacency, Delta, Epsilon, ExpectedBatchSize, NoiseMultiplier};
+use burn_dp_accounting::{Adjacency, Delta, Epsilon, ExpectedBatchSize};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -24,7 +24,7 @@ impl Parts {
         let Self { run, expected_batch_size, clipping, adjacency, target } = self;
         let planned = run.events(run.whole())?;
         let gradient_noise_multiplier =
-            gradient_noise_multiplier(&clipping, run.noise.multiplier())?;
+            clipping.gradient_noise_multiplier(run.noise.multiplier())?;
         let mut plan = PrivacyPlan {
             run,
             expected_batch_size,
@@ -76,27 +76,4 @@ impl<'de> Deserialize<'de> for PrivacyPlan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
         Self::try_from(Stored::deserialize(deserializer)?).map_err(D::Error::custom)
     }
-}
-
-/// z_Δ: the gradient sum, scaled to sensitivity 1, has noise z_Δ; the centered count, of sensitivity
-/// 1/2, has noise σ_b. Together they are one Gaussian release with z^−2 = z_Δ^−2 + (2σ_b)^−2.
-/// Replace-one doubles both sensitivities, so the relation is the same.
-fn gradient_noise_multiplier(
-    clipping: &Clipping,
-    noise_multiplier: NoiseMultiplier,
-) -> Result<NoiseMultiplier> {
-    let adaptive = match clipping {
-        Clipping::Adaptive(adaptive) => adaptive,
-        Clipping::Flat { .. } | Clipping::Automatic(_) | Clipping::PerGroup(_) => {
-            return Ok(noise_multiplier);
-        }
-    };
-    let count = adaptive.count_noise_std() / adaptive.count_sensitivity();
-    noise_multiplier.beside(count).ok_or_else(|| {
-        Error::setting(
-            "count_noise_std",
-            adaptive.count_noise_std(),
-            "greater than half the noise multiplier, or no noise budget is left for the gradient",
-        )
-    })
 }

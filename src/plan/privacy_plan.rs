@@ -125,10 +125,7 @@ impl PrivacyPlan {
     /// σ_b, the standard deviation of the noise on the centered count of unclipped records, in
     /// records; `None` unless clipping is adaptive.
     pub const fn count_noise_std(&self) -> Option<f64> {
-        match &self.clipping {
-            Clipping::Adaptive(adaptive) => Some(adaptive.count_noise_std()),
-            Clipping::Flat { .. } | Clipping::Automatic(_) | Clipping::PerGroup(_) => None,
-        }
+        self.clipping.count_noise_std()
     }
 
     /// b̃, the noised fraction that [`ClippingState::update`] takes, from the noised centered count:

@@ -62,6 +62,8 @@ struct Results {
     /// One a parameter.
     norms: Vec<Vec<f64>>,
     total: Vec<f64>,
+    /// Upper bounds, not squared.
+    clipping_norms: Vec<f64>,
 }
 
 impl Results {
@@ -77,6 +79,7 @@ impl Results {
                 .map(|(id, _)| host(given.estimated_squared_norms_of(*id).unwrap()))
                 .collect(),
             total: host(given.estimated_squared_norms()),
+            clipping_norms: given.clipping_norms().unwrap(),
             parameters,
         }
     }
@@ -136,6 +139,12 @@ fn compare<M: Module>(
         let what = format!("the weighted sum of {path}");
         let found = sums.found.get(id).ok_or_else(|| format!("no sum for {path}"))?;
         worst.sum = worst.sum.max(near(&what, &sum, found, scale)?);
+    }
+    for (example, (square, bound)) in squares.iter().zip(&given.clipping_norms).enumerate() {
+        // Up to how far apart the two gradients themselves may be.
+        if square.is_finite() && *bound < square.sqrt() * (1.0 - 1e-4) {
+            return Err(format!("example {example} is clipped by {bound}, not {}", square.sqrt()));
+        }
     }
     if squares.iter().any(|x| *x > 0.0) {
         for (expected, given) in squares.iter().zip(&given.total) {

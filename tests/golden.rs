@@ -4,6 +4,8 @@
 //! mathematical library; the file says what burn alone computed where it was written, and where burn computes
 //! otherwise, weights are compared to a few digits.
 //!
+//! The model is a copy of the quickstart's on purpose: this file must not change with the example.
+//!
 //! `BURN_DP_WRITE_GOLDEN=1 cargo test --test golden` writes the file anew. Do that for a change that is meant to change
 //! results, and say so in CHANGELOG.md.
 

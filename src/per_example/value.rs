@@ -81,6 +81,72 @@ macro_rules! compare {
     )*};
 }
 
+/// Operations that compare, of any kind; the result is bool of the type `out`, which burn's bool operations know.
+macro_rules! equality {
+    ($($name:ident, $name_elem:ident = $float:ident, $float_elem:ident, $int:ident, $int_elem:ident, $bool:ident, $bool_elem:ident;)*) => {$(
+        pub(crate) fn $name(self, rhs: Self, out: DType) -> Result<Self> {
+            Ok(Self::Bool(match (self, rhs) {
+                (Self::Float(a), Self::Float(b)) => B::$float(a, b, out.into()),
+                (Self::Int(a), Self::Int(b)) => B::$int(a, b, out.into()),
+                (Self::Bool(a), Self::Bool(b)) => B::$bool(a, b),
+                _ => return Err(wrong_kind(stringify!($name))),
+            }))
+        }
+        pub(crate) fn $name_elem(self, rhs: Scalar, out: DType) -> Self {
+            Self::Bool(match self {
+                Self::Float(a) => B::$float_elem(a, rhs, out.into()),
+                Self::Int(a) => B::$int_elem(a, rhs, out.into()),
+                Self::Bool(a) => B::$bool_elem(a, rhs),
+            })
+        }
+    )*};
+}
+
+/// Reductions of any kind to bool.
+macro_rules! truth {
+    ($($name:ident = $float:ident, $int:ident, $bool:ident;)*) => {$(
+        pub(crate) fn $name(self, axis: usize, out: DType) -> Self {
+            Self::Bool(match self {
+                Self::Float(t) => B::$float(t, axis, out.into()),
+                Self::Int(t) => B::$int(t, axis, out.into()),
+                Self::Bool(t) => B::$bool(t, axis),
+            })
+        }
+    )*};
+}
+
+/// Positions of numbers along an axis, as integers of the type `out`; those of integers have the type of these.
+macro_rules! positions {
+    ($($name:ident($($arg:ident: $ty:ty),*) = $float:ident, $int:ident;)*) => {$(
+        pub(crate) fn $name(self, axis: usize, $($arg: $ty,)* out: DType) -> Result<Self> {
+            match self {
+                Self::Float(t) => Ok(Self::Int(B::$float(t, axis, $($arg,)* out.into()))),
+                Self::Int(t) => Ok(Self::Int(B::$int(t, axis $(, $arg)*))),
+                Self::Bool(_) => Err(wrong_kind(stringify!($name))),
+            }
+        }
+    )*};
+}
+
+/// Numbers along an axis with their positions.
+macro_rules! with_positions {
+    ($($name:ident($($arg:ident: $ty:ty),*) = $float:ident, $int:ident;)*) => {$(
+        pub(crate) fn $name(self, axis: usize, $($arg: $ty,)* out: DType) -> Result<(Self, Self)> {
+            match self {
+                Self::Float(t) => {
+                    let (numbers, positions) = B::$float(t, axis, $($arg,)* out.into());
+                    Ok((Self::Float(numbers), Self::Int(positions)))
+                }
+                Self::Int(t) => {
+                    let (numbers, positions) = B::$int(t, axis $(, $arg)*);
+                    Ok((Self::Int(numbers), Self::Int(positions)))
+                }
+                Self::Bool(_) => Err(wrong_kind(stringify!($name))),
+            }
+        }
+    )*};
+}
+
 impl<B: Backend> Value<B> {
     any_kind! {
         reshape(shape: Shape) = float_reshape, int_reshape, bool_reshape;
@@ -142,6 +208,32 @@ impl<B: Backend> Value<B> {
         lower, lower_elem = float_lower, float_lower_elem, int_lower, int_lower_elem;
         lower_equal, lower_equal_elem =
             float_lower_equal, float_lower_equal_elem, int_lower_equal, int_lower_equal_elem;
+    }
+
+    equality! {
+        equal, equal_elem =
+            float_equal, float_equal_elem, int_equal, int_equal_elem, bool_equal, bool_equal_elem;
+        not_equal, not_equal_elem = float_not_equal, float_not_equal_elem, int_not_equal,
+            int_not_equal_elem, bool_not_equal, bool_not_equal_elem;
+    }
+
+    truth! {
+        any_dim = float_any_dim, int_any_dim, bool_any_dim;
+        all_dim = float_all_dim, int_all_dim, bool_all_dim;
+    }
+
+    positions! {
+        argmax() = float_argmax, int_argmax;
+        argmin() = float_argmin, int_argmin;
+        argtopk(k: usize) = float_argtopk, int_argtopk;
+        argsort(descending: bool) = float_argsort, int_argsort;
+    }
+
+    with_positions! {
+        max_dim_with_indices() = float_max_dim_with_indices, int_max_dim_with_indices;
+        min_dim_with_indices() = float_min_dim_with_indices, int_min_dim_with_indices;
+        topk_with_indices(k: usize) = float_topk_with_indices, int_topk_with_indices;
+        sort_with_indices(descending: bool) = float_sort_with_indices, int_sort_with_indices;
     }
 }
 
@@ -260,20 +352,35 @@ impl<B: Backend> Value<B> {
         }
     }
 
+    pub(crate) fn gather(self, dim: usize, indices: IntTensor<B>) -> Self {
+        match self {
+            Self::Float(t) => Self::Float(B::float_gather(dim, t, indices)),
+            Self::Int(t) => Self::Int(B::int_gather(dim, t, indices)),
+            Self::Bool(t) => Self::Bool(B::bool_gather(dim, t, indices)),
+        }
+    }
+
+    pub(crate) fn scatter_nd(
+        self,
+        indices: IntTensor<B>,
+        values: Self,
+        update: IndexingUpdateOp,
+    ) -> Result<Self> {
+        match (self, values) {
+            (Self::Float(a), Self::Float(b)) => {
+                Ok(Self::Float(B::float_scatter_nd(a, indices, b, update)))
+            }
+            (Self::Int(a), Self::Int(b)) => Ok(Self::Int(B::int_scatter_nd(a, indices, b, update))),
+            _ => Err(wrong_kind("scatter_nd")),
+        }
+    }
+
     pub(crate) fn mask_where(self, mask: BoolTensor<B>, value: Self) -> Result<Self> {
         match (self, value) {
             (Self::Float(a), Self::Float(b)) => Ok(Self::Float(B::float_mask_where(a, mask, b))),
             (Self::Int(a), Self::Int(b)) => Ok(Self::Int(B::int_mask_where(a, mask, b))),
             (Self::Bool(a), Self::Bool(b)) => Ok(Self::Bool(B::bool_mask_where(a, mask, b))),
             _ => Err(wrong_kind("mask_where")),
-        }
-    }
-
-    pub(crate) fn gather(self, dim: usize, indices: IntTensor<B>) -> Self {
-        match self {
-            Self::Float(t) => Self::Float(B::float_gather(dim, t, indices)),
-            Self::Int(t) => Self::Int(B::int_gather(dim, t, indices)),
-            Self::Bool(t) => Self::Bool(B::bool_gather(dim, t, indices)),
         }
     }
 
@@ -318,147 +425,6 @@ impl<B: Backend> Value<B> {
         }
     }
 
-    pub(crate) fn scatter_nd(
-        self,
-        indices: IntTensor<B>,
-        values: Self,
-        update: IndexingUpdateOp,
-    ) -> Result<Self> {
-        match (self, values) {
-            (Self::Float(a), Self::Float(b)) => {
-                Ok(Self::Float(B::float_scatter_nd(a, indices, b, update)))
-            }
-            (Self::Int(a), Self::Int(b)) => Ok(Self::Int(B::int_scatter_nd(a, indices, b, update))),
-            _ => Err(wrong_kind("scatter_nd")),
-        }
-    }
-
-    pub(crate) fn equal(self, rhs: Self, out: DType) -> Result<Self> {
-        Ok(Self::Bool(match (self, rhs) {
-            (Self::Float(a), Self::Float(b)) => B::float_equal(a, b, out.into()),
-            (Self::Int(a), Self::Int(b)) => B::int_equal(a, b, out.into()),
-            (Self::Bool(a), Self::Bool(b)) => B::bool_equal(a, b),
-            _ => return Err(wrong_kind("equal")),
-        }))
-    }
-
-    pub(crate) fn not_equal(self, rhs: Self, out: DType) -> Result<Self> {
-        Ok(Self::Bool(match (self, rhs) {
-            (Self::Float(a), Self::Float(b)) => B::float_not_equal(a, b, out.into()),
-            (Self::Int(a), Self::Int(b)) => B::int_not_equal(a, b, out.into()),
-            (Self::Bool(a), Self::Bool(b)) => B::bool_not_equal(a, b),
-            _ => return Err(wrong_kind("not_equal")),
-        }))
-    }
-
-    pub(crate) fn equal_elem(self, rhs: Scalar, out: DType) -> Self {
-        Self::Bool(match self {
-            Self::Float(a) => B::float_equal_elem(a, rhs, out.into()),
-            Self::Int(a) => B::int_equal_elem(a, rhs, out.into()),
-            Self::Bool(a) => B::bool_equal_elem(a, rhs),
-        })
-    }
-
-    pub(crate) fn not_equal_elem(self, rhs: Scalar, out: DType) -> Self {
-        Self::Bool(match self {
-            Self::Float(a) => B::float_not_equal_elem(a, rhs, out.into()),
-            Self::Int(a) => B::int_not_equal_elem(a, rhs, out.into()),
-            Self::Bool(a) => B::bool_not_equal_elem(a, rhs),
-        })
-    }
-
-    pub(crate) fn any_dim(self, axis: usize, out: DType) -> Self {
-        Self::Bool(match self {
-            Self::Float(t) => B::float_any_dim(t, axis, out.into()),
-            Self::Int(t) => B::int_any_dim(t, axis, out.into()),
-            Self::Bool(t) => B::bool_any_dim(t, axis),
-        })
-    }
-
-    pub(crate) fn all_dim(self, axis: usize, out: DType) -> Self {
-        Self::Bool(match self {
-            Self::Float(t) => B::float_all_dim(t, axis, out.into()),
-            Self::Int(t) => B::int_all_dim(t, axis, out.into()),
-            Self::Bool(t) => B::bool_all_dim(t, axis),
-        })
-    }
-
-    pub(crate) fn argmax(self, axis: usize, out: DType) -> Result<Self> {
-        match self {
-            Self::Float(t) => Ok(Self::Int(B::float_argmax(t, axis, out.into()))),
-            Self::Int(t) => Ok(Self::Int(B::int_argmax(t, axis))),
-            Self::Bool(_) => Err(wrong_kind("argmax")),
-        }
-    }
-
-    pub(crate) fn argmin(self, axis: usize, out: DType) -> Result<Self> {
-        match self {
-            Self::Float(t) => Ok(Self::Int(B::float_argmin(t, axis, out.into()))),
-            Self::Int(t) => Ok(Self::Int(B::int_argmin(t, axis))),
-            Self::Bool(_) => Err(wrong_kind("argmin")),
-        }
-    }
-
-    pub(crate) fn argtopk(self, axis: usize, k: usize, out: DType) -> Result<Self> {
-        match self {
-            Self::Float(t) => Ok(Self::Int(B::float_argtopk(t, axis, k, out.into()))),
-            Self::Int(t) => Ok(Self::Int(B::int_argtopk(t, axis, k))),
-            Self::Bool(_) => Err(wrong_kind("argtopk")),
-        }
-    }
-
-    pub(crate) fn argsort(self, axis: usize, descending: bool, out: DType) -> Result<Self> {
-        match self {
-            Self::Float(t) => Ok(Self::Int(B::float_argsort(t, axis, descending, out.into()))),
-            Self::Int(t) => Ok(Self::Int(B::int_argsort(t, axis, descending))),
-            Self::Bool(_) => Err(wrong_kind("argsort")),
-        }
-    }
-
-    pub(crate) fn max_dim_with_indices(self, axis: usize, out: DType) -> Result<(Self, Self)> {
-        match self {
-            Self::Float(t) => Ok(float_int(B::float_max_dim_with_indices(t, axis, out.into()))),
-            Self::Int(t) => Ok(int_int(B::int_max_dim_with_indices(t, axis))),
-            Self::Bool(_) => Err(wrong_kind("max_dim_with_indices")),
-        }
-    }
-
-    pub(crate) fn min_dim_with_indices(self, axis: usize, out: DType) -> Result<(Self, Self)> {
-        match self {
-            Self::Float(t) => Ok(float_int(B::float_min_dim_with_indices(t, axis, out.into()))),
-            Self::Int(t) => Ok(int_int(B::int_min_dim_with_indices(t, axis))),
-            Self::Bool(_) => Err(wrong_kind("min_dim_with_indices")),
-        }
-    }
-
-    pub(crate) fn topk_with_indices(
-        self,
-        axis: usize,
-        k: usize,
-        out: DType,
-    ) -> Result<(Self, Self)> {
-        match self {
-            Self::Float(t) => Ok(float_int(B::float_topk_with_indices(t, axis, k, out.into()))),
-            Self::Int(t) => Ok(int_int(B::int_topk_with_indices(t, axis, k))),
-            Self::Bool(_) => Err(wrong_kind("topk_with_indices")),
-        }
-    }
-
-    pub(crate) fn sort_with_indices(
-        self,
-        axis: usize,
-        descending: bool,
-        out: DType,
-    ) -> Result<(Self, Self)> {
-        match self {
-            Self::Float(t) => {
-                Ok(float_int(B::float_sort_with_indices(t, axis, descending, out.into())))
-            }
-            Self::Int(t) => Ok(int_int(B::int_sort_with_indices(t, axis, descending))),
-            Self::Bool(_) => Err(wrong_kind("sort_with_indices")),
-        }
-    }
-
     pub(crate) fn powi(self, rhs: Self) -> Result<Self> {
         match (self, rhs) {
             (Self::Float(a), Self::Int(b)) => Ok(Self::Float(B::float_powi(a, b))),
@@ -466,14 +432,6 @@ impl<B: Backend> Value<B> {
             _ => Err(wrong_kind("powi")),
         }
     }
-}
-
-fn float_int<B: Backend>((a, b): (FloatTensor<B>, IntTensor<B>)) -> (Value<B>, Value<B>) {
-    (Value::Float(a), Value::Int(b))
-}
-
-fn int_int<B: Backend>((a, b): (IntTensor<B>, IntTensor<B>)) -> (Value<B>, Value<B>) {
-    (Value::Int(a), Value::Int(b))
 }
 
 /// The traced graph asks for an operation that a kind does not have: burn never records such a

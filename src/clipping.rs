@@ -222,6 +222,27 @@ impl Clipping {
         }
     }
 
+    /// [`factor`](Self::factor) for numbers that stay in double precision, without the allowance for `f32`: the caller's
+    /// norm has one for the quotient and the products.
+    pub(crate) fn factor_in_double_precision(
+        &self,
+        group: usize,
+        norm: f64,
+        state: &ClippingState,
+    ) -> f64 {
+        let bound = self.bound(group, state);
+        match self {
+            Self::Automatic(_) => self.factor(group, norm, state),
+            Self::Flat { .. } | Self::PerGroup(_) | Self::Adaptive(_) => {
+                match (norm.is_finite(), norm <= bound) {
+                    (false, _) => 0.0,
+                    (true, true) => 1.0,
+                    (true, false) => bound / norm,
+                }
+            }
+        }
+    }
+
     /// What to multiply one record's gradient of `group` by, given its L2 norm over that group.
     ///
     /// Always in [0, ∞) and so that factor · norm is within the group's bound, also after the factor

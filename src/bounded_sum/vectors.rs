@@ -2,6 +2,7 @@
 
 use burn_dp_accounting::{ClippingNorm, DpEvent, ExpectedBatchSize};
 
+use crate::clipping::{Clipping, ClippingState};
 use crate::error::{Error, Result};
 use crate::noise::{Noise, noised};
 use crate::seed::{Domain, Seed};
@@ -15,18 +16,36 @@ use crate::seed::{Domain, Seed};
 /// which never writes its contributions out.
 #[derive(Debug)]
 pub struct BoundedSum {
-    clipping_norm: ClippingNorm,
+    clipping: Clipping,
+    state: ClippingState,
     /// One for each tensor of which contributions consist.
     sums: Vec<Vec<f64>>,
+    /// The clipping group of each.
+    groups: Vec<usize>,
     length: usize,
+    /// `Σ_i (1[norm_i <= C] - 1/2)`: the centered count that adaptive clipping releases with noise.
+    below: f64,
 }
 
 impl BoundedSum {
     /// Nothing yet, of contributions that are tensors of these lengths, one after the other.
     pub fn new(lengths: impl IntoIterator<Item = usize>, clipping_norm: ClippingNorm) -> Self {
-        let sums: Vec<Vec<f64>> = lengths.into_iter().map(|length| vec![0.0; length]).collect();
+        let clipping = Clipping::Flat { clipping_norm };
+        let state = clipping.initial_state();
+        let tensors: Vec<(usize, usize)> = lengths.into_iter().map(|length| (length, 0)).collect();
+        Self::under(clipping, state, tensors)
+    }
+
+    /// The same under any clipping, of tensors of a length and a clipping group each.
+    pub(crate) fn under(
+        clipping: Clipping,
+        state: ClippingState,
+        tensors: Vec<(usize, usize)>,
+    ) -> Self {
+        let sums: Vec<Vec<f64>> = tensors.iter().map(|(length, _)| vec![0.0; *length]).collect();
+        let groups = tensors.into_iter().map(|(_, group)| group).collect();
         let length = sums.iter().map(Vec::len).sum();
-        Self { clipping_norm, sums, length }
+        Self { clipping, state, sums, groups, length, below: 0.0 }
     }
 
     /// Adds a contribution, clipped; nothing, if one of its numbers is not finite or the square of its norm is not.
@@ -38,24 +57,41 @@ impl BoundedSum {
         I: IntoIterator<Item = f64, IntoIter: Clone>,
     {
         let contribution = contribution.into_iter();
-        let (mut squares, mut length) = (0.0, 0_usize);
-        for number in contribution.clone() {
-            squares += number * number;
-            length = length.saturating_add(1);
-        }
+        let length = contribution.clone().fold(0_usize, |length, _| length.saturating_add(1));
         if length != self.length {
             return Err(Error::setting("length of a contribution", length, "that of the sum"));
         }
-        let factor = self.factor(squares);
-        if factor > 0.0 {
-            let sums = self.sums.iter_mut().flatten();
-            sums.zip(contribution).for_each(|(sum, number)| *sum += factor * number);
+        let norms = self.norms(contribution.clone());
+        if !norms.iter().all(|norm| norm.is_finite()) {
+            self.below -= 0.5;
+            return Ok(());
+        }
+        let clipping_norm = self.state.clipping_norm().value();
+        let below = norms.iter().all(|norm| *norm <= clipping_norm);
+        self.below += if below { 0.5 } else { -0.5 };
+        let factor =
+            |(group, norm)| self.clipping.factor_in_double_precision(group, norm, &self.state);
+        let factors: Vec<f64> = norms.into_iter().enumerate().map(factor).collect();
+        let mut numbers = contribution;
+        for (sum, group) in self.sums.iter_mut().zip(&self.groups) {
+            let factor = factors[*group];
+            sum.iter_mut().zip(&mut numbers).for_each(|(sum, number)| *sum += factor * number);
         }
         Ok(())
     }
 
-    /// The sum with `noise` on it, rounded to single precision, divided by `divisor`, tensor by tensor; and what to record for it. Sampling of the
-    /// contributors, if any, goes around the event.
+    /// A contribution that did not come, or cannot be used: it adds nothing, and is counted as clipped.
+    pub(crate) fn add_nothing(&mut self) {
+        self.below -= 0.5;
+    }
+
+    /// The centered count of contributions that were not clipped; private until noised.
+    pub(crate) fn below_clipping_norm(&self) -> f64 {
+        self.below
+    }
+
+    /// The sum with `noise` on it, rounded to single precision, divided by `divisor`, tensor by tensor; and what to
+    /// record for it. Sampling of the contributors, if any, goes around the event.
     ///
     /// One (seed, `domain`, `step`) must never be used twice.
     ///
@@ -69,13 +105,23 @@ impl BoundedSum {
         domain: Domain,
         step: u64,
     ) -> Result<(Vec<Vec<f64>>, DpEvent)> {
-        let std = noise.multiplier().value() * self.clipping_norm.value();
+        let std = noise.multiplier().value() * self.clipping.sensitivity(&self.state);
+        let released = self.with_noise(std, divisor.value(), (seed, domain, step))?;
+        Ok((released, noise.event()))
+    }
+
+    /// The sum with noise of this standard deviation on each number, rounded to single precision, divided by `divisor`.
+    pub(crate) fn with_noise(
+        self,
+        std: f64,
+        divisor: f64,
+        (seed, domain, step): (&Seed, Domain, u64),
+    ) -> Result<Vec<Vec<f64>>> {
         let tensor = |(index, sum): (usize, &Vec<f64>)| -> Result<Vec<f64>> {
             let noised = noised(sum, seed, domain, step, index as u64, std)?;
-            Ok(noised.into_iter().map(|x| f64::from(x) / divisor.value()).collect())
+            Ok(noised.into_iter().map(|x| f64::from(x) / divisor).collect())
         };
-        let released = self.sums.iter().enumerate().map(tensor).collect::<Result<_>>()?;
-        Ok((released, noise.event()))
+        self.sums.iter().enumerate().map(tensor).collect()
     }
 
     /// The sums so far, without noise: for data that are public.
@@ -83,21 +129,27 @@ impl BoundedSum {
         self.sums
     }
 
-    /// What to multiply a contribution by whose squares add up to `squares`, so that its norm is at most C.
+    /// An upper bound of a contribution's norm in each clipping group; infinite where a number is not finite.
     ///
     /// A sum of n squares in double precision is too small by a relative n·2⁻⁵³ at most (each addition loses half a unit in the
-    /// last place of what is there: Higham 2002, section 4.2), so a norm by half of that; the root, the quotient and
-    /// the product with each number lose three units more. n + 8 units of 2⁻⁵² cover both twice over. Squares that vanish
-    /// below 2⁻¹⁰⁷⁴ are covered by adding that for each.
-    fn factor(&self, squares: f64) -> f64 {
-        let length = self.length as f64;
-        let largest =
-            (squares + length * f64::from_bits(1)).sqrt() * (1.0 + (length + 8.0) * f64::EPSILON);
-        if !largest.is_finite() {
-            return 0.0;
+    /// last place of what is there: Higham 2002, section 4.2), so a norm by half of that; the root, the quotient of bound and
+    /// norm, and the product with each number lose three units more. n + 8 units of 2⁻⁵² cover both twice over. Squares that
+    /// vanish below 2⁻¹⁰⁷⁴ are covered by adding that for each.
+    fn norms(&self, mut contribution: impl Iterator<Item = f64>) -> Vec<f64> {
+        let mut squares = vec![(0.0, 0.0); self.clipping.groups()];
+        for (sum, group) in self.sums.iter().zip(&self.groups) {
+            let (total, length) = &mut squares[*group];
+            for number in contribution.by_ref().take(sum.len()) {
+                *total += number * number;
+            }
+            *length += sum.len() as f64;
         }
-        let clipping_norm = self.clipping_norm.value();
-        if largest <= clipping_norm { 1.0 } else { clipping_norm / largest }
+        let norm = |(squares, length): (f64, f64)| {
+            let norm = (squares + length * f64::from_bits(1)).sqrt();
+            let norm = norm * (1.0 + (length + 8.0) * f64::EPSILON);
+            if norm.is_finite() { norm } else { f64::INFINITY }
+        };
+        squares.into_iter().map(norm).collect()
     }
 }
 

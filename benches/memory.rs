@@ -1,7 +1,7 @@
-//! Peak memory of one linear layer's clipped gradient sum: factors against materialised gradients.
+//! Peak memory of one linear layer's clipped gradient sum: factors against materialized gradients.
 //!
 //! `cargo bench --bench memory`. Each row is a process of its own, and its figure the process's peak
-//! resident set (Linux). T = 256 positions, d = p = 768, batch 32: a materialised gradient is
+//! resident set (Linux). T = 256 positions, d = p = 768, batch 32: a materialized gradient is
 //! `[32, 768, 768]`, 75.5 MB; the factors are `[32, 256, 768]` twice, which the model's own forward
 //! and backward pass hold anyway.
 
@@ -15,7 +15,7 @@ use burn_dp::per_example::{Engine, NormMethod, Traced};
 const BATCH: usize = 32;
 const POSITIONS: usize = 256;
 const WIDTH: usize = 768;
-const ROWS: [&str; 4] = ["inputs only", "no privacy", "ghost", "materialised"];
+const ROWS: [&str; 4] = ["inputs only", "no privacy", "ghost", "materialized"];
 
 fn main() {
     if let Some(row) = std::env::var_os("BURN_DP_MEMORY_ROW") {
@@ -47,12 +47,11 @@ fn measure(row: &str) {
             drop(model.weight.grad(&gradients).map(|g| g.sum().into_data()));
         }
         _ => {
-            let method =
-                if row == "ghost" { NormMethod::Smaller } else { NormMethod::Materialised };
+            let method = if row == "ghost" { NormMethod::Mixed } else { NormMethod::Materialized };
             let mut engine = Traced::new(loss).with_norm_method(method);
             note = engine.explain(&model, &x).expect("the model traces").to_string();
             let gradients = engine.per_example(&model, x).expect("the model traces");
-            drop(gradients.squared_norms().into_data());
+            drop(gradients.estimated_squared_norms().into_data());
             let weights = Tensor::ones([BATCH], &device.without_autodiff());
             let sum = gradients.weighted_sum(weights).expect("one weight an example");
             drop(sum.into_gradients(&model).get::<2>(model.weight.id).map(|g| g.sum().into_data()));

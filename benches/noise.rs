@@ -2,7 +2,8 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-use burn_dp::mechanism::{Domain, Seed, add_gaussian};
+use burn_dp::noise::add_gaussian;
+use burn_dp::seed::{Domain, Seed};
 
 const LEN: usize = 1 << 24;
 

@@ -45,7 +45,7 @@ where
     F: Fn(&M, X) -> Tensor<1> + Copy,
 {
     println!("{name}");
-    for method in [NormMethod::Smaller, NormMethod::Ghost, NormMethod::Materialised] {
+    for method in [NormMethod::Mixed, NormMethod::Ghost, NormMethod::Materialized] {
         let start = Instant::now();
         let mut engine = Traced::new(loss).with_norm_method(method);
         let operations = engine.explain(model, &batch)?.operations;
@@ -54,7 +54,9 @@ where
         for _ in 0..7 {
             let start = Instant::now();
             let gradients = engine.per_example(model, batch.clone())?;
-            let weights = gradients.squared_norms().sqrt().recip().clamp_max(1.0);
+            let norms = gradients.clipping_norms()?.into_iter();
+            let weights: Vec<f32> = norms.map(|norm| norm.recip().min(1.0) as f32).collect();
+            let weights = Tensor::from_data(weights.as_slice(), &gradients.losses().device());
             gradients.weighted_sum(weights)?.into_gradients(model);
             step = step.min(start.elapsed());
         }

@@ -88,7 +88,9 @@ fn clipped<M: Module, X: Clone>(
     batch: &X,
 ) -> burn::optim::GradientsParams {
     let gradients = engine.per_example(model, batch.clone()).expect("the model traces");
-    let weights = gradients.squared_norms().sqrt().recip().clamp_max(1.0);
+    let norms = gradients.clipping_norms().expect("the device works");
+    let weights: Vec<f32> = norms.iter().map(|norm| norm.recip().min(1.0) as f32).collect();
+    let weights = Tensor::from_data(weights.as_slice(), &gradients.losses().device());
     gradients.weighted_sum(weights).expect("one weight an example").into_gradients(model)
 }
 

@@ -17,9 +17,10 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 use burn_dp::DpOptimizer;
-use burn_dp::mechanism::{PoissonSampler, Seed};
 use burn_dp::per_example::Traced;
 use burn_dp::privacy::{Clipping, Delta, PrivacyPlan};
+use burn_dp::sampling::PoissonSampler;
+use burn_dp::seed::Seed;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{ProgressBar, ProgressStyle};
 

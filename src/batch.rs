@@ -22,7 +22,7 @@ use burn::tensor::{Bool, Device, Int, Shape, Tensor};
 use burn_backend::TensorMetadata;
 use burn_dispatch::DispatchTensor;
 
-use crate::error::{Error, Result};
+use crate::error::{BatchError, Error, Result};
 
 pub use structure::Structure;
 
@@ -308,8 +308,8 @@ pub fn slice<X: Batch>(batch: &X, range: Range<usize>) -> Result<X> {
 ///
 /// # Errors
 /// When `parts` is empty, or examples have different shapes: pad them to one shape, or batch examples of one
-/// shape together. [`Error::BatchStructuresDiffer`] where one holds something that another does not, and
-/// [`Error::BatchStructureUnknown`] where that cannot be told, because a type implements [`Batch`] by hand.
+/// shape together. [`BatchError::StructuresDiffer`] where one holds something that another does not, and
+/// [`BatchError::StructureUnknown`] where that cannot be told, because a type implements [`Batch`] by hand.
 pub fn concat<X: Batch>(parts: &[X]) -> Result<X> {
     let Some(first) = parts.first() else {
         return Err(Error::setting("number of batches", 0, "at least 1"));
@@ -325,21 +325,21 @@ pub fn concat<X: Batch>(parts: &[X]) -> Result<X> {
         let others = self::structure(part);
         comparable(&others, &other)?;
         if let Some(difference) = structure.difference(&others) {
-            return Err(Error::BatchStructuresDiffer { difference });
+            return Err(Error::Batch(BatchError::StructuresDiffer { difference }));
         }
         let same = other.len() == reference.len()
             && other.iter().zip(&reference).all(|(a, b)| a.as_slice()[1..] == b.as_slice()[1..]);
         if !same {
-            return Err(Error::ExampleShapesDiffer {
+            return Err(Error::Batch(BatchError::ExampleShapesDiffer {
                 first: describe(&reference),
                 other: describe(&other),
-            });
+            }));
         }
         for (a, b) in leaves.iter().take(1).flatten().zip(own) {
             let (a, b) = (a.dtype(), b.dtype());
             if a != b {
                 let difference = format!("a tensor is {a:?} in one and {b:?} in another");
-                return Err(Error::BatchStructuresDiffer { difference });
+                return Err(Error::Batch(BatchError::StructuresDiffer { difference }));
             }
         }
     }
@@ -359,7 +359,7 @@ fn comparable(structure: &Structure, shapes: &[Shape]) -> Result<()> {
         return Ok(());
     }
     let type_name = type_name.unwrap_or("a part of the batch").to_owned();
-    Err(Error::BatchStructureUnknown { type_name })
+    Err(Error::Batch(BatchError::StructureUnknown { type_name }))
 }
 
 /// The shape of every tensor of the batch, in mapping order.
@@ -375,11 +375,11 @@ pub(crate) fn length(shapes: &[Shape]) -> Result<usize> {
         .iter()
         .map(|shape| shape.as_slice().first().copied())
         .collect::<Option<_>>()
-        .ok_or(Error::BatchWithoutExamples { shapes: describe(shapes) })?;
+        .ok_or(Error::Batch(BatchError::WithoutExamples { shapes: describe(shapes) }))?;
     match lengths.first() {
-        None => Err(Error::BatchWithoutExamples { shapes: describe(shapes) }),
+        None => Err(Error::Batch(BatchError::WithoutExamples { shapes: describe(shapes) })),
         Some(first) if lengths.iter().all(|length| length == first) => Ok(*first),
-        Some(_) => Err(Error::BatchLengthsDiffer { lengths }),
+        Some(_) => Err(Error::Batch(BatchError::LengthsDiffer { lengths })),
     }
 }
 

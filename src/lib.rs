@@ -19,14 +19,14 @@
 //! # What is not
 //!
 //! - The guarantee is that of real arithmetic. What floating-point noise leaves open is told in
-//!   [`mechanism`]; time taken and memory used are not hidden either.
+//!   [`noise`]; time taken and memory used are not hidden either.
 //! - It covers what a step releases: the weights. Losses, gradient norms and the sizes of batches are
 //!   exact and private; so is a choice of hyper-parameters made by looking at the private data.
 //! - It protects one record, not all records of one person.
 //! - A loss is that of a batch of one record: class weights that a loss divides by their sum, means over a whole
 //!   batch and in-batch negatives mean something else then. [`verify`](per_example::verify) finds them.
-//! - Layers that mix the examples of a batch have no per-example gradient. Batch normalisation in
-//!   training mode is refused: use group or layer normalisation, or freeze it.
+//! - Layers that mix the examples of a batch have no per-example gradient. Batch normalization in
+//!   training mode is refused: use group or layer normalization, or freeze it.
 //!
 //! # How it works
 //!
@@ -97,6 +97,7 @@
 //! ```
 //!
 //! From here:
+//! - The [`guide`] has a chapter for everything: what to set, fine-tuning, losses, accounting, running, other libraries.
 //! - `examples/quickstart.rs` is the same on real images, with a baseline to compare with.
 //! - [`loader`] samples from a burn `Dataset`; [`batch`] makes a struct of your own a batch.
 //! - [`per_example`] gives exact per-example gradients by themselves, and
@@ -123,19 +124,21 @@
 pub mod batch;
 mod bounded_sum;
 mod clipping;
+mod device;
 pub mod error;
-mod frame;
+pub mod guide;
 pub mod loader;
 pub mod loss;
 pub mod mask;
-pub mod mechanism;
-mod nearest;
-mod noise;
+mod model;
+pub mod noise;
 pub mod optimizer;
 pub mod per_example;
 mod plan;
 pub mod privacy;
-mod sampling;
+pub mod sampling;
+mod sealed_file;
+pub mod seed;
 pub mod selection;
 #[cfg(feature = "train")]
 pub mod train;

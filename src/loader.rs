@@ -7,8 +7,8 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
 
-use crate::error::{Error, Result};
-use crate::optimizer::{DpOptimizer, LogicalBatch, Sampling};
+use crate::error::{BatchError, Error, Result};
+use crate::optimizer::{DpOptimizer, LogicalBatch, Samples};
 
 /// Loads the logical batches of a run from a burn [`Dataset`] with a burn [`Batcher`].
 ///
@@ -19,7 +19,7 @@ use crate::optimizer::{DpOptimizer, LogicalBatch, Sampling};
 /// One pass over it is the rest of the run, so there are no epochs. After a step that failed, make a new one: it begins
 /// at the step that is due.
 pub struct PoissonDataLoader<I, O> {
-    sampling: Sampling,
+    samples: Samples,
     dataset: Arc<dyn Dataset<I>>,
     collate: Arc<Collate<I, O>>,
     physical: usize,
@@ -47,7 +47,7 @@ impl<I, O> PoissonDataLoader<I, O> {
     }
 
     /// [`new`](Self::new) with a closure that can fail in the batcher's place. A step returns its failure as
-    /// [`Error::Loading`]; it is not taken then, and nothing is spent.
+    /// [`BatchError::Loading`]; it is not taken then, and nothing is spent.
     ///
     /// # Errors
     /// As `new`.
@@ -76,14 +76,14 @@ impl<I, O> PoissonDataLoader<I, O> {
         if physical == 0 {
             return Err(Error::setting("physical batch size", 0, "at least 1"));
         }
-        let sampling = optimizer.sampling(dataset.len())?;
-        Ok(Self { sampling, dataset: Arc::new(dataset), collate, physical, device })
+        let samples = optimizer.samples(dataset.len())?;
+        Ok(Self { samples, dataset: Arc::new(dataset), collate, physical, device })
     }
 
     /// The same for the steps `start..end` of the run, as far as they are among this loader's.
     #[cfg(feature = "train")]
     pub(crate) fn between(&self, start: u64, end: u64) -> Self {
-        Self { sampling: self.sampling.between(start, end), ..self.clone() }
+        Self { samples: self.samples.between(start, end), ..self.clone() }
     }
 
     /// The same on another device.
@@ -100,7 +100,7 @@ impl<I, O> PoissonDataLoader<I, O> {
 impl<I, O> Clone for PoissonDataLoader<I, O> {
     fn clone(&self) -> Self {
         Self {
-            sampling: self.sampling.clone(),
+            samples: self.samples.clone(),
             dataset: self.dataset.clone(),
             collate: self.collate.clone(),
             physical: self.physical,
@@ -124,7 +124,8 @@ impl<I, O> Iterator for PhysicalBatches<I, O> {
             return None;
         }
         let items = self.loader.dataset.get_many(chunk);
-        let items = items.map_err(|error| Error::Dataset { reason: error.to_string() });
+        let items =
+            items.map_err(|error| Error::Batch(BatchError::Dataset { reason: error.to_string() }));
         Some(items.and_then(|items| (self.loader.collate)(items, &self.loader.device)))
     }
 }
@@ -139,7 +140,7 @@ impl<I, O> Iterator for Logical<I, O> {
     type Item = core::result::Result<LogicalBatch<PhysicalBatches<I, O>>, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (ticket, indices) = self.loader.sampling.sample(self.taken as u64)?;
+        let (ticket, indices) = self.loader.samples.sample(self.taken as u64)?;
         self.taken += 1;
         let batches = PhysicalBatches { loader: self.loader.clone(), indices: indices.into_iter() };
         Some(Ok(LogicalBatch::new(ticket, batches)))
@@ -148,7 +149,7 @@ impl<I, O> Iterator for Logical<I, O> {
 
 impl<I, O> DataLoaderIterator<LogicalBatch<PhysicalBatches<I, O>>> for Logical<I, O> {
     fn progress(&self) -> Progress {
-        let total = self.loader.sampling.steps() as usize;
+        let total = self.loader.samples.steps() as usize;
         Progress::new(self.taken, total, Some("steps".to_owned()))
     }
 }
@@ -164,7 +165,7 @@ where
 
     /// The number of logical steps.
     fn num_items(&self) -> usize {
-        self.sampling.steps() as usize
+        self.samples.steps() as usize
     }
 
     fn to_device(
@@ -181,7 +182,7 @@ where
         start: usize,
         end: usize,
     ) -> Arc<dyn DataLoader<LogicalBatch<PhysicalBatches<I, O>>>> {
-        let sampling = self.sampling.slice(start as u64, end as u64);
-        Arc::new(Self { sampling, ..self.clone() })
+        let samples = self.samples.slice(start as u64, end as u64);
+        Arc::new(Self { samples, ..self.clone() })
     }
 }

@@ -14,7 +14,7 @@ pub const IGNORED: i32 = -100;
 /// over records.
 ///
 /// A record without a position that counts has loss and gradient zero. Any other label that is no class is refused
-/// by the engines with [`Error::IndexOutOfRange`](crate::Error::IndexOutOfRange).
+/// by the engines with [`BatchError::IndexOutOfRange`](crate::error::BatchError::IndexOutOfRange).
 ///
 /// # Shapes
 /// - logits: `[batch, positions, classes]`

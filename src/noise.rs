@@ -1,7 +1,20 @@
 //! The noise of a run.
+//!
+//! [`Noise`] is the part of a plan that says what is added to each step's sum, and what that releases. [`add_gaussian`] draws
+//! it, as a pure function of the [`Seed`](crate::seed::Seed) and the step's number, whatever the number of threads. Noise is
+//! Gaussian in real arithmetic; `add_gaussian` says what floating point leaves open.
+
+mod gaussian;
+mod on_tensors;
+
+pub(crate) use gaussian::noised;
+pub use gaussian::{add_gaussian, gaussian};
+pub(crate) use on_tensors::{SquaredLength, StepNoise};
 
 use burn_dp_accounting::{DpEvent, NoiseMultiplier};
 use serde::{Deserialize, Serialize};
+
+use crate::seed::{Domain, Seed};
 
 /// What is added to each step's sum.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -26,6 +39,24 @@ impl Noise {
     pub fn event(self) -> DpEvent {
         match self {
             Self::Gaussian { multiplier } => DpEvent::Gaussian { noise_multiplier: multiplier },
+        }
+    }
+
+    /// The noise of one step, of this standard deviation on every number.
+    pub(crate) fn of_step<'s>(
+        self,
+        std: f64,
+        (seed, domain, step): (&'s Seed, Domain, u64),
+    ) -> StepNoise<'s> {
+        match self {
+            Self::Gaussian { .. } => StepNoise::Gaussian { std, seed, domain, step },
+        }
+    }
+
+    /// After "adds ".
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Gaussian { .. } => "Gaussian noise",
         }
     }
 }

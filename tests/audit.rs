@@ -12,8 +12,8 @@ mod common;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn_dp::DpOptimizer;
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::{PrivacyPlan, Steps};
+use burn_dp::seed::Seed;
 use common::*;
 use statrs::distribution::{Beta, ContinuousCDF, Normal};
 
@@ -56,7 +56,7 @@ fn scores(z: f64, canary: bool) -> Vec<f64> {
     let mut scores = Vec::new();
     for run in 0..TRIALS / RUN {
         let seed = Seed::reproducible(2 * run + u64::from(canary));
-        let engine = Path::Smaller.engine(Weights::loss);
+        let engine = Path::Mixed.engine(Weights::loss);
         let mut optimizer = DpOptimizer::with_seed(plan.clone(), Reveal, engine, seed);
         for _ in 0..RUN {
             let mut model = Weights::new();
@@ -156,7 +156,7 @@ impl Large {
 fn a_million_released_scalars_are_gaussian_with_the_planned_variance() {
     let z = 1.5;
     let plan = audited(z);
-    let engine = Path::Smaller.engine(Large::loss);
+    let engine = Path::Mixed.engine(Large::loss);
     let mut optimizer =
         DpOptimizer::with_seed(plan.clone(), Reveal, engine, Seed::reproducible(77));
     let mut scalars = Vec::new();

@@ -6,6 +6,7 @@ use burn::module::{Module, ParamGroup};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use burn_dp::Error;
+use burn_dp::error::{CheckpointError, PlanError};
 use burn_dp::privacy::{Clipping, PrivacyPlan, SamplingRate};
 use common::*;
 use proptest::prelude::*;
@@ -44,14 +45,14 @@ fn a_resumed_run_equals_an_uninterrupted_one_in_every_bit_and_in_epsilon() {
     for (name, bare) in optimizers() {
         for (kind, clipping) in clippings() {
             let plan = poisson(clipping);
-            let mut whole = optimizer(plan.clone(), bare.clone(), Path::Smaller, 21);
+            let mut whole = optimizer(plan.clone(), bare.clone(), Path::Mixed, 21);
             let mut model = Net::new(&device());
             train(&mut whole, &mut model, &data, 2);
             let checkpoint = whole.to_checkpoint(&model).expect("a checkpoint");
             train(&mut whole, &mut model, &data, 3);
 
             // Another process: another seed until `resume`, a fresh model with other ids and weights.
-            let mut resumed = optimizer(plan, bare.clone(), Path::Smaller, 99);
+            let mut resumed = optimizer(plan, bare.clone(), Path::Mixed, 99);
             let fresh = Net::new(&device()).map(&mut NewWeights);
             let mut later = resumed.resume(fresh, &checkpoint).expect("a checkpoint of this run");
             assert_eq!(resumed.steps_taken().value(), 2);
@@ -82,11 +83,11 @@ fn frozen_layers_stay_frozen_and_bit_identical_through_a_resume() {
     let data = records(9, 710);
     let plan = poisson(flat(BOUND));
     let frozen = || Net::new(&device()).freeze_group(ParamGroup::from_predicate("mix"));
-    let mut first = optimizer(plan.clone(), AdamConfig::new().init(), Path::Smaller, 22);
+    let mut first = optimizer(plan.clone(), AdamConfig::new().init(), Path::Mixed, 22);
     let mut model = frozen();
     train(&mut first, &mut model, &data, 2);
     let checkpoint = first.to_checkpoint(&model).expect("a checkpoint");
-    let mut resumed = optimizer(plan, AdamConfig::new().init(), Path::Smaller, 22);
+    let mut resumed = optimizer(plan, AdamConfig::new().init(), Path::Mixed, 22);
     let mut later = resumed.resume(frozen(), &checkpoint).expect("a checkpoint of this run");
     train(&mut resumed, &mut later, &data, 2);
     assert_eq!(bits(&frozen().mix), bits(&later.mix));
@@ -97,20 +98,20 @@ fn frozen_layers_stay_frozen_and_bit_identical_through_a_resume() {
 #[test]
 fn a_checkpoint_keeps_the_spent_budget_of_an_exhausted_run() {
     let plan = builder(flat(BOUND), 1.0).steps(2).build().expect("a plan");
-    let mut run = optimizer(plan.clone(), AdamConfig::new().init(), Path::Smaller, 23);
+    let mut run = optimizer(plan.clone(), AdamConfig::new().init(), Path::Mixed, 23);
     let mut model = Net::new(&device());
     train(&mut run, &mut model, &records(2, 720), 2);
     let checkpoint = run.to_checkpoint(&model).expect("a checkpoint");
-    let mut resumed = optimizer(plan.clone(), AdamConfig::new().init(), Path::Smaller, 23);
+    let mut resumed = optimizer(plan.clone(), AdamConfig::new().init(), Path::Mixed, 23);
     let mut model = resumed.resume(model, &checkpoint).expect("a checkpoint of this run");
     assert_eq!(resumed.epsilon(delta()).expect("known"), plan.epsilon(delta()));
     let refused = step(&mut resumed, 0.1, &mut model, &[], 1);
-    assert!(matches!(refused, Err(Error::PlanExhausted { steps: 2 })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Plan(PlanError::Exhausted { steps: 2 }))), "{refused:?}");
 }
 
 #[test]
 fn a_checkpoint_holds_no_key_of_the_operating_system() {
-    let engine = || Path::Smaller.engine(Net::loss as fn(&Net, Records) -> burn::tensor::Tensor<1>);
+    let engine = || Path::Mixed.engine(Net::loss as fn(&Net, Records) -> burn::tensor::Tensor<1>);
     let plan = plan(flat(BOUND), 1.0);
     let new = || burn_dp::DpOptimizer::new(plan.clone(), Reveal, engine()).expect("randomness");
     let run = new();
@@ -132,13 +133,13 @@ fn save_and_load_go_through_a_file_and_leave_no_partial_one() {
     std::fs::create_dir_all(&folder).expect("a folder");
     let file = folder.join("run.bin");
     let plan = poisson(flat(BOUND));
-    let mut run = optimizer(plan.clone(), AdamConfig::new().init(), Path::Smaller, 24);
+    let mut run = optimizer(plan.clone(), AdamConfig::new().init(), Path::Mixed, 24);
     let mut model = Net::new(&device());
     for _ in 0..2 {
         train(&mut run, &mut model, &records(4, 730), 1);
         run.save(&model, &file).expect("a writable folder");
     }
-    let mut resumed = optimizer(plan, AdamConfig::new().init(), Path::Smaller, 24);
+    let mut resumed = optimizer(plan, AdamConfig::new().init(), Path::Mixed, 24);
     let loaded = resumed.load(Net::new(&device()), &file).expect("a checkpoint");
     assert_eq!(bits(&model), bits(&loaded));
     assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 1);
@@ -148,7 +149,7 @@ fn save_and_load_go_through_a_file_and_leave_no_partial_one() {
 /// A run two steps old, and its checkpoint.
 fn written() -> (NetOptimizer, Net, Vec<u8>) {
     let plan = poisson(flat(BOUND));
-    let mut run = optimizer(plan, AdamConfig::new().init(), Path::Smaller, 25);
+    let mut run = optimizer(plan, AdamConfig::new().init(), Path::Mixed, 25);
     let mut model = Net::new(&device());
     train(&mut run, &mut model, &records(5, 740), 2);
     let checkpoint = run.to_checkpoint(&model).expect("a checkpoint");
@@ -166,7 +167,11 @@ fn a_checkpoint_that_is_not_whole_is_refused_and_changes_nothing() {
         let outcome = run.resume(model.clone(), bytes);
         let error = outcome.err().unwrap_or_else(|| panic!("{what} was accepted"));
         assert!(
-            matches!(error, Error::Checkpoint { .. } | Error::CheckpointVersion { .. }),
+            matches!(
+                error,
+                Error::Checkpoint(CheckpointError::Unusable { .. })
+                    | Error::Checkpoint(CheckpointError::Version { .. })
+            ),
             "{what}: {error}"
         );
         assert_eq!(run.steps_taken().value(), 2, "{what}");
@@ -224,7 +229,10 @@ fn an_optimizer_record_that_burn_would_not_write_is_an_error() {
     let at = found.expect("the optimizer's tensors have ids");
     body[at] = b'q';
     let error = run.resume(model, &sealed(&bytes, &body)).err();
-    assert!(matches!(error, Some(Error::Checkpoint { .. })), "{error:?}");
+    assert!(
+        matches!(error, Some(Error::Checkpoint(CheckpointError::Unusable { .. }))),
+        "{error:?}"
+    );
     assert_eq!(run.steps_taken().value(), 2);
 }
 
@@ -240,22 +248,28 @@ fn sealed(bytes: &[u8], body: &[u8]) -> Vec<u8> {
 #[test]
 fn a_checkpoint_of_another_version_plan_or_model_is_refused_by_name() {
     let (run, model, bytes) = written();
-    let fresh = |plan| optimizer(plan, AdamConfig::new().init(), Path::Smaller, 25);
+    let fresh = |plan| optimizer(plan, AdamConfig::new().init(), Path::Mixed, 25);
 
     let mut newer = bytes.clone();
     newer[8] = 200;
     let error = fresh(run.plan().clone()).resume(model.clone(), &newer).err();
-    assert!(matches!(error, Some(Error::CheckpointVersion { found: 200, .. })), "{error:?}");
+    assert!(
+        matches!(error, Some(Error::Checkpoint(CheckpointError::Version { found: 200, .. }))),
+        "{error:?}"
+    );
 
     for plan in [poisson(flat(BOUND * 1.01)), plan(flat(BOUND), 1.0)] {
         let error = fresh(plan).resume(model.clone(), &bytes).err();
-        assert!(matches!(error, Some(Error::CheckpointOfAnotherPlan)), "{error:?}");
+        assert!(
+            matches!(error, Some(Error::Checkpoint(CheckpointError::OfAnotherPlan))),
+            "{error:?}"
+        );
     }
 
     let mut wider = model.clone();
     wider.head = burn::nn::LinearConfig::new(WIDTH, 3).init(&device());
     let error = fresh(run.plan().clone()).resume(wider, &bytes).err();
-    assert!(matches!(error, Some(Error::CheckpointOfAnotherModel)), "{error:?}");
+    assert!(matches!(error, Some(Error::Checkpoint(CheckpointError::OfAnotherModel))), "{error:?}");
 }
 
 #[test]
@@ -271,7 +285,7 @@ fn a_file_that_is_not_there_is_an_error_with_its_path() {
 fn a_checkpoint_whose_ledger_is_not_of_the_plan_is_refused() {
     let z = 1.234_567;
     let plan = plan(flat(BOUND), z);
-    let mut run = optimizer(plan.clone(), Reveal, Path::Smaller, 26);
+    let mut run = optimizer(plan.clone(), Reveal, Path::Mixed, 26);
     let mut model = Net::new(&device());
     step(&mut run, 0.1, &mut model, &[], 1).expect("a step");
     let bytes = run.to_checkpoint(&model).expect("a checkpoint");
@@ -281,9 +295,12 @@ fn a_checkpoint_whose_ledger_is_not_of_the_plan_is_refused() {
     let at = found(&body).expect("a noise multiplier");
     assert!(found(&body[..at]).is_some(), "one in the plan, one in the ledger");
     body[at..at + 8].copy_from_slice(&(2.0 * z).to_be_bytes());
-    let mut resumed = optimizer(plan, Reveal, Path::Smaller, 26);
+    let mut resumed = optimizer(plan, Reveal, Path::Mixed, 26);
     let error = resumed.resume(model, &sealed(&bytes, &body)).err();
-    assert!(matches!(error, Some(Error::Checkpoint { .. })), "{error:?}");
+    assert!(
+        matches!(error, Some(Error::Checkpoint(CheckpointError::Unusable { .. }))),
+        "{error:?}"
+    );
     assert_eq!(resumed.steps_taken().value(), 0);
 }
 
@@ -313,15 +330,18 @@ fn a_checkpoint_of_another_optimizer_is_refused_and_both_are_named() {
         ("from 1 to [", SgdConfig::new().with_momentum(Some(MomentumConfig::new())).init()),
     ];
     for (name, other) in others {
-        let mut other = optimizer(run.plan().clone(), other, Path::Smaller, 25);
+        let mut other = optimizer(run.plan().clone(), other, Path::Mixed, 25);
         let error = other.resume(model.clone(), &bytes).expect_err(name);
-        assert!(matches!(error, Error::CheckpointOfAnotherOptimizer { .. }), "{name}: {error:?}");
+        assert!(
+            matches!(error, Error::Checkpoint(CheckpointError::OfAnotherOptimizer { .. })),
+            "{name}: {error:?}"
+        );
         let message = error.to_string();
         assert!(message.contains("another optimizer: Adam with burn's default"), "{message}");
         assert!(message.contains(name) && message.contains("betas"), "{message}");
         assert_eq!(other.steps_taken().value(), 0);
     }
-    let mut same = optimizer(run.plan().clone(), adam().init(), Path::Smaller, 25);
+    let mut same = optimizer(run.plan().clone(), adam().init(), Path::Mixed, 25);
     same.resume(model, &bytes).expect("Adam's checkpoint");
 }
 
@@ -333,15 +353,18 @@ fn another_optimizer_of_a_model_with_adapters_is_refused() {
         Net::new(&device()).apply_reparameterization(adapters)
     };
     let plan = poisson(flat(BOUND));
-    let mut run = optimizer(plan.clone(), AdamConfig::new().init(), Path::Smaller, 28);
+    let mut run = optimizer(plan.clone(), AdamConfig::new().init(), Path::Mixed, 28);
     let mut model = adapted();
     train(&mut run, &mut model, &records(5, 760), 1);
     let bytes = run.to_checkpoint(&model).expect("a checkpoint");
     let other = AdamConfig::new().with_beta_2(0.99).init();
-    let mut other = optimizer(plan.clone(), other, Path::Smaller, 28);
+    let mut other = optimizer(plan.clone(), other, Path::Mixed, 28);
     let error = other.resume(adapted(), &bytes).err();
-    assert!(matches!(error, Some(Error::CheckpointOfAnotherOptimizer { .. })), "{error:?}");
-    let mut same = optimizer(plan, AdamConfig::new().init(), Path::Smaller, 28);
+    assert!(
+        matches!(error, Some(Error::Checkpoint(CheckpointError::OfAnotherOptimizer { .. }))),
+        "{error:?}"
+    );
+    let mut same = optimizer(plan, AdamConfig::new().init(), Path::Mixed, 28);
     let later = same.resume(adapted(), &bytes).expect("its checkpoint");
     assert_eq!(bits(&model), bits(&later));
 }
@@ -373,11 +396,11 @@ fn an_optimizer_that_draws_random_numbers_resumes() {
         }
     }
     let plan = poisson(flat(BOUND));
-    let mut run = optimizer(plan.clone(), Restless, Path::Smaller, 27);
+    let mut run = optimizer(plan.clone(), Restless, Path::Mixed, 27);
     let mut model = Net::new(&device());
     train(&mut run, &mut model, &records(5, 750), 1);
     let bytes = run.to_checkpoint(&model).expect("a checkpoint");
-    let mut resumed = optimizer(plan, Restless, Path::Smaller, 27);
+    let mut resumed = optimizer(plan, Restless, Path::Mixed, 27);
     let later = resumed.resume(Net::new(&device()), &bytes).expect("its checkpoint");
     assert_eq!(bits(&model), bits(&later));
 }
@@ -385,7 +408,7 @@ fn an_optimizer_that_draws_random_numbers_resumes() {
 #[test]
 fn a_checkpoint_leaves_the_run_as_it_was() {
     let (mut run, mut model, bytes) = written();
-    let mut other = optimizer(run.plan().clone(), AdamConfig::new().init(), Path::Smaller, 25);
+    let mut other = optimizer(run.plan().clone(), AdamConfig::new().init(), Path::Mixed, 25);
     let mut later = other.resume(model.clone(), &bytes).expect("a checkpoint of this run");
     // Saved again and again, or never again.
     for _ in 0..3 {

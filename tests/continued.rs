@@ -3,6 +3,7 @@
 mod common;
 
 use burn::optim::SgdConfig;
+use burn_dp::error::{BatchError, CheckpointError, PlanError};
 use burn_dp::optimizer::{LogicalBatch, load_weights, weights_of_checkpoint};
 use burn_dp::privacy::{
     Accountant, Adjacency, Clipping, DpEvent, Epsilon, Ledger, NoiseMultiplier, PrivacyAccountant,
@@ -22,7 +23,7 @@ fn settings() -> PrivacyPlanBuilder {
 }
 
 fn optimizer(plan: PrivacyPlan, seed: u64) -> NetOptimizer {
-    common::optimizer(plan, SgdConfig::new().init(), Path::Smaller, seed)
+    common::optimizer(plan, SgdConfig::new().init(), Path::Mixed, seed)
 }
 
 /// The batch of the step that is due, of 16 records.
@@ -146,7 +147,7 @@ fn a_run_goes_on_under_another_plan_and_keeps_what_it_has() -> Result<()> {
     let stale = batch(&optimizer)?;
     optimizer.continue_with(next.clone())?;
     let refused = optimizer.step(0.1, &mut model, stale).err();
-    assert!(matches!(refused, Some(Error::BatchOfAnotherPlan)), "{refused:?}");
+    assert!(matches!(refused, Some(Error::Batch(BatchError::OfAnotherPlan))), "{refused:?}");
 
     assert_eq!((optimizer.steps_taken().value(), optimizer.steps_left().value()), (0, 2));
     assert_eq!(*optimizer.ledger(), before);
@@ -169,7 +170,10 @@ fn a_plan_that_does_not_count_the_run_is_refused() -> Result<()> {
     for other in [Ledger::new(), spent(0.25, 1.0, 2), spent(0.25, 1.1, 1)] {
         let plan = settings().noise_multiplier(1.0).after(&other).build()?;
         let refused = optimizer.continue_with(plan).err();
-        assert!(matches!(refused, Some(Error::PlanOfAnotherLedger { run: 1, .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Some(Error::Plan(PlanError::OfAnotherLedger { run: 1, .. }))),
+            "{refused:?}"
+        );
         assert_eq!((optimizer.ledger(), optimizer.steps_left().value()), (&ledger, 2));
     }
     Ok(())
@@ -232,7 +236,10 @@ fn weights_are_read_without_their_plan() -> Result<()> {
 
     let other = burn::nn::LinearConfig::new(3, 1).init(&device());
     let refused = weights_of_checkpoint(other, &bytes).err();
-    assert!(matches!(refused, Some(Error::CheckpointOfAnotherModel)), "{refused:?}");
+    assert!(
+        matches!(refused, Some(Error::Checkpoint(CheckpointError::OfAnotherModel))),
+        "{refused:?}"
+    );
     assert!(weights_of_checkpoint(Net::new(&device()), &bytes[..bytes.len() / 2]).is_err());
     Ok(())
 }

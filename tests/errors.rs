@@ -10,7 +10,7 @@ use burn::module::{Module, ParamGroup};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use burn_dp::batch;
-use burn_dp::error::SettingError;
+use burn_dp::error::{BatchError, GradientError, LossError, ModelError, SettingError, TraceError};
 use burn_dp::per_example::{Engine, Loop, PerExample, Traced, verify};
 use burn_dp::privacy::{
     Accountant, AdaptiveClipping, Adjacency, Clipping, ClippingNorm, Delta, DpEvent, Epsilon,
@@ -132,20 +132,24 @@ fn a_batch_whose_tensors_differ_in_length_is_refused() {
     };
     let batch = (x(3), Tensor::<1>::ones([2], &device()));
     let traced = Traced::new(loss).per_example(&linear(), batch.clone());
-    refused!(traced, Error::BatchLengthsDiffer { .. }, "[3, 2]", "axis 0");
+    refused!(traced, Error::Batch(BatchError::LengthsDiffer { .. }), "[3, 2]", "axis 0");
     let looped = Loop::new(loss).per_example(&linear(), batch);
-    refused!(looped, Error::BatchLengthsDiffer { .. }, "[3, 2]", "axis 0");
+    refused!(looped, Error::Batch(BatchError::LengthsDiffer { .. }), "[3, 2]", "axis 0");
 }
 
 #[test]
 fn a_batch_without_tensors_is_refused() {
     let nothing: Vec<Tensor<2>> = Vec::new();
-    refused!(batch::len(&nothing), Error::BatchWithoutExamples { .. }, "at least one tensor");
+    refused!(
+        batch::len(&nothing),
+        Error::Batch(BatchError::WithoutExamples { .. }),
+        "at least one tensor"
+    );
     let loss = |model: &Linear, _: Vec<Tensor<2>>| model.weight.val().sum();
     let outcome = Traced::new(loss).per_example(&linear(), nothing.clone());
-    refused!(outcome, Error::BatchWithoutExamples { .. }, "at least one tensor");
+    refused!(outcome, Error::Batch(BatchError::WithoutExamples { .. }), "at least one tensor");
     let outcome = Loop::new(loss).per_example(&linear(), nothing);
-    refused!(outcome, Error::BatchWithoutExamples { .. }, "at least one tensor");
+    refused!(outcome, Error::Batch(BatchError::WithoutExamples { .. }), "at least one tensor");
 }
 
 #[test]
@@ -154,7 +158,7 @@ fn examples_of_different_shapes_do_not_concatenate() {
     let parts = [Tensor::<2>::ones([2, 3], &device), Tensor::ones([1, 4], &device)];
     refused!(
         batch::concat(&parts),
-        Error::ExampleShapesDiffer { .. },
+        Error::Batch(BatchError::ExampleShapesDiffer { .. }),
         "[[2, 3]]",
         "[[1, 4]]",
         "pad"
@@ -162,7 +166,11 @@ fn examples_of_different_shapes_do_not_concatenate() {
     let none: [Tensor<2>; 0] = [];
     refused!(batch::concat(&none), Error::Setting(_), "at least 1");
     let optional = [Some(x(1)), None];
-    refused!(batch::concat(&optional), Error::BatchWithoutExamples { .. }, "at least one tensor");
+    refused!(
+        batch::concat(&optional),
+        Error::Batch(BatchError::WithoutExamples { .. }),
+        "at least one tensor"
+    );
     refused!(batch::slice(&x(2), 1..3), Error::Setting(_), "1..3", "inside the batch");
     #[allow(clippy::reversed_empty_ranges)] // As a mistaken caller would.
     let backwards = batch::slice(&x(2), 2..1);
@@ -172,18 +180,18 @@ fn examples_of_different_shapes_do_not_concatenate() {
 #[test]
 fn a_loss_that_is_not_one_number_is_refused() {
     for outcome in engines(|model, x| model.forward(x).flatten::<1>(0, 1).repeat_dim(0, 2)) {
-        refused!(outcome, Error::LossNotScalar { .. }, "[2]", "mean()");
+        refused!(outcome, Error::Loss(LossError::NotScalar { .. }), "[2]", "mean()");
     }
 }
 
 #[test]
 fn a_loss_that_depends_on_no_parameter_is_refused() {
     let [traced, looped] = engines(|_, x| x.sum());
-    refused!(traced, Error::LossWithoutParameters, "frozen or detached");
-    refused!(looped, Error::LossWithoutParameters, "frozen or detached");
+    refused!(traced, Error::Loss(LossError::WithoutParameters), "frozen or detached");
+    refused!(looped, Error::Loss(LossError::WithoutParameters), "frozen or detached");
     let [traced, looped] = engines(|model, x| model.forward(x).detach().mean());
-    refused!(traced, Error::LossWithoutParameters, "frozen or detached");
-    refused!(looped, Error::LossWithoutParameters, "frozen or detached");
+    refused!(traced, Error::Loss(LossError::WithoutParameters), "frozen or detached");
+    refused!(looped, Error::Loss(LossError::WithoutParameters), "frozen or detached");
 }
 
 #[test]
@@ -191,18 +199,18 @@ fn a_model_without_trainable_parameters_is_refused() {
     for model in [linear().freeze(), linear().valid()] {
         let loss = |model: &Linear, x: Tensor<2>| model.forward(x).mean();
         let outcome = Traced::new(loss).per_example(&model, x(2));
-        refused!(outcome, Error::NoTrainableParameter, "unfrozen");
+        refused!(outcome, Error::Model(ModelError::NoTrainableParameter), "unfrozen");
         let outcome = Loop::new(loss).per_example(&model, x(2));
-        refused!(outcome, Error::NoTrainableParameter, "unfrozen");
+        refused!(outcome, Error::Model(ModelError::NoTrainableParameter), "unfrozen");
         let mut optimizer = net_like(loss);
         let batch = optimizer.vouch_for_poisson([x(2)]);
         let outcome = optimizer.step(0.1, &mut model.clone(), batch);
-        refused!(outcome, Error::NoTrainableParameter, "unfrozen");
+        refused!(outcome, Error::Model(ModelError::NoTrainableParameter), "unfrozen");
     }
 }
 
 fn net_like<F>(loss: F) -> DpOptimizer<Traced<F>> {
-    let seed = burn_dp::mechanism::Seed::reproducible(1);
+    let seed = burn_dp::seed::Seed::reproducible(1);
     DpOptimizer::with_seed(plan(flat(1.0), 1.0), Reveal, Traced::new(loss), seed)
 }
 
@@ -213,7 +221,7 @@ fn a_value_that_is_read_while_tracing_is_refused_and_the_loop_takes_it() {
         let value = y.clone().into_data().iter::<f32>().sum::<f32>();
         if value > 0.0 { y } else { y * 2.0 }
     });
-    refused!(traced, Error::ValueRead { .. }, "while it is traced", "Loop");
+    refused!(traced, Error::Trace(TraceError::ValueRead { .. }), "while it is traced", "Loop");
     assert!(looped.is_ok());
 }
 
@@ -224,7 +232,7 @@ fn a_loss_that_panics_while_tracing_is_an_error() {
         model.forward(x).mean()
     };
     let outcome = Traced::new(loss).per_example(&linear(), x(2));
-    refused!(outcome, Error::TraceFailed { .. }, "four features are wanted", "Loop");
+    refused!(outcome, Error::Trace(TraceError::Failed { .. }), "four features are wanted", "Loop");
 }
 
 /// A constant that lives elsewhere than the trace.
@@ -233,7 +241,7 @@ fn a_tensor_of_another_device_in_the_loss_is_an_error() {
     let constant = Tensor::<2>::ones([1, 3], &Device::default());
     let loss = move |model: &Linear, x: Tensor<2>| model.forward(x.mul(constant.clone())).mean();
     let outcome = Traced::new(loss).per_example(&linear(), x(2));
-    refused!(outcome, Error::TensorFromOutside { .. }, "x.device()", "Loop");
+    refused!(outcome, Error::Trace(TraceError::TensorFromOutside { .. }), "x.device()", "Loop");
 }
 
 #[test]
@@ -243,14 +251,18 @@ fn gradients_are_asked_for_by_known_parameters_and_their_rank() {
     let loss = |model: &Linear, x: Tensor<2>| model.forward(x).mean();
     let gradients = Traced::new(loss).per_example(&model, x(2)).expect("gradients");
     let stranger = gradients.gradient::<3>(other.weight.id);
-    refused!(stranger, Error::UnknownParameter { .. }, "`parameters()` lists");
     refused!(
-        gradients.squared_norms_of(other.weight.id),
-        Error::UnknownParameter { .. },
+        stranger,
+        Error::Gradient(GradientError::UnknownParameter { .. }),
+        "`parameters()` lists"
+    );
+    refused!(
+        gradients.estimated_squared_norms_of(other.weight.id),
+        Error::Gradient(GradientError::UnknownParameter { .. }),
         "parameters()"
     );
     let rank = gradients.gradient::<2>(model.weight.id);
-    refused!(rank, Error::WrongRank { .. }, "`weight`", "rank 3, not 2");
+    refused!(rank, Error::Gradient(GradientError::WrongRank { .. }), "`weight`", "rank 3, not 2");
     let weights = gradients.weighted_sum(Tensor::ones([3], &device()));
     refused!(weights, Error::Setting(_), "number of weights is 3");
 }
@@ -264,7 +276,12 @@ fn engines_that_disagree_are_told_by_parameter() {
         model.forward(x).mean() * calls.get()
     };
     let outcome = verify(&linear(), x(2), loss, 1e-3);
-    refused!(outcome, Error::EnginesDisagree { .. }, "`weight`", "dropout");
+    refused!(
+        outcome,
+        Error::Gradient(GradientError::EnginesDisagree { .. }),
+        "`weight`",
+        "dropout"
+    );
     let outcome = verify(&linear(), x(2), |model, x| model.forward(x).mean(), f64::NAN);
     assert!(outcome.is_err(), "a tolerance of NaN accepts nothing");
 }
@@ -273,7 +290,7 @@ fn engines_that_disagree_are_told_by_parameter() {
 fn a_parameter_outside_every_clipping_group_is_named() {
     let norm = ClippingNorm::new(1.0).expect("a norm");
     let clipping = Clipping::per_group(vec![("head".to_owned(), norm)]).expect("a group");
-    let mut optimizer = optimizer(plan(clipping, 1.0), Reveal, Path::Smaller, 1);
+    let mut optimizer = optimizer(plan(clipping, 1.0), Reveal, Path::Mixed, 1);
     let mut model = Net::new(&device());
     let outcome = step(&mut optimizer, 0.1, &mut model, &records(2, 1), 2);
     refused!(outcome, Error::Setting(_), "embedding.weight", "empty prefix");
@@ -285,7 +302,7 @@ fn a_parameter_outside_every_clipping_group_is_named() {
 
 #[test]
 fn a_learning_rate_that_is_no_rate_is_refused() {
-    let mut optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Smaller, 1);
+    let mut optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Mixed, 1);
     let mut model = Net::new(&device());
     for rate in [f64::NAN, -1.0, f64::INFINITY] {
         let outcome = step(&mut optimizer, rate, &mut model, &records(2, 1), 2);
@@ -300,22 +317,27 @@ fn a_learning_rate_that_is_no_rate_is_refused() {
 #[test]
 fn a_batch_of_another_plan_or_step_is_refused() {
     let (mut first, mut other) = (
-        optimizer(plan(flat(1.0), 1.0), Reveal, Path::Smaller, 1),
-        optimizer(plan(flat(2.0), 1.0), Reveal, Path::Smaller, 1),
+        optimizer(plan(flat(1.0), 1.0), Reveal, Path::Mixed, 1),
+        optimizer(plan(flat(2.0), 1.0), Reveal, Path::Mixed, 1),
     );
     let mut model = Net::new(&device());
     let batch = other.vouch_for_poisson([collate(&records(2, 1), &device())]);
     let outcome = first.step(0.1, &mut model, batch);
-    refused!(outcome, Error::BatchOfAnotherPlan, "another plan", "`sample`");
+    refused!(outcome, Error::Batch(BatchError::OfAnotherPlan), "another plan", "`sample`");
     let stale = other.vouch_for_poisson([collate(&records(2, 1), &device())]);
     step(&mut other, 0.1, &mut model, &[], 1).expect("a step");
     let outcome = other.step(0.1, &mut model, stale);
-    refused!(outcome, Error::BatchOfAnotherStep { step: 0, due: 1 }, "step 0", "step 1 is due");
+    refused!(
+        outcome,
+        Error::Batch(BatchError::OfAnotherStep { step: 0, due: 1 }),
+        "step 0",
+        "step 1 is due"
+    );
 }
 
 #[test]
 fn a_population_that_cannot_be_counted_is_refused() {
-    let optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Smaller, 1);
+    let optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Mixed, 1);
     refused!(optimizer.sample(usize::MAX), Error::Setting(_), "population", "2^48");
 }
 
@@ -332,17 +354,17 @@ impl Engine<Linear, Tensor<2>> for Stubborn {
 fn an_engine_of_another_model_is_refused() {
     let loss: fn(&Linear, Tensor<2>) -> Tensor<1> = |model, x| model.forward(x).mean();
     let engine = Stubborn(linear(), Traced::new(loss));
-    let seed = burn_dp::mechanism::Seed::reproducible(1);
+    let seed = burn_dp::seed::Seed::reproducible(1);
     let mut optimizer = DpOptimizer::with_seed(plan(flat(1.0), 1.0), Reveal, engine, seed);
     let batch = optimizer.vouch_for_poisson([x(2)]);
     let outcome = optimizer.step(0.1, &mut linear(), batch);
-    refused!(outcome, Error::EngineOfAnotherModel, "the model it is given");
+    refused!(outcome, Error::Gradient(GradientError::OfAnotherModel), "the model it is given");
 }
 
 #[test]
 fn an_index_outside_an_embedding_is_an_error_or_a_panic_of_the_backend_before_anything_changed() {
     // burn's backends panic on it, as they do without privacy; what matters is the state afterwards.
-    let mut optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Smaller, 1);
+    let mut optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Mixed, 1);
     let mut model = Net::new(&device());
     let before = bits(&model);
     let mut data = collate(&records(2, 1), &device());

@@ -15,12 +15,13 @@ use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::optim::AdamConfig;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_dp::mechanism::{Domain, Seed, gaussian};
+use burn_dp::noise::gaussian;
 use burn_dp::per_example::Traced;
 use burn_dp::privacy::{
     AdaptiveClipping, Clipping, ClippingNorm, Delta, ExpectedBatchSize, NoiseMultiplier,
     PrivacyPlan, PrivateSelection, SamplingRate, Steps,
 };
+use burn_dp::seed::{Domain, Seed};
 use burn_dp::selection::TopGradientNorm;
 use burn_dp::{DpOptimizer, Result};
 use serde_json::{Value, json};

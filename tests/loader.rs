@@ -7,7 +7,7 @@ use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataset::{Dataset, DatasetError, InMemDataset};
 use burn::tensor::Device;
 use burn_dp::Error;
-use burn_dp::error::SettingError;
+use burn_dp::error::{BatchError, SettingError};
 use burn_dp::loader::PoissonDataLoader;
 use burn_dp::privacy::{SamplingRate, Steps};
 use common::*;
@@ -27,7 +27,7 @@ fn run(rate: f64, seed: u64) -> NetOptimizer {
     let rate = SamplingRate::new(rate).expect("a rate");
     let steps = Steps::from(STEPS);
     let plan = builder(flat(BOUND), 1.0).sampling_rate(rate).steps(steps).build().expect("a plan");
-    optimizer(plan, burn::optim::SgdConfig::new().init(), Path::Smaller, seed)
+    optimizer(plan, burn::optim::SgdConfig::new().init(), Path::Mixed, seed)
 }
 
 fn loader(optimizer: &NetOptimizer, physical: usize) -> PoissonDataLoader<Record, Records> {
@@ -94,7 +94,10 @@ fn a_batch_out_of_turn_is_refused() {
     let mut model = Net::new(&device());
     let second = loader.iter().nth(1).expect("two steps").expect("a batch");
     let refused = optimizer.step(0.1, &mut model, second);
-    assert!(matches!(refused, Err(Error::BatchOfAnotherStep { step: 1, due: 0 })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Batch(BatchError::OfAnotherStep { step: 1, due: 0 }))),
+        "{refused:?}"
+    );
     let part = loader.slice(0, 1);
     assert_eq!(part.num_items(), 1);
     let first = part.iter().next().expect("a step").expect("a batch");
@@ -102,7 +105,10 @@ fn a_batch_out_of_turn_is_refused() {
     // The same step again, from the same loader: its sample was used.
     let again = loader.iter().next().expect("a step").expect("a batch");
     let refused = optimizer.step(0.1, &mut model, again);
-    assert!(matches!(refused, Err(Error::BatchOfAnotherStep { step: 0, due: 1 })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Batch(BatchError::OfAnotherStep { step: 0, due: 1 }))),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -138,7 +144,7 @@ fn a_record_that_cannot_be_read_is_an_error_and_the_step_is_not_taken() {
         .expect("a loader");
     let batch = loader.iter().next().expect("a step").expect("a batch");
     let refused = optimizer.step(0.1, &mut model, batch);
-    let Err(Error::Dataset { reason }) = refused else { panic!("{refused:?}") };
+    let Err(Error::Batch(BatchError::Dataset { reason })) = refused else { panic!("{refused:?}") };
     assert!(reason.contains("the disk is gone"), "{reason}");
     assert_eq!((before, 0), (bits(&model), optimizer.steps_taken().value()));
 }
@@ -167,7 +173,7 @@ fn refused(result: burn_dp::Result<()>, gone: usize) {
     );
     let source = std::error::Error::source(&error).expect("a source");
     assert_eq!(source.downcast_ref::<Gone>(), Some(&Gone(gone)));
-    assert!(matches!(error, Error::Loading { .. }), "{error:?}");
+    assert!(matches!(error, Error::Batch(BatchError::Loading { .. })), "{error:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::SgdConfig;
 use burn::tensor::Tensor;
 use burn_dp::Error;
+use burn_dp::error::MaskError;
 use burn_dp::mask::{Gate, MaskKind, MaskSet, Scope, Structure, SuperMaskConfig};
 use burn_dp::per_example::verify;
 use burn_dp::selection::ParamSelector;
@@ -184,7 +185,7 @@ fn fifty_private_steps_leave_the_weights_alone() {
         let mut model = config(kind, Structure::Weight).apply(Net::new(&device())).expect("fits");
         let (before, scores) = (bases(&model), trainable(&model));
         let mut optimizer =
-            optimizer(plan(flat(BOUND), 1.0), SgdConfig::new().init(), Path::Smaller, 3);
+            optimizer(plan(flat(BOUND), 1.0), SgdConfig::new().init(), Path::Mixed, 3);
         for number in 0..50 {
             step(&mut optimizer, 0.5, &mut model, &records(8, number), 4).expect("a step");
         }
@@ -222,7 +223,7 @@ fn structures_can_differ_between_weights() {
     assert_eq!(MaskSet::from_bytes(&bytes, &model).expect("the same model"), masks);
     assert_eq!(bits(&masks.apply(model).expect("the same")), bits(&masked.clone().materialize()));
     // A second layer of masks would freeze the first.
-    assert!(matches!(config.apply(masked), Err(Error::Mask { .. })));
+    assert!(matches!(config.apply(masked), Err(Error::Mask(MaskError::AlreadyAttached))));
 }
 
 #[derive(Module, Debug)]
@@ -308,7 +309,7 @@ fn what_makes_no_sense_is_refused() {
     ];
     for structure in structures {
         let refused = config(MaskKind::Sigmoid, structure).apply(Net::new(&device()));
-        assert!(matches!(refused, Err(Error::MaskDoesNotFit { .. })), "{structure:?}");
+        assert!(matches!(refused, Err(Error::Mask(MaskError::DoesNotFit { .. }))), "{structure:?}");
     }
 }
 
@@ -346,8 +347,11 @@ fn masks_of_another_model_are_refused() {
     smaller.head = burn::nn::LinearConfig::new(WIDTH, 3).init(&device());
     for model in [other, smaller] {
         let refused = MaskSet::from_bytes(&bytes, &model);
-        assert!(matches!(refused, Err(Error::MaskOfAnotherModel { .. })), "{refused:?}");
-        assert!(matches!(masks.apply(model), Err(Error::MaskOfAnotherModel { .. })));
+        assert!(
+            matches!(refused, Err(Error::Mask(MaskError::OfAnotherModel { .. }))),
+            "{refused:?}"
+        );
+        assert!(matches!(masks.apply(model), Err(Error::Mask(MaskError::OfAnotherModel { .. }))));
     }
 }
 
@@ -363,7 +367,10 @@ fn spoiled_bytes_are_refused() {
         let mut spoiled = bytes.clone();
         spoiled[place] ^= 1 << (place % 8);
         let refused = MaskSet::from_bytes(&spoiled, &model);
-        let told = matches!(refused, Err(Error::Mask { .. } | Error::MaskVersion { .. }));
+        let told = matches!(
+            refused,
+            Err(Error::Mask(MaskError::Unreadable { .. }) | Error::Mask(MaskError::Version { .. }))
+        );
         assert!(told, "byte {place}: {refused:?}");
     }
 }
@@ -372,9 +379,9 @@ fn spoiled_bytes_are_refused() {
 fn a_soft_mask_has_no_bits() {
     let model = masked(MaskKind::Sigmoid, Structure::Weight);
     let refused = MaskSet::of(&config(MaskKind::Sigmoid, Structure::Weight), &model);
-    assert!(matches!(refused, Err(Error::MaskNotBinary)));
+    assert!(matches!(refused, Err(Error::Mask(MaskError::NotBinary))));
     let none = MaskSet::of(&config(KINDS[0], Structure::Weight), &Net::new(&device()));
-    assert!(matches!(none, Err(Error::Mask { .. })));
+    assert!(matches!(none, Err(Error::Mask(MaskError::NotAttached { .. }))));
 }
 
 #[test]

@@ -3,14 +3,15 @@
 mod common;
 
 use burn_dp::Error;
+use burn_dp::error::MaskError;
 use burn_dp::mask::{
     BetaShares, CentralNoise, MaskKind, MaskSet, MaskShares, RandomizedResponse, Structure,
     SuperMaskConfig,
 };
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::{
     Accountant, Adjacency, DpEvent, Epsilon, NoiseMultiplier, PrivacyAccountant,
 };
+use burn_dp::seed::Seed;
 use burn_dp::selection::ParamSelector;
 use common::*;
 use proptest::prelude::*;
@@ -112,12 +113,12 @@ fn a_majority_decides_ties_for_keeping() {
 
 #[test]
 fn what_cannot_be_aggregated_is_refused() {
-    assert!(matches!(MaskShares::mean(&[]), Err(Error::NoMasks)));
+    assert!(matches!(MaskShares::mean(&[]), Err(Error::Mask(MaskError::NoMasks))));
     let config = config(Structure::Axis(0));
     let model = config.apply(Net::new(&device())).expect("it fits");
     let rows = MaskSet::of(&config, &model).expect("binary");
     let mixed = MaskShares::mean(&[(client(1), 1.0), (rows, 1.0)]);
-    assert!(matches!(mixed, Err(Error::MaskOfAnotherModel { .. })));
+    assert!(matches!(mixed, Err(Error::Mask(MaskError::OfAnotherModel { .. }))));
     for weight in [-1.0, f64::NAN, 0.0] {
         let mean = MaskShares::mean(&[(client(1), weight)]);
         assert!(matches!(mean, Err(Error::Setting(_))), "{weight}");
@@ -140,7 +141,7 @@ fn a_client_begins_where_the_server_is() {
     let config = config(Structure::Weight);
     let model = || config.apply(Net::new(&device())).expect("it fits");
     let sent = MaskShares::from(&client(1)).map(|kept| 0.2 + 0.6 * kept);
-    let begun = config.begin(model(), &sent).expect("the same weights");
+    let begun = config.with_shares(model(), &sent).expect("the same weights");
     // Drawn often, each weight is kept as often as it should be.
     let drawn: Vec<MaskSet> = (0..300)
         .map(|step| {
@@ -155,20 +156,21 @@ fn a_client_begins_where_the_server_is() {
     }
     // It still trains, and no share is out of reach.
     assert!(ParamSelector::masks().select(&begun).expect("masks").trained() > 0);
-    let certain = config.begin(model(), &sent.clone().map(|_| f64::INFINITY)).expect("clamped");
+    let certain =
+        config.with_shares(model(), &sent.clone().map(|_| f64::INFINITY)).expect("clamped");
     let certain = MaskSet::of(&config, &config.refresh(certain, 1, 0).expect("drawn"));
     let certain = bits(&certain.expect("binary"));
     assert!(certain.iter().filter(|bit| **bit).count() * 100 > certain.len() * 95);
 
     let soft = SuperMaskConfig::new(MaskKind::Sigmoid).expect("valid");
-    let refused = soft.begin(soft.apply(Net::new(&device())).expect("it fits"), &sent);
-    assert!(matches!(refused, Err(Error::Mask { .. })));
-    let refused = config.begin(Net::new(&device()), &sent);
-    assert!(matches!(refused, Err(Error::MaskOfAnotherModel { .. })));
+    let refused = soft.with_shares(soft.apply(Net::new(&device())).expect("it fits"), &sent);
+    assert!(matches!(refused, Err(Error::Mask(MaskError::NotStochastic))));
+    let refused = config.with_shares(Net::new(&device()), &sent);
+    assert!(matches!(refused, Err(Error::Mask(MaskError::OfAnotherModel { .. }))));
     let rows = config.clone().with_structure(Structure::Axis(0));
-    let refused = rows.begin(rows.apply(Net::new(&device())).expect("it fits"), &sent);
-    assert!(matches!(refused, Err(Error::MaskOfAnotherModel { .. })));
-    assert!(config.begin(model(), &sent.map(|_| f64::NAN)).is_err());
+    let refused = rows.with_shares(rows.apply(Net::new(&device())).expect("it fits"), &sent);
+    assert!(matches!(refused, Err(Error::Mask(MaskError::OfAnotherModel { .. }))));
+    assert!(config.with_shares(model(), &sent.map(|_| f64::NAN)).is_err());
 }
 
 #[test]
@@ -228,7 +230,7 @@ fn a_round_without_clients_is_noise_around_the_reference() {
 }
 
 #[test]
-fn randomised_response_is_its_closed_form() {
+fn randomized_response_is_its_closed_form() {
     for epsilon in [0.1, 1.0, 3.0, 8.0] {
         let epsilon = Epsilon::new(epsilon).expect("valid");
         let response = RandomizedResponse::new(epsilon).expect("in range");

@@ -9,6 +9,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor};
 use burn_dp::Error;
 use burn_dp::batch::Batch;
+use burn_dp::error::TraceError;
 use burn_dp::per_example::{Engine, Loop, Traced};
 use common::*;
 
@@ -53,17 +54,17 @@ fn a_captured_device_is_named_with_the_one_to_use() {
         refused!(
             x(),
             one,
-            Error::TensorFromOutside { .. },
+            Error::Trace(TraceError::TensorFromOutside { .. }),
             "do not capture a device",
             "x.device()"
         );
         let chosen = |m: &Linear, x| {
             m.forward(x).select(1, Tensor::<1, Int>::from_data([0], &device)).mean()
         };
-        refused!(x(), chosen, Error::TensorFromOutside { .. }, "x.device()");
+        refused!(x(), chosen, Error::Trace(TraceError::TensorFromOutside { .. }), "x.device()");
     }
     let moved = |m: &Linear, x| m.forward(x).to_device(&Device::default()).mean();
-    refused!(x(), moved, Error::TensorFromOutside { .. }, "x.device()");
+    refused!(x(), moved, Error::Trace(TraceError::TensorFromOutside { .. }), "x.device()");
     let right = |m: &Linear, x: Tensor<2>| {
         let ones = Tensor::<2>::ones([1, 2], &x.device());
         (m.forward(x) * ones).mean()
@@ -81,7 +82,7 @@ fn a_captured_loss_with_tensors_is_to_be_made_inside() {
         refused!(
             batch(),
             loss,
-            Error::TensorFromOutside { .. },
+            Error::Trace(TraceError::TensorFromOutside { .. }),
             "class weights",
             "inside of the closure"
         );
@@ -97,7 +98,14 @@ fn a_captured_teacher_is_to_be_a_frozen_field_or_in_the_batch() {
     let difference = |a: Tensor<2>, b: Tensor<2>| (a - b).square().mean();
     for teacher in [model(), model().valid()] {
         let loss = |m: &Linear, x: Tensor<2>| difference(m.forward(x.clone()), teacher.forward(x));
-        refused!(x(), loss, Error::TensorFromOutside { .. }, "a teacher", "frozen field", "batch");
+        refused!(
+            x(),
+            loss,
+            Error::Trace(TraceError::TensorFromOutside { .. }),
+            "a teacher",
+            "frozen field",
+            "batch"
+        );
     }
     // Both ways out.
     let both = (model(), model().no_grad());
@@ -117,7 +125,7 @@ fn a_shape_that_does_not_fit_one_example_says_that_there_is_one() {
             refused!(
                 x(),
                 $loss,
-                Error::ShapeOfOneExample { .. },
+                Error::Trace(TraceError::ShapeOfOneExample { .. }),
                 "batch of ONE",
                 "axis 0",
                 "squeeze_dim"
@@ -136,7 +144,13 @@ fn a_shape_that_does_not_fit_one_example_says_that_there_is_one() {
         assert!(x.dims()[0] == 4, "four examples are wanted");
         m.forward(x).mean()
     };
-    refused!(x(), asserted, Error::TraceFailed { .. }, "four examples", "batch of one example");
+    refused!(
+        x(),
+        asserted,
+        Error::Trace(TraceError::Failed { .. }),
+        "four examples",
+        "batch of one example"
+    );
     let right = |m: &Linear, x: Tensor<2>| {
         m.forward(x.clone())
             .unsqueeze_dim::<3>(1)
@@ -154,13 +168,20 @@ fn a_value_read_for_a_log_says_where_losses_come_from() {
         let _ = loss.clone().into_scalar::<f32>();
         loss
     };
-    refused!(x(), logged, Error::ValueRead { .. }, "to log", "PerExample::losses", "outside");
+    refused!(
+        x(),
+        logged,
+        Error::Trace(TraceError::ValueRead { .. }),
+        "to log",
+        "PerExample::losses",
+        "outside"
+    );
     let read = |m: &Linear, x| {
         let loss = m.forward(x).mean();
         let _ = loss.to_data();
         loss
     };
-    refused!(x(), read, Error::ValueRead { .. }, "to log", "PerExample::losses");
+    refused!(x(), read, Error::Trace(TraceError::ValueRead { .. }), "to log", "PerExample::losses");
     let plain = |m: &Linear, x| m.forward(x).mean();
     let losses = Traced::new(plain).per_example(&model(), x()).expect("losses").losses();
     assert_eq!(losses.into_data().iter::<f32>().count(), 4);
@@ -172,7 +193,14 @@ fn a_loss_of_burn_that_checks_values_says_so_and_both_ways_out_work() {
         PoissonNllLossConfig::new().init().forward(m.forward(x), y, Reduction::Mean)
     };
     let batch = || (x(), Tensor::<2>::ones([4, 2], &device()));
-    refused!(batch(), poisson, Error::ValueRead { .. }, "PoissonNllLoss", "formula", "`Loop`");
+    refused!(
+        batch(),
+        poisson,
+        Error::Trace(TraceError::ValueRead { .. }),
+        "PoissonNllLoss",
+        "formula",
+        "`Loop`"
+    );
     let formula = |m: &Linear, (x, y): (Tensor<2>, Tensor<2>)| {
         let predictions = m.forward(x);
         (predictions.clone().exp() - y * predictions).mean()
@@ -199,7 +227,7 @@ fn the_connectionist_loss_says_that_it_checks_values() {
             .mean()
     };
     let batch = (Tensor::ones([2, 2, 3], &device()), Tensor::from_data([[1], [1]], &device()));
-    refused!(batch, ctc, Error::ValueRead { .. }, "CTCLoss", "`Loop`");
+    refused!(batch, ctc, Error::Trace(TraceError::ValueRead { .. }), "CTCLoss", "`Loop`");
 }
 
 #[test]
@@ -208,12 +236,12 @@ fn autodiff_inside_of_the_loss_says_how_to_stop_a_gradient() {
         let y = m.forward(x);
         (y.clone() - y.inner().autodiff()).square().mean() + m.weight.val().mean()
     };
-    refused!(x(), stopped, Error::AutodiffInLoss { .. }, "detach()");
+    refused!(x(), stopped, Error::Trace(TraceError::AutodiffInLoss { .. }), "detach()");
     let differentiated = |m: &Linear, x: Tensor<2>| {
         let loss = m.forward(x).mean();
         let gradients = loss.backward();
         let weight = m.weight.val().grad(&gradients).expect("a gradient");
         loss + Tensor::from_inner(weight).mean()
     };
-    refused!(x(), differentiated, Error::AutodiffInLoss { .. }, "Loop");
+    refused!(x(), differentiated, Error::Trace(TraceError::AutodiffInLoss { .. }), "Loop");
 }

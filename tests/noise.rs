@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use burn_dp::Result;
-use burn_dp::mechanism::{Domain, Seed, SeedSource, add_gaussian, gaussian};
+use burn_dp::noise::{add_gaussian, gaussian};
+use burn_dp::seed::{Domain, Seed, SeedSource};
 use rayon::ThreadPoolBuilder;
 use statrs::distribution::{ContinuousCDF, Normal};
 
@@ -100,7 +101,7 @@ fn blocks_of_one_tensor_neither_repeat_nor_correlate() -> Result<()> {
 }
 
 #[test]
-fn neighbouring_scalars_are_uncorrelated() -> Result<()> {
+fn neighboring_scalars_are_uncorrelated() -> Result<()> {
     let noise = standard(&Seed::reproducible(25), 0, 0, 200_000)?;
     for lag in [1, 2, 3, 4, 8, 16, 32, 64, BLOCK] {
         let n = noise.len() - lag;

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use burn_dp::Result;
-use burn_dp::mechanism::{PoissonSampler, Seed};
 use burn_dp::privacy::SamplingRate;
+use burn_dp::sampling::PoissonSampler;
+use burn_dp::seed::Seed;
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
 use statrs::distribution::{Binomial, ChiSquared, ContinuousCDF, Discrete};
@@ -70,9 +71,9 @@ fn records_enter_independently_of_each_other_and_of_other_steps() -> Result<()> 
         })
         .collect();
     let score = |pairs: &mut dyn Iterator<Item = (bool, bool)>| {
-        let centred = |included: bool| f64::from(u8::from(included)) - 0.3;
+        let centered = |included: bool| f64::from(u8::from(included)) - 0.3;
         let (sum, n) =
-            pairs.fold((0.0, 0.0), |(sum, n), (a, b)| (sum + centred(a) * centred(b), n + 1.0));
+            pairs.fold((0.0, 0.0), |(sum, n), (a, b)| (sum + centered(a) * centered(b), n + 1.0));
         sum / (0.21 * f64::sqrt(n))
     };
     for a in 0..12 {
@@ -180,9 +181,9 @@ proptest! {
         let higher: HashSet<usize> =
             sampler(number, q + more, population)?.sample(step).into_iter().collect();
         prop_assert!(batch.iter().all(|record| higher.contains(record)));
-        let mut neighbour = sampler(number, q, population + 1)?.sample(step);
-        neighbour.retain(|&record| record < population);
-        prop_assert_eq!(batch, neighbour);
+        let mut neighbor = sampler(number, q, population + 1)?.sample(step);
+        neighbor.retain(|&record| record < population);
+        prop_assert_eq!(batch, neighbor);
     }
 }
 

@@ -21,6 +21,7 @@ use burn::train::{
     SupervisedTraining,
 };
 use burn_dp::Error;
+use burn_dp::error::BatchError;
 use burn_dp::loader::PhysicalBatches;
 use burn_dp::optimizer::LogicalBatch;
 use burn_dp::privacy::{Ledger, PrivacyPlan, SamplingRate, Steps};
@@ -80,7 +81,7 @@ fn optimizers() -> Vec<ModuleOptimizer> {
 }
 
 fn trainer(inner: ModuleOptimizer) -> Trainer {
-    PrivateTrainer::new(optimizer(planned(0.4), inner, Path::Smaller, 1), delta())
+    PrivateTrainer::new(optimizer(planned(0.4), inner, Path::Mixed, 1), delta())
 }
 
 fn loader(trainer: &Trainer) -> Loader {
@@ -149,7 +150,7 @@ fn the_learner_trains_what_a_loop_of_steps_trains() {
         let (result, _) = train(&trainer, loader(&trainer), folder.path());
         trainer.outcome().expect("no step fails");
 
-        let mut by_hand = optimizer(planned(0.4), inner, Path::Smaller, 1);
+        let mut by_hand = optimizer(planned(0.4), inner, Path::Mixed, 1);
         let mut model = Net::new(&device());
         let data = records(12, 800);
         while by_hand.steps_left().value() > 0 {
@@ -194,7 +195,7 @@ fn between_two_computations_the_later_epsilon_is_shown() {
         .steps(Steps::from(steps))
         .build()
         .expect("valid");
-    let run = optimizer(plan.clone(), SgdConfig::new().init(), Path::Smaller, 1);
+    let run = optimizer(plan.clone(), SgdConfig::new().init(), Path::Mixed, 1);
     let trainer = PrivateTrainer::new(run, delta());
     let data = InMemDataset::new(records(12, 800));
     let train = trainer.loader(data, Collate, 4, &device(), steps).expect("a loader");
@@ -226,12 +227,12 @@ fn a_step_that_fails_ends_the_run_and_is_told_once() {
     let trainer = trainer(SgdConfig::new().init());
     // The samples of another run.
     let other = PrivateTrainer::new(
-        optimizer(planned(0.5), SgdConfig::new().init(), Path::Smaller, 1),
+        optimizer(planned(0.5), SgdConfig::new().init(), Path::Mixed, 1),
         delta(),
     );
     let (result, _) = train(&trainer, loader(&other), folder.path());
     assert!(result.interrupted.is_some(), "training went on");
-    assert!(matches!(trainer.outcome(), Err(Error::BatchOfAnotherPlan)));
+    assert!(matches!(trainer.outcome(), Err(Error::Batch(BatchError::OfAnotherPlan))));
     assert!(trainer.outcome().is_ok());
     assert_eq!(trainer.look(|run| run.steps_taken().value()), 0);
     assert_eq!(bits(&result.model.into_inner()), bits(&Net::new(&device())));
@@ -248,7 +249,7 @@ fn a_closure_that_fails_to_load_ends_the_run_with_its_own_error_and_another_trai
     let (result, _) = train(&failing, loads, folder.path());
     assert!(result.interrupted.is_some(), "training went on");
     let error = failing.outcome().expect_err("no file");
-    assert!(matches!(error, Error::Loading { .. }), "{error:?}");
+    assert!(matches!(error, Error::Batch(BatchError::Loading { .. })), "{error:?}");
     assert!(error.to_string().contains("no such file"), "{error}");
     assert_eq!(failing.look(|run| run.steps_taken().value()), 0);
 
@@ -288,7 +289,7 @@ fn a_run_goes_on_from_its_checkpoint() {
     first.outcome().expect("no step fails");
 
     // The last checkpoint is that of the sixth step of seven.
-    let mut resumed = optimizer(planned(0.4), AdamConfig::new().init(), Path::Smaller, 1);
+    let mut resumed = optimizer(planned(0.4), AdamConfig::new().init(), Path::Mixed, 1);
     let model = resumed.load(Net::new(&device()), &file).expect("the file");
     assert_eq!(resumed.steps_taken().value(), 6);
     let second = PrivateTrainer::new(resumed, delta());

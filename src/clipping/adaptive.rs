@@ -13,7 +13,7 @@ const DEFAULT_RANGE: f64 = 1e6;
 ///
 /// Each step also releases how many records had a norm of at most C: the sum of b_i − 1/2 over the
 /// batch, b_i being 1 for such a record and 0 otherwise, plus Gaussian noise of standard deviation
-/// σ_b. Centred so, one record moves the sum by 1/2 instead of 1. C then follows
+/// σ_b. Centered so, one record moves the sum by 1/2 instead of 1. C then follows
 /// C ← C · e^(−η (b̃ − γ)), where b̃ is the noised fraction.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
@@ -96,12 +96,12 @@ impl AdaptiveClipping {
         self.learning_rate
     }
 
-    /// σ_b, the standard deviation of the noise on the centred count, in records.
+    /// σ_b, the standard deviation of the noise on the centered count, in records.
     pub const fn count_noise_std(&self) -> f64 {
         self.count_noise_std
     }
 
-    /// How far one record moves the centred count: 1/2.
+    /// How far one record moves the centered count: 1/2.
     pub const fn count_sensitivity(&self) -> f64 {
         0.5
     }

@@ -117,7 +117,7 @@ fn an_adaptive_norm_moves_towards_the_quantile() {
 }
 
 #[test]
-fn serialisation_round_trips() {
+fn serialization_round_trips() {
     for clipping in kinds(1.5) {
         let json = serde_json::to_string(&clipping).unwrap();
         assert_eq!(serde_json::from_str::<Clipping>(&json).unwrap(), clipping);

@@ -1,12 +1,12 @@
 //! Many clients' masks as one: pure functions, for a federated server or a simulation.
 
-use super::set::{LayerMask, MaskSet};
+use super::mask_set::{LayerMask, MaskSet};
 use super::structure::Structure;
 use crate::bounded_sum::BoundedSum;
-use crate::error::{Error, Result};
-use crate::mechanism::{Domain, Seed};
+use crate::error::{Error, MaskError, Result};
 use crate::noise::Noise;
 use crate::privacy::{ClippingNorm, DpEvent, ExpectedBatchSize, NoiseMultiplier};
+use crate::seed::{Domain, Seed};
 
 /// For each score the share of clients that keep it, between 0 and 1 unless noise took it beyond.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ impl MaskShares {
     /// records, say, is a secret of the client's.
     ///
     /// # Errors
-    /// [`Error::NoMasks`], [`Error::MaskOfAnotherModel`] where masks differ in model or structure, and
+    /// [`MaskError::NoMasks`], [`MaskError::OfAnotherModel`] where masks differ in model or structure, and
     /// [`Error::Setting`] for weights that are negative, not finite, or all zero.
     pub fn mean(masks: &[(MaskSet, f64)]) -> Result<Self> {
         let total: f64 = masks.iter().map(|(_, weight)| weight).sum();
@@ -127,13 +127,13 @@ impl MaskShares {
 
     /// Zeros for masks that are all of one model.
     fn zeros<'m>(mut masks: impl Iterator<Item = &'m MaskSet>) -> Result<Self> {
-        let zeros = Self::from(masks.next().ok_or(Error::NoMasks)?).map(|_| 0.0);
+        let zeros = Self::from(masks.next().ok_or(Error::Mask(MaskError::NoMasks))?).map(|_| 0.0);
         masks.try_for_each(|mask| zeros.check(mask))?;
         Ok(zeros)
     }
 
     /// # Errors
-    /// [`Error::MaskOfAnotherModel`].
+    /// [`MaskError::OfAnotherModel`].
     fn check(&self, mask: &MaskSet) -> Result<()> {
         let alike = mask.fingerprint == self.fingerprint
             && mask.layers.len() == self.layers.len()
@@ -144,7 +144,9 @@ impl MaskShares {
                 .all(|(a, b)| (&a.path, a.structure) == (&b.path, b.structure));
         match alike {
             true => Ok(()),
-            false => Err(Error::MaskOfAnotherModel { what: "the first client's masks".into() }),
+            false => Err(Error::Mask(MaskError::OfAnotherModel {
+                what: "the first client's masks".into(),
+            })),
         }
     }
 
@@ -244,7 +246,7 @@ impl BetaShares {
     /// Sees one round's mean over `clients`, which may be noised: post-processing, which is free.
     ///
     /// # Errors
-    /// [`Error::MaskOfAnotherModel`], and [`Error::Setting`] for a number of clients that is not positive
+    /// [`MaskError::OfAnotherModel`], and [`Error::Setting`] for a number of clients that is not positive
     /// and finite.
     pub fn update_with_mean(&mut self, mean: &MaskShares, clients: f64) -> Result<()> {
         if !(clients > 0.0 && clients.is_finite()) {

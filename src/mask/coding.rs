@@ -4,7 +4,7 @@ use constriction::stream::model::DefaultContiguousCategoricalEntropyModel;
 use constriction::stream::queue::{DefaultRangeDecoder, DefaultRangeEncoder};
 use constriction::stream::{Decode, Encode};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, MaskError, Result};
 
 /// Eight bits a byte, the first in the lowest place.
 pub(super) fn pack(bits: &[bool]) -> Vec<u8> {
@@ -71,7 +71,7 @@ fn model(ones: usize, count: usize) -> Result<DefaultContiguousCategoricalEntrop
 }
 
 fn wrong(reason: &str) -> Error {
-    Error::Mask { reason: reason.into() }
+    Error::Mask(MaskError::Unreadable { reason: reason.into() })
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleVisitor, Param, Reparameterization, Reparameterizer};
+use burn::module::{Module, Param, Reparameterization, Reparameterizer};
 use burn::tensor::Tensor;
 
-use super::kind::MaskKind;
+use super::mask_kind::MaskKind;
 use super::structure::Structure;
-use crate::error::{Error, Result};
-use crate::nearest::nearest;
+use crate::error::{Error, MaskError, Result, SelectionError};
+use crate::model::{Place, Visit, nearest, visit};
 use crate::selection::Selection;
 
 /// Attaches a [`SuperMask`] to weights and freezes everything else.
@@ -79,13 +79,13 @@ impl SuperMaskConfig {
     /// structure does not fit, instead of leaving them as they are.)
     ///
     /// # Errors
-    /// [`Error::MaskDoesNotFit`]; [`Error::CoversNothing`] where a weight of a selection is not in `model`, a
-    /// selection has no weight that gets a mask, or `model` has none; and [`Error::Mask`] for a model that has
+    /// [`MaskError::DoesNotFit`]; [`SelectionError::CoversNothing`] where a weight of a selection is not in `model`, a
+    /// selection has no weight that gets a mask, or `model` has none; and [`MaskError::Unreadable`] for a model that has
     /// masks.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         let (weights, masked) = (Paths::new(), Paths::new());
-        let mut fit = Fit { config: self, path: Vec::new(), weights, masked, result: Ok(()) };
-        model.visit(&mut fit);
+        let mut fit = Fit { config: self, weights, masked, result: Ok(()) };
+        visit(&model, &mut fit);
         fit.result?;
         self.check_names(&fit.weights, &fit.masked)?;
         Ok(model.apply_reparameterization(self.clone()))
@@ -128,7 +128,7 @@ impl SuperMaskConfig {
 
 fn without_use(name: &str, what: &'static str, advice: String) -> Error {
     let (setting, name) = ("selection of masked weights", name.to_owned());
-    Error::CoversNothing { setting, name, what, advice }
+    Error::Selection(SelectionError::CoversNothing { setting, name, what, advice })
 }
 
 fn paths(selection: &Selection) -> Paths {
@@ -174,27 +174,22 @@ impl Reparameterization for SuperMask {
 /// Looks for a weight that the structure does not fit.
 struct Fit<'c> {
     config: &'c SuperMaskConfig,
-    path: Vec<String>,
     weights: Paths,
     masked: Paths,
     result: Result<()>,
 }
 
-impl ModuleVisitor for Fit<'_> {
-    fn enter_module(&mut self, name: &str, kind: &str) {
-        self.path.push(name.to_owned());
-        if kind == "Reparameterization" && name == SuperMask::NAME && self.result.is_ok() {
-            let reason = "the model has one: put all structures into one configuration".into();
-            self.result = Err(Error::Mask { reason });
+impl Visit for Fit<'_> {
+    fn enter(&mut self, place: &Place) {
+        let name = place.names.last().is_some_and(|name| name == SuperMask::NAME);
+        let attached = place.containers.last().is_some_and(|kind| kind == "Reparameterization");
+        if name && attached && self.result.is_ok() {
+            self.result = Err(Error::Mask(MaskError::AlreadyAttached));
         }
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<D>>) {
-        let path = self.path.join(".");
+    fn float<const D: usize>(&mut self, place: &Place, weight: &Param<Tensor<D>>) {
+        let path = place.path();
         if self.result.is_ok() && self.config.wants::<D>(&path) {
             let structure = self.config.structure_of(&path);
             let fit = structure.check(&path, &weight.base().dims());

@@ -1,15 +1,16 @@
 //! Local differential privacy for masks.
 
 use super::aggregate::MaskShares;
-use super::set::MaskSet;
+use super::mask_set::MaskSet;
 use crate::error::{Error, Result};
-use crate::mechanism::{PoissonSampler, Seed};
 use crate::privacy::{DpEvent, Epsilon, SamplingRate};
+use crate::sampling::PoissonSampler;
+use crate::seed::Seed;
 
 /// Beyond this a bit is hardly ever flipped.
 const LARGEST: f64 = 8.0;
 
-/// Randomised response (Warner 1965) on each bit of a mask, before it leaves the client: a bit is flipped with
+/// Randomized response (Warner 1965) on each bit of a mask, before it leaves the client: a bit is flipped with
 /// probability 1 / (1 + e^ε), which is ε-differentially private for that bit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomizedResponse {

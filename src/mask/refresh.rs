@@ -1,13 +1,14 @@
 //! What changes from step to step besides scores: draws of stochastic masks, the cut of a global top-k.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, Param, Reparameterization};
 use burn::tensor::{Tensor, TensorData};
 use chacha20::ChaCha20Rng;
 use rand::{RngExt, SeedableRng};
 
 use super::config::{SuperMask, SuperMaskConfig};
-use super::kind::{MaskKind, Scope};
-use crate::error::{Error, Result};
+use super::mask_kind::{MaskKind, Scope};
+use crate::error::{Error, MaskError, Result};
+use crate::model::{Change as Walk, Place, Visit, change as walk, visit};
 
 impl SuperMaskConfig {
     /// The model as step `step` needs it: call it before each step of a [`MaskKind::Stochastic`] or a global
@@ -15,7 +16,7 @@ impl SuperMaskConfig {
     /// function of `seed`, `step` and the place in the model. The draws are no secret and cost no privacy.
     ///
     /// # Errors
-    /// [`Error::Device`] when scores cannot be read, [`Error::Mask`] for a model without a mask of such a kind.
+    /// [`Error::Device`] when scores cannot be read, [`MaskError::Unreadable`] for a model without a mask of such a kind.
     pub fn refresh<M: Module>(&self, model: M, seed: u64, step: u64) -> Result<M> {
         let change = match self.kind() {
             MaskKind::Stochastic { .. } => {
@@ -25,7 +26,7 @@ impl SuperMaskConfig {
             }
             MaskKind::TopK { share, scope: Scope::Global } => {
                 let mut scores = Scores::default();
-                model.visit(&mut scores);
+                visit(&model, &mut scores);
                 Change::Cut(cut(share, scores.all?)?)
             }
             MaskKind::TopK { scope: Scope::Layer, .. }
@@ -33,11 +34,10 @@ impl SuperMaskConfig {
             | MaskKind::Sigmoid
             | MaskKind::Multiplier => return Ok(model),
         };
-        let mut refresh = Refresh { path: Vec::new(), change, found: false };
-        let model = model.map(&mut refresh);
+        let mut refresh = Refresh { change, found: false };
+        let model = walk(model, &mut refresh);
         if !refresh.found {
-            let reason = "the model has none of this kind: attach one with `apply`".into();
-            return Err(Error::Mask { reason });
+            return Err(Error::Mask(MaskError::NotAttached { of: " of this kind" }));
         }
         Ok(model)
     }
@@ -62,25 +62,18 @@ enum Change {
 }
 
 struct Refresh {
-    path: Vec<String>,
     change: Change,
     /// Whether some mask has a state.
     found: bool,
 }
 
-impl ModuleMapper for Refresh {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if !is(&self.path, "state") {
-            return param;
-        }
+impl Walk for Refresh {
+    fn float<const D: usize>(
+        &mut self,
+        place: &Place,
+        param: Param<Tensor<D>>,
+    ) -> Param<Tensor<D>> {
+        let Some((_, "state")) = place.field_of(SuperMask::NAME) else { return param };
         self.found = true;
         param.map(|state| {
             let (shape, device, dtype) = (state.dims(), state.device(), state.dtype());
@@ -96,40 +89,24 @@ impl ModuleMapper for Refresh {
 
 /// Every score of a model.
 struct Scores {
-    path: Vec<String>,
     all: Result<Vec<f32>>,
 }
 
 impl Default for Scores {
     fn default() -> Self {
-        Self { path: Vec::new(), all: Ok(Vec::new()) }
+        Self { all: Ok(Vec::new()) }
     }
 }
 
-impl ModuleVisitor for Scores {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Ok(all) = self.all.as_mut().map(|all| is(&self.path, "scores").then_some(all)) else {
-            return;
-        };
-        if let Some(all) = all {
+impl Visit for Scores {
+    fn float<const D: usize>(&mut self, place: &Place, param: &Param<Tensor<D>>) {
+        if let Some((_, "scores")) = place.field_of(SuperMask::NAME)
+            && let Ok(all) = &mut self.all
+        {
             match param.val().try_into_data() {
                 Ok(data) => all.extend(data.iter::<f32>()),
                 Err(error) => self.all = Err(Error::Device { reason: error.to_string() }),
             }
         }
     }
-}
-
-/// Whether a path is that of a field of a [`SuperMask`].
-fn is(path: &[String], field: &str) -> bool {
-    let name = <SuperMask as burn::module::Reparameterization>::NAME;
-    matches!(path, [.., mask, last] if mask == name && last == field)
 }

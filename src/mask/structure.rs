@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, MaskError, Result};
 
 /// What of a weight one score switches.
 ///
@@ -41,12 +41,14 @@ impl Structure {
     }
 
     /// # Errors
-    /// [`Error::MaskDoesNotFit`] where the structure does not fit the shape.
+    /// [`MaskError::DoesNotFit`] where the structure does not fit the shape.
     pub(super) fn check(self, path: &str, shape: &[usize]) -> Result<usize> {
-        self.scores(shape).ok_or_else(|| Error::MaskDoesNotFit {
-            path: path.to_owned(),
-            shape: shape.to_vec(),
-            structure: format!("{self:?}"),
+        self.scores(shape).ok_or_else(|| {
+            Error::Mask(MaskError::DoesNotFit {
+                path: path.to_owned(),
+                shape: shape.to_vec(),
+                structure: format!("{self:?}"),
+            })
         })
     }
 

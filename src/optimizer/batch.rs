@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::mechanism::PoissonSampler;
+use crate::error::{BatchError, Error, Result};
+use crate::sampling::Sampler;
 
 /// The record indices of one step's Poisson sample, ascending. Which records take part is private.
 pub struct Sample {
@@ -30,14 +30,14 @@ pub(crate) struct Ticket {
 
 /// Draws the samples of a range of steps of one run.
 #[derive(Clone)]
-pub(crate) struct Sampling {
-    sampler: Arc<PoissonSampler>,
+pub(crate) struct Samples {
+    sampler: Arc<Sampler>,
     plan: u64,
     steps: Range<u64>,
 }
 
-impl Sampling {
-    pub(super) fn new(sampler: PoissonSampler, plan: u64, steps: Range<u64>) -> Self {
+impl Samples {
+    pub(super) fn new(sampler: Sampler, plan: u64, steps: Range<u64>) -> Self {
         Self { sampler: Arc::new(sampler), plan, steps }
     }
 
@@ -100,7 +100,7 @@ impl Sample {
     }
 
     /// [`batches`](Self::batches) that can fail to load. The step returns the first failure as
-    /// [`Error::Loading`]; it is not taken then, nothing is spent, and the same sample can be drawn again.
+    /// [`BatchError::Loading`]; it is not taken then, nothing is spent, and the same sample can be drawn again.
     ///
     /// # Errors
     /// When `physical` is 0.
@@ -147,10 +147,13 @@ impl<I> LogicalBatch<I> {
     /// The physical batches, if this is the batch of the step that `due` names.
     pub(super) fn redeem(self, due: Ticket) -> Result<I> {
         if self.ticket.plan != due.plan {
-            return Err(Error::BatchOfAnotherPlan);
+            return Err(Error::Batch(BatchError::OfAnotherPlan));
         }
         if self.ticket.step != due.step {
-            return Err(Error::BatchOfAnotherStep { step: self.ticket.step, due: due.step });
+            return Err(Error::Batch(BatchError::OfAnotherStep {
+                step: self.ticket.step,
+                due: due.step,
+            }));
         }
         Ok(self.batches)
     }

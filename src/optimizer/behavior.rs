@@ -13,7 +13,7 @@ use burn::optim::{
 };
 use burn::tensor::{DType, Tensor, TensorData};
 
-use crate::error::{Error, Result};
+use crate::error::{CheckpointError, Error, Result};
 
 /// So small that Adam's ε shows; ordinary; so large that gradients are clipped.
 const SCALES: [f32; 3] = [1e-4, 0.5, 40.0];
@@ -44,7 +44,10 @@ pub(super) fn check<M: Module>(
         return Ok(());
     }
     let describe = |behavior: &[f32]| describe(behavior, model);
-    Err(Error::CheckpointOfAnotherOptimizer { saved: describe(then), given: describe(now) })
+    Err(Error::Checkpoint(CheckpointError::OfAnotherOptimizer {
+        saved: describe(then),
+        given: describe(now),
+    }))
 }
 
 fn same(a: &[f32], b: &[f32]) -> bool {

@@ -15,11 +15,11 @@ use burn::tensor::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{DpOptimizer, Progress, behavior};
-use crate::error::{Error, Result};
-use crate::frame::{self, Broken};
-use crate::mechanism::{Seed, SeedSource};
-use crate::per_example::ModuleTensors;
+use crate::error::{CheckpointError, Error, Result};
+use crate::model::ModuleTensors;
 use crate::privacy::{self, ClippingState, Ledger, PrivacyPlan};
+use crate::sealed_file::{self, Broken};
+use crate::seed::{Seed, SeedSource};
 
 const MAGIC: &[u8; 8] = b"burn-dp\0";
 const VERSION: u32 = 3;
@@ -51,10 +51,12 @@ impl<E> DpOptimizer<E> {
     /// does is saved too. An optimizer that draws random numbers cannot be told so.
     ///
     /// # Errors
-    /// When burn cannot serialise the model's or the optimizer's records.
+    /// When burn cannot serialize the model's or the optimizer's records.
     pub fn to_checkpoint<M: Module>(&self, model: &M) -> Result<Vec<u8>> {
-        let record = |error: &dyn std::fmt::Display| Error::Checkpoint {
-            reason: format!("burn could not write a record: {error}"),
+        let record = |error: &dyn std::fmt::Display| {
+            Error::Checkpoint(CheckpointError::NotMade {
+                reason: format!("burn could not write a record: {error}"),
+            })
         };
         let body = Body {
             plan: self.plan.clone(),
@@ -69,9 +71,10 @@ impl<E> DpOptimizer<E> {
             optimizer: self.optimizer.into_bytes().map_err(|e| record(&e))?.to_vec(),
             weights: model.clone().into_record().into_bytes().map_err(|e| record(&e))?.to_vec(),
         };
-        let body = rmp_serde::to_vec_named(&body)
-            .map_err(|error| Error::Checkpoint { reason: error.to_string() })?;
-        Ok(frame::seal(MAGIC, VERSION, &body))
+        let body = rmp_serde::to_vec_named(&body).map_err(|error| {
+            Error::Checkpoint(CheckpointError::NotMade { reason: error.to_string() })
+        })?;
+        Ok(sealed_file::seal(MAGIC, VERSION, &body))
     }
 
     /// Continues the run of a checkpoint: this optimizer takes its progress, and the model with its
@@ -86,15 +89,17 @@ impl<E> DpOptimizer<E> {
     pub fn resume<M: Module>(&mut self, model: M, bytes: &[u8]) -> Result<M> {
         let body = parse(bytes)?;
         if body.plan != self.plan {
-            return Err(Error::CheckpointOfAnotherPlan);
+            return Err(Error::Checkpoint(CheckpointError::OfAnotherPlan));
         }
         if body.model != signature(&model)? {
-            return Err(Error::CheckpointOfAnotherModel);
+            return Err(Error::Checkpoint(CheckpointError::OfAnotherModel));
         }
         let steps = body.step.into();
         let ledger = self.plan.events(privacy::Progress { selected: body.selected, steps })?;
         if body.ledger != ledger || body.step > self.plan.steps().value() {
-            return Err(Error::Checkpoint { reason: "its ledger and its step disagree".into() });
+            return Err(Error::Checkpoint(CheckpointError::Unusable {
+                reason: "its ledger and its step disagree".into(),
+            }));
         }
         let seed = Seed::new(body.seed)?;
         let Body { step, clipping, selected, trained, behavior, optimizer, weights, .. } = body;
@@ -122,12 +127,8 @@ impl<E> DpOptimizer<E> {
         let path = path.as_ref();
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
-        let io = |error: std::io::Error| Error::CheckpointFile {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        };
-        std::fs::write(&partial, bytes).map_err(io)?;
-        std::fs::rename(&partial, path).map_err(io)
+        std::fs::write(&partial, bytes).map_err(|error| of_file(path, error))?;
+        std::fs::rename(&partial, path).map_err(|error| of_file(path, error))
     }
 
     /// [`resume`](Self::resume)s from a file.
@@ -147,7 +148,7 @@ impl<E> DpOptimizer<E> {
 pub fn weights_of_checkpoint<M: Module>(model: M, bytes: &[u8]) -> Result<M> {
     let body = parse(bytes)?;
     if body.model != signature(&model)? {
-        return Err(Error::CheckpointOfAnotherModel);
+        return Err(Error::Checkpoint(CheckpointError::OfAnotherModel));
     }
     let loaded = catch_unwind(AssertUnwindSafe(|| loaded(model, body.weights)));
     loaded.unwrap_or_else(|_| Err(unreadable(&"it is not one of burn's")))
@@ -162,18 +163,23 @@ pub fn load_weights<M: Module>(model: M, path: impl AsRef<Path>) -> Result<M> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::CheckpointFile {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    })
+    std::fs::read(path).map_err(|error| of_file(path, error))
+}
+
+fn of_file(path: &Path, source: std::io::Error) -> Error {
+    Error::Checkpoint(CheckpointError::File { path: path.display().to_string(), source })
 }
 
 fn parse(bytes: &[u8]) -> Result<Body> {
-    let body = frame::open(MAGIC, VERSION, "checkpoint", bytes).map_err(|broken| match broken {
-        Broken::Version(found) => Error::CheckpointVersion { found, supported: VERSION },
-        Broken::Reason(reason) => Error::Checkpoint { reason },
-    })?;
-    rmp_serde::from_slice(body).map_err(|error| Error::Checkpoint { reason: error.to_string() })
+    let body =
+        sealed_file::open(MAGIC, VERSION, "checkpoint", bytes).map_err(|broken| match broken {
+            Broken::Version(found) => {
+                Error::Checkpoint(CheckpointError::Version { found, supported: VERSION })
+            }
+            Broken::Reason(reason) => Error::Checkpoint(CheckpointError::Unusable { reason }),
+        })?;
+    rmp_serde::from_slice(body)
+        .map_err(|error| Error::Checkpoint(CheckpointError::Unusable { reason: error.to_string() }))
 }
 
 /// `optimizer` with the state of a record.
@@ -185,7 +191,7 @@ fn restored(optimizer: &ModuleOptimizer, record: Vec<u8>) -> Result<ModuleOptimi
     if optimizer.to_record().len() != tensors {
         // burn drops what its optimizer does not know, and would start over without a word.
         let reason = "its optimizer state is that of another optimizer".into();
-        return Err(Error::Checkpoint { reason });
+        return Err(Error::Checkpoint(CheckpointError::Unusable { reason }));
     }
     Ok(optimizer)
 }
@@ -198,12 +204,14 @@ fn loaded<M: Module>(model: M, record: Vec<u8>) -> Result<M> {
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> Error {
-    Error::Checkpoint { reason: format!("burn could not read a record: {error}") }
+    Error::Checkpoint(CheckpointError::Unusable {
+        reason: format!("burn could not read a record: {error}"),
+    })
 }
 
 /// What tells one architecture from another.
 fn signature<M: Module>(model: &M) -> Result<Vec<(String, Vec<usize>)>> {
     let tensors = ModuleTensors::of(model)?;
-    let signature = |t: &crate::per_example::ModuleTensor| (t.path.clone(), t.shape.to_vec());
+    let signature = |t: &crate::model::ModuleTensor| (t.path.clone(), t.shape.to_vec());
     Ok(tensors.tensors.iter().map(signature).collect())
 }

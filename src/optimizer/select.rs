@@ -4,8 +4,7 @@ use burn::module::Module;
 
 use super::DpOptimizer;
 use super::batch::{LogicalBatch, Sample, Ticket};
-use crate::error::{Error, Result};
-use crate::mechanism::PoissonSampler;
+use crate::error::{Error, PlanError, Result, SelectionError};
 use crate::noise::Noise;
 use crate::per_example::Engine;
 use crate::privacy::PrivateSelection;
@@ -34,7 +33,7 @@ impl<E> DpOptimizer<E> {
     /// # Errors
     /// As [`ParamSelector::select`](crate::selection::ParamSelector::select), before the first step for every
     /// phase, so that a name that matches nothing does not end the run in its middle;
-    /// [`Error::CoversNothing`] where a phase trains nothing in one of the groups of per-group clipping.
+    /// [`SelectionError::CoversNothing`] where a phase trains nothing in one of the groups of per-group clipping.
     pub fn follow<M: Module>(
         &mut self,
         schedule: &Schedule,
@@ -60,10 +59,10 @@ impl<E> DpOptimizer<E> {
     /// with the selection's own rate.
     ///
     /// # Errors
-    /// [`Error::SelectionNotPlanned`].
+    /// [`PlanError::SelectionNotPlanned`].
     pub fn sample_for_selection(&self, population: usize) -> Result<Sample> {
         let planned = self.planned_selection()?;
-        let sampler = PoissonSampler::new(&self.seed, planned.sampling_rate, population)?;
+        let sampler = planned.sampling().sampler(&self.seed, population)?;
         Ok(Sample::new(self.selection_ticket(), sampler.sample(SELECTION)))
     }
 
@@ -72,8 +71,8 @@ impl<E> DpOptimizer<E> {
     /// [`sample_for_selection`](Self::sample_for_selection) drew.
     ///
     /// # Errors
-    /// [`Error::SelectionNotPlanned`] where the plan has no selection, or after the first step or another
-    /// selection; [`Error::CoversNothing`] where a clipping group names nothing in the model; what the engine
+    /// [`PlanError::SelectionNotPlanned`] where the plan has no selection, or after the first step or another
+    /// selection; [`SelectionError::CoversNothing`] where a clipping group names nothing in the model; what the engine
     /// reports; and as `sample_for_selection`. Nothing has changed then.
     pub fn select_top<M, X, I>(
         &mut self,
@@ -110,7 +109,7 @@ impl<E> DpOptimizer<E> {
     }
 
     fn planned_selection(&self) -> Result<PrivateSelection> {
-        let not = |reason| Error::SelectionNotPlanned { reason };
+        let not = |reason| Error::Plan(PlanError::SelectionNotPlanned { reason });
         if self.progress.selected {
             return Err(not(" any more: it has been made"));
         }
@@ -127,9 +126,10 @@ impl<E> DpOptimizer<E> {
     /// What the step is about to train, if that is what the last one trained.
     pub(super) fn check_trained(&self, now: Vec<String>) -> Result<Vec<String>> {
         match &self.progress.trained {
-            Some(before) if *before != now => {
-                Err(Error::SelectionChanged { before: before.len(), now: now.len() })
-            }
+            Some(before) if *before != now => Err(Error::Selection(SelectionError::Changed {
+                before: before.len(),
+                now: now.len(),
+            })),
             Some(_) | None => Ok(now),
         }
     }

@@ -5,16 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Tensor, TensorData};
-use burn_dispatch::Dispatch;
 
 use super::DpOptimizer;
 use super::batch::LogicalBatch;
-use super::clipped_sum::ClippedSum;
-use super::sum_bound::Squares;
+use crate::bounded_sum::ClippedSum;
 use crate::error::{Error, Result};
-use crate::mechanism::{Domain, add_gaussian_measuring, noised};
-use crate::per_example::{Engine, ModuleTensors, is_on_host};
+use crate::model::ModuleTensors;
+use crate::noise::noised;
+use crate::per_example::Engine;
+use crate::seed::Domain;
 
 impl<E> DpOptimizer<E> {
     /// Takes one logical step: `model` becomes the updated model.
@@ -90,14 +89,8 @@ impl<E> DpOptimizer<E> {
         let std = self.plan.noise_std(&self.progress.clipping);
         let divisor = self.plan.divisor();
         let below = sum.below_clipping_norm();
-        let release = sum.release(|index, sum, scale| {
-            let (seed, domain) = (&self.seed, Domain::GradientNoise);
-            let add = |values: &mut [f32], scale| {
-                add_gaussian_measuring(values, seed, domain, step, index, std, scale)
-            };
-            let (noised, squares) = with_noise(sum, scale, add)?;
-            Ok((noised / divisor, squares))
-        })?;
+        let draw = (&self.seed, Domain::GradientNoise, step);
+        let release = sum.release(&self.plan.noise().of_step(std, draw), divisor)?;
 
         // Account, before anything is released.
         let mut progress = self.progress.clone();
@@ -114,30 +107,6 @@ impl<E> DpOptimizer<E> {
 
         Ok(release.into_gradients(model))
     }
-}
-
-/// The sum with what `add` adds to its numbers, and its squares in `scale`: in place where they are on the host;
-/// elsewhere noise is made here, and the sum stays where it is.
-fn with_noise(
-    sum: Tensor<1>,
-    scale: f64,
-    add: impl FnOnce(&mut [f32], f64) -> Result<f64>,
-) -> Result<(Tensor<1>, Squares)> {
-    let device = sum.device();
-    let unreadable = |e: &dyn std::fmt::Debug| Error::Device { reason: format!("{e:?}") };
-    if is_on_host::<Dispatch>(device.as_dispatch()) {
-        let mut numbers = sum.try_into_data().map_err(|e| unreadable(&e))?;
-        let squares = add(numbers.as_mut_slice().map_err(|e| unreadable(&e))?, scale)?;
-        let noised = Tensor::from_data(numbers, (&device, DType::F32));
-        return Ok((noised, Squares::Known(squares)));
-    }
-    let mut noise = TensorData::zeros::<f32, _>(sum.dims());
-    add(noise.as_mut_slice().map_err(|e| unreadable(&e))?, 0.0)?;
-    // In single precision; a smaller scale only makes the check weaker.
-    let scale = scale.min(f64::from(f32::MAX));
-    let squares = (sum.clone() * scale).powi_scalar(2).sum();
-    let noised = sum + Tensor::from_data(noise, (&device, DType::F32));
-    Ok((noised, Squares::OnDevice(Box::new(squares))))
 }
 
 /// # Errors

@@ -167,7 +167,7 @@ impl<B: Backend> Contraction<B> {
     }
 
     /// The gradients themselves, `[b, ...parameter]`.
-    pub(crate) fn materialise(&self) -> FloatTensor<B> {
+    pub(crate) fn materialize(&self) -> FloatTensor<B> {
         let mut total: Option<FloatTensor<B>> = None;
         for u in &self.uses {
             let product = match (&u.left, &u.right) {

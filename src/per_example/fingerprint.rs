@@ -263,7 +263,7 @@ mod tests {
 
     use super::Fingerprint;
     use crate::batch::Batch;
-    use crate::per_example::tensors::ModuleTensors;
+    use crate::model::ModuleTensors;
     use crate::per_example::trace::trace;
 
     #[derive(Module, Debug)]

@@ -7,21 +7,22 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_dispatch::Dispatch;
 
+use super::execute::execute;
 use super::graph::{Graph, depends_on_example};
 use super::indices::{self, BadRecords};
 use super::plan::with_own_axis;
 use super::replay::Replay;
-use super::tensors::ModuleTensors;
 use super::trace::{Trace, trace};
 use super::value::Value;
 use crate::batch::{self, Batch};
 use crate::error::Result;
+use crate::model::ModuleTensors;
 
 /// Computes for all `examples` of a batch the indices that `loss` reads, and nothing else of it, and checks them.
 /// Returns the examples to leave out, ascending.
 ///
 /// # Errors
-/// As tracing, and [`Error::IndexOutOfRange`](crate::Error::IndexOutOfRange).
+/// As tracing, and [`BatchError::IndexOutOfRange`](crate::error::BatchError::IndexOutOfRange).
 pub(super) fn check<M, X, F>(
     model: &M,
     tensors: &ModuleTensors,
@@ -58,7 +59,7 @@ where
         replay.insert(*id, with_own_axis(tensor, &device));
     }
     for (op, dying) in graph.operations.iter().zip(&graph.dying) {
-        replay.run(op, dying)?;
+        execute(op, dying, &mut replay)?;
     }
     for op in &operations {
         replay.check_indices(op)?;

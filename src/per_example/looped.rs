@@ -8,15 +8,15 @@ use burn_backend::Shape;
 use burn_dispatch::{Dispatch, DispatchTensor};
 
 use super::contraction::in_f32;
-use super::form::Form;
 use super::gradients::{ParameterGradient, PerExample};
 use super::indices::BadRecords;
 use super::panics::caught;
-use super::tensors::ModuleTensors;
+use super::representation::Representation;
 use super::value::Value;
 use super::{Engine, empty, guard};
 use crate::batch::{self, Batch};
-use crate::error::{Error, Result};
+use crate::error::{BatchError, Error, LossError, Result};
+use crate::model::ModuleTensors;
 
 /// Per-example gradients by burn's own autodiff, one example after another.
 ///
@@ -39,7 +39,7 @@ impl<F> Loop<F> {
     /// Sets what happens to a record with an index that is out of range; the default refuses its batch.
     ///
     /// Which indices a loss reads is seen in a trace of it. Where it cannot be traced, burn's own checks have to do:
-    /// on a CPU they panic, which is [`Error::LossPanicked`], whatever is set here.
+    /// on a CPU they panic, which is [`LossError::Panicked`], whatever is set here.
     #[must_use]
     pub fn with_bad_records(mut self, bad_records: BadRecords) -> Self {
         self.bad_records = bad_records;
@@ -64,10 +64,12 @@ impl<F> Loop<F> {
         }
         let policy = self.bad_records;
         match caught(|| guard::check(model, tensors, batch, &self.loss, examples, policy)) {
-            Err(error @ (Error::IndexOutOfRange { .. } | Error::Device { .. })) => Err(error),
+            Err(
+                error @ (Error::Batch(BatchError::IndexOutOfRange { .. }) | Error::Device { .. }),
+            ) => Err(error),
             Ok(excluded) => Ok(excluded),
             // What one batch did says nothing of the next; that a loss cannot be traced does.
-            Err(Error::LossPanicked { .. }) => Ok(Vec::new()),
+            Err(Error::Loss(LossError::Panicked { .. })) => Ok(Vec::new()),
             Err(_) => {
                 self.guarded = false;
                 Ok(Vec::new())
@@ -125,10 +127,10 @@ fn differentiated<M: Module>(
     loss: Tensor<1>,
 ) -> Result<(Tensor<1>, HashMap<ParamId, DispatchTensor>)> {
     if loss.dims() != [1] {
-        return Err(Error::LossNotScalar { shape: loss.dims().to_vec() });
+        return Err(Error::Loss(LossError::NotScalar { shape: loss.dims().to_vec() }));
     }
     if !loss.is_tracked() {
-        return Err(Error::LossWithoutParameters);
+        return Err(Error::Loss(LossError::WithoutParameters));
     }
     let value = loss.clone().without_autodiff();
     let mut collector = Collector { gradients: loss.backward(), found: HashMap::new() };
@@ -141,9 +143,9 @@ fn stack(
     rows: Vec<Option<DispatchTensor>>,
     shape: &Shape,
     tensors: &ModuleTensors,
-) -> Result<Form> {
+) -> Result<Representation> {
     if rows.iter().all(Option::is_none) {
-        return Ok(Form::Zero);
+        return Ok(Representation::Zero);
     }
     let one: Vec<usize> = [1].into_iter().chain(shape.iter().copied()).collect();
     let device = tensors.device.as_dispatch();
@@ -153,7 +155,7 @@ fn stack(
         }
         None => Value::zeros(Shape::from(one.clone()), device, DType::F32),
     });
-    Ok(Form::Materialised(Value::cat(rows.collect(), 0)?.float()?))
+    Ok(Representation::Materialized(Value::cat(rows.collect(), 0)?.float()?))
 }
 
 struct Collector {

@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, LossError, Result};
 
 /// What `compute` returns, or its panic. `compute` may change only what nobody looks at after an error.
 pub(super) fn caught<T>(compute: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(compute))
-        .unwrap_or_else(|payload| Err(Error::LossPanicked { reason: message(payload.as_ref()) }))
+    catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|payload| {
+        Err(Error::Loss(LossError::Panicked { reason: message(payload.as_ref()) }))
+    })
 }
 
 /// What the panic said.

@@ -1,5 +1,5 @@
 //! What the traced engine will do for examples of one shape: the graph to replay, and for each
-//! trainable parameter whether its gradient stays in factors or is materialised.
+//! trainable parameter whether its gradient stays in factors or is materialized.
 
 mod size;
 
@@ -15,16 +15,18 @@ use rayon::prelude::*;
 
 use super::NormMethod;
 use super::contraction::{Contraction, in_f32};
+use super::execute::execute;
 use super::factor::{Factored, Factorizer};
-use super::form::Form;
 use super::graph::{Graph, depends_on_example};
 use super::indices::BadRecords;
 use super::replay::Replay;
+use super::representation::Representation;
 use super::simplify::simplify;
-use super::tensors::{ModuleTensors, is_on_host};
 use super::trace::Trace;
 use super::value::Value;
-use crate::error::{Error, Result};
+use crate::device::Capabilities;
+use crate::error::{Error, Result, TraceError};
+use crate::model::ModuleTensors;
 
 /// A plan for one shape of example.
 pub(crate) struct Plan {
@@ -44,7 +46,7 @@ pub(crate) enum Planned {
     /// The loss does not depend on the parameter.
     Zero,
     /// Computed by the replay as `[batch, ...parameter]`.
-    Materialised(TensorId),
+    Materialized(TensorId),
     /// Kept in factors.
     Ghost(Box<Factored>),
     /// Computed from the factors, which spares the replay a much larger value on the way: the
@@ -71,7 +73,7 @@ impl Plan {
         for gradient in &gradients {
             match gradient {
                 Planned::Zero => {}
-                Planned::Materialised(id) => {
+                Planned::Materialized(id) => {
                     wanted.insert(*id);
                 }
                 Planned::Ghost(factored) | Planned::Contracted(factored) => {
@@ -134,7 +136,7 @@ impl Plan {
         }
         let sizes = parts.iter().map(Range::len).collect();
         let losses = Dispatch::float_cat(losses, 0);
-        Ok(Replayed { losses, forms: Form::join(sizes, forms), excluded })
+        Ok(Replayed { losses, forms: Representation::join(sizes, forms), excluded })
     }
 
     /// What depends on no example: parameters, constants, and what is computed from them.
@@ -150,7 +152,7 @@ impl Plan {
             replay.insert(*id, value.clone());
         }
         for (op, dying) in self.shared.operations.iter().zip(&self.shared.dying) {
-            replay.run(op, dying)?;
+            execute(op, dying, &mut replay)?;
         }
         let (values, checks) = replay.into_parts();
         checks.finish()?;
@@ -176,24 +178,24 @@ impl Plan {
             }
         }
         for (op, dying) in self.graph.operations.iter().zip(&self.graph.dying) {
-            replay.run(op, dying)?;
+            execute(op, dying, &mut replay)?;
         }
 
         let losses = self.per_example(self.loss, &[], &replay, examples)?;
         let mut forms = Vec::with_capacity(self.gradients.len());
         for (gradient, tensor) in self.gradients.iter().zip(tensors.trainable()) {
             forms.push(match gradient {
-                Planned::Zero => Form::Zero,
-                Planned::Materialised(id) => {
+                Planned::Zero => Representation::Zero,
+                Planned::Materialized(id) => {
                     let shape = tensor.shape.as_slice();
-                    Form::Materialised(self.per_example(*id, shape, &replay, examples)?)
+                    Representation::Materialized(self.per_example(*id, shape, &replay, examples)?)
                 }
                 Planned::Ghost(factored) => {
-                    Form::Factored(Contraction::new(factored, &mut replay)?)
+                    Representation::Factored(Contraction::new(factored, &mut replay)?)
                 }
-                Planned::Contracted(factored) => {
-                    Form::Materialised(Contraction::new(factored, &mut replay)?.materialise())
-                }
+                Planned::Contracted(factored) => Representation::Materialized(
+                    Contraction::new(factored, &mut replay)?.materialize(),
+                ),
             });
         }
         let (_, checks) = replay.into_parts();
@@ -208,7 +210,10 @@ impl Plan {
         replay: &Replay<'_, Dispatch>,
         examples: usize,
     ) -> Result<DispatchTensor> {
-        let value = replay.get(id).ok_or(Error::BrokenTrace { tensor: id.value() })?.float()?;
+        let value = replay
+            .get(id)
+            .ok_or(Error::Trace(TraceError::Broken { tensor: id.value() }))?
+            .float()?;
         let value = in_f32::<Dispatch>(value);
         let each: Vec<usize> = [1].into_iter().chain(shape.iter().copied()).collect();
         let full: Vec<usize> = [examples].into_iter().chain(shape.iter().copied()).collect();
@@ -226,7 +231,7 @@ impl Plan {
 /// How each gradient of `trace` is obtained.
 fn planned(trace: &Trace, batched: &HashSet<TensorId>, method: NormMethod) -> Vec<Planned> {
     // What is not going to be kept in factors is not looked at.
-    let factorizer = (method != NormMethod::Materialised).then(|| {
+    let factorizer = (method != NormMethod::Materialized).then(|| {
         let gradients = trace.gradients.iter().flatten().copied();
         Factorizer::new(&trace.operations, batched, trace.loss, gradients)
     });
@@ -237,7 +242,7 @@ fn planned(trace: &Trace, batched: &HashSet<TensorId>, method: NormMethod) -> Ve
             Some(factored) if factored.contraction_is_smaller() => {
                 Planned::Contracted(Box::new(factored))
             }
-            _ => Planned::Materialised(id),
+            _ => Planned::Materialized(id),
         }
     };
     trace.gradients.iter().map(planned).collect()
@@ -256,7 +261,7 @@ pub(crate) struct Replayed {
     /// `[examples]`
     pub(crate) losses: DispatchTensor,
     /// The gradients, in the order of [`ModuleTensors::trainable`].
-    pub(crate) forms: Vec<Form>,
+    pub(crate) forms: Vec<Representation>,
     /// The examples that are left out, ascending.
     pub(crate) excluded: Vec<usize>,
 }
@@ -270,7 +275,7 @@ const SMALLEST_PART: usize = 2;
 /// in parts; a device with a queue of its own gets it whole, and so does a graph whose random draws would
 /// depend on which thread comes first.
 fn parts(tensors: &ModuleTensors, examples: usize, random: bool) -> Vec<Range<usize>> {
-    let alone = random || !is_on_host::<Dispatch>(tensors.device.as_dispatch());
+    let alone = random || !Capabilities::of_device(&tensors.device).computes_on_host;
     let threads = if alone { 1 } else { rayon::current_num_threads() };
     let count = threads.min(examples / SMALLEST_PART).max(1);
     (0..count).map(|part| examples * part / count..examples * (part + 1) / count).collect()

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use crate::error::Error;
+use crate::error::{Error, TraceError};
 
 /// The error that tells what to do about it.
 pub(crate) fn panic_to_error(payload: Box<dyn Any + Send>) -> Error {
@@ -14,18 +14,18 @@ pub(crate) fn panic_to_error(payload: Box<dyn Any + Send>) -> Error {
     // burn has no types for these, so its words have to do; `tests/messages.rs` fails when they change.
     let says = |words: &[&str]| words.iter().any(|words| reason.contains(words));
     if says(&["no concrete value", "no initialized value"]) {
-        Error::ValueRead { reason }
+        Error::Trace(TraceError::ValueRead { reason })
     } else if says(&[
         "not on the same device",
         "on the wrong backend",
         "between the requested backends",
     ]) {
-        Error::TensorFromOutside { reason }
+        Error::Trace(TraceError::TensorFromOutside { reason })
     } else if says(&["do not support autodiff", "tape has already been consumed"]) {
-        Error::AutodiffInLoss { reason }
+        Error::Trace(TraceError::AutodiffInLoss { reason })
     } else if says(&["Tensor Operation Error", "index out of bounds"]) {
-        Error::ShapeOfOneExample { reason }
+        Error::Trace(TraceError::ShapeOfOneExample { reason })
     } else {
-        Error::TraceFailed { reason }
+        Error::Trace(TraceError::Failed { reason })
     }
 }

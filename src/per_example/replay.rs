@@ -9,14 +9,13 @@
 use std::collections::{HashMap, HashSet};
 
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
-use burn_backend::{Backend, Shape, Slice};
+use burn_backend::{Backend, Shape};
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
 use super::indices::{BadRecords, Checks};
-use super::rules;
-use super::tensors::is_flex;
 use super::value::Value;
-use crate::error::{Error, Result};
+use crate::device::Capabilities;
+use crate::error::{Error, Result, TraceError};
 
 /// The state of one pass: the values computed so far, and how to read and write them in a rule.
 pub(crate) struct Replay<'g, B: Backend> {
@@ -36,6 +35,15 @@ pub(crate) struct Replay<'g, B: Backend> {
     of_one_example: bool,
 }
 
+/// What a rule has done with an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// Computed it for the whole batch.
+    Batched,
+    /// Nothing: there is no batched form, so each example has to go by itself.
+    EachByItself,
+}
+
 impl<'g, B: Backend> Replay<'g, B> {
     pub(crate) fn new(
         device: B::Device,
@@ -46,7 +54,7 @@ impl<'g, B: Backend> Replay<'g, B> {
         Self {
             checks: Checks::new(policy, &device),
             of_one_example: false,
-            on_flex: is_flex::<B>(&device),
+            on_flex: Capabilities::of::<B>(&device).flex,
             device,
             batch,
             batched,
@@ -57,8 +65,8 @@ impl<'g, B: Backend> Replay<'g, B> {
         }
     }
 
-    /// Executes one operation; `dying` are the values nothing after it reads.
-    pub(crate) fn run(&mut self, op: &OperationIr, dying: &'g [TensorId]) -> Result<()> {
+    /// Takes up `op`; `dying` are the values that nothing after it reads.
+    pub(crate) fn begin(&mut self, op: &OperationIr, dying: &'g [TensorId]) {
         self.lead = usize::from(op.outputs().any(|out| self.is_batched(out)));
         self.dying = dying;
         let inputs: Vec<TensorId> = op.inputs().map(|input| input.id).collect();
@@ -67,12 +75,13 @@ impl<'g, B: Backend> Replay<'g, B> {
             .copied()
             .filter(|id| inputs.iter().filter(|i| *i == id).count() > 1)
             .collect();
-        self.check_indices(op)?;
-        rules::apply(op, self)?;
-        for id in dying {
+    }
+
+    /// Lets go of the values that nothing reads any more.
+    pub(crate) fn end(&mut self) {
+        for id in self.dying {
             self.values.remove(id);
         }
-        Ok(())
     }
 
     /// Gives an input (parameter, constant, batch tensor) its value.
@@ -118,7 +127,8 @@ impl<'g, B: Backend> Replay<'g, B> {
 
     /// A stored value as it is.
     pub(crate) fn shared(&self, tensor: &TensorIr) -> Result<Value<B>> {
-        self.get(tensor.id).ok_or_else(|| Error::BrokenTrace { tensor: tensor.id.value() })
+        self.get(tensor.id)
+            .ok_or_else(|| Error::Trace(TraceError::Broken { tensor: tensor.id.value() }))
     }
 }
 
@@ -166,7 +176,7 @@ impl<B: Backend> Replay<'_, B> {
     pub(crate) fn raw(&mut self, tensor: &TensorIr) -> Result<Value<B>> {
         let last_use = self.dying.contains(&tensor.id) && !self.repeated.contains(&tensor.id);
         let value = if last_use { self.values.remove(&tensor.id) } else { self.get(tensor.id) };
-        value.ok_or_else(|| Error::BrokenTrace { tensor: tensor.id.value() })
+        value.ok_or_else(|| Error::Trace(TraceError::Broken { tensor: tensor.id.value() }))
     }
 
     /// The operand of a broadcasting rule: in a batched operation `[batch, ...]`, or `[1, ...]` if
@@ -199,60 +209,22 @@ impl<B: Backend> Replay<'_, B> {
     }
 
     /// Stores a result.
-    pub(crate) fn put(&mut self, out: &TensorIr, value: Value<B>) -> Result<()> {
+    pub(crate) fn put(&mut self, out: &TensorIr, value: Value<B>) -> Result<Applied> {
         self.values.insert(out.id, value);
-        Ok(())
+        Ok(Applied::Batched)
     }
 
-    /// The rule of last resort, right for every operation: one example after another, each with the
-    /// unbatched operation, and the results stacked.
-    pub(crate) fn each(&mut self, op: &OperationIr) -> Result<()> {
-        let none = HashSet::new();
-        let mut inputs = Vec::new();
-        for input in op.inputs() {
-            let value = self.get(input.id);
-            let value = value.ok_or(Error::BrokenTrace { tensor: input.id.value() })?;
-            inputs.push((input, value, self.is_batched(input)));
-        }
-        let mut stacked: Vec<Vec<Value<B>>> = op.outputs().map(|_| Vec::new()).collect();
-        for example in 0..self.batch {
-            let policy = self.checks.policy();
-            let mut one = Replay::new(self.device.clone(), 1, &none, policy);
-            one.of_one_example = true;
-            for (input, value, batched) in &inputs {
-                let value = if *batched {
-                    example_of(value.clone(), example).reshape(input.shape.clone())
-                } else {
-                    value.clone()
-                };
-                one.insert(input.id, value);
-            }
-            one.run(op, &[]).map_err(|error| error.of_example(example))?;
-            for (rows, out) in stacked.iter_mut().zip(op.outputs()) {
-                let value = one.remove(out.id);
-                let value = value.ok_or(Error::BrokenTrace { tensor: out.id.value() })?;
-                rows.push(value.reshape(self.lead_with(1, out)));
-            }
-            self.checks.absorb(one.checks, example);
-        }
-        for (rows, out) in stacked.into_iter().zip(op.outputs()) {
-            self.put(out, Value::cat(rows, 0)?)?;
-        }
-        Ok(())
+    /// A replay of one example of this one's batch, whose values have no batch axis.
+    pub(crate) fn of_one_example<'n>(&self, none: &'n HashSet<TensorId>) -> Replay<'n, B> {
+        let mut one = Replay::new(self.device.clone(), 1, none, self.checks.policy());
+        one.of_one_example = true;
+        one
     }
 
-    fn lead_with(&self, size: usize, tensor: &TensorIr) -> Shape {
+    pub(crate) fn lead_with(&self, size: usize, tensor: &TensorIr) -> Shape {
         let mut dims = Vec::with_capacity(tensor.shape.num_dims() + 1);
         dims.extend(std::iter::repeat_n(size, self.lead));
         dims.extend_from_slice(tensor.shape.as_slice());
         Shape::from(dims)
     }
-}
-
-/// Row `example` of a batched value, its leading axis kept as one.
-fn example_of<B: Backend>(value: Value<B>, example: usize) -> Value<B> {
-    let dims = value.shape().num_dims();
-    let mut ranges = vec![Slice::full(); dims];
-    ranges[0] = Slice::from(example..example + 1);
-    value.slice(&ranges)
 }

@@ -4,13 +4,13 @@
 //! and keeps more of it than a formula for the whole would. The trace shows the whole.
 
 mod reduced_product;
+mod replace;
 mod softmax;
 
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 
-use burn_backend::{DType, Shape};
 use burn_ir::{IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
 
 pub(super) use softmax::SoftmaxBackward;
@@ -27,44 +27,6 @@ pub(super) fn simplify(trace: &mut Trace, inputs: &HashSet<TensorId>) {
     }
     softmax::shorten(&mut trace.operations);
     reduced_product::shorten(&mut trace.operations, &trace.module);
-}
-
-/// Puts others in the place of the operations that were `found`, by their index.
-fn replace<T>(
-    operations: &mut Vec<OperationIr>,
-    mut found: HashMap<usize, T>,
-    others: impl Fn(T, &mut Fresh) -> Vec<OperationIr>,
-) {
-    if found.is_empty() {
-        return;
-    }
-    let mut fresh = Fresh::after(operations);
-    let mut replaced = Vec::with_capacity(operations.len());
-    for (index, op) in std::mem::take(operations).into_iter().enumerate() {
-        match found.remove(&index) {
-            Some(found) => replaced.extend(others(found, &mut fresh)),
-            None => replaced.push(op),
-        }
-    }
-    *operations = replaced;
-}
-
-/// Names for new values.
-struct Fresh {
-    last: u64,
-}
-
-impl Fresh {
-    fn after(operations: &[OperationIr]) -> Self {
-        let tensors = operations.iter().flat_map(|op| op.inputs().chain(op.outputs()));
-        let ids = tensors.map(|tensor| tensor.id.value());
-        Self { last: ids.max().unwrap_or(0) }
-    }
-
-    fn value(&mut self, shape: Shape, dtype: DType) -> TensorIr {
-        self.last += 1;
-        TensorIr::uninit(TensorId::new(self.last), shape, dtype)
-    }
 }
 
 /// Common subexpression elimination: drops every operation that repeats an earlier one, and returns what

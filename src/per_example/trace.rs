@@ -18,9 +18,9 @@ use burn_dispatch::DispatchDevice;
 use burn_ir::{OperationIr, TensorId};
 
 pub(crate) use super::refusal::panic_to_error;
-use super::tensors::ModuleTensors;
 use crate::batch::{Batch, BatchMapper};
-use crate::error::{Error, Result};
+use crate::error::{Error, LossError, Result, TraceError};
+use crate::model::ModuleTensors;
 
 /// The forward and backward pass of one example.
 pub(crate) struct Trace {
@@ -50,7 +50,7 @@ where
 {
     if let Some(tensor) = tensors.tensors.iter().find(|t| matches!(t.dtype, DType::QFloat(_))) {
         let operation = format!("the quantized parameter {}", tensor.path);
-        return Err(Error::UnsupportedOperation { operation });
+        return Err(Error::Trace(TraceError::UnsupportedOperation { operation }));
     }
     let capture = capture_device(tensors.device.settings())?;
     let recorded = catch_unwind(AssertUnwindSafe(|| {
@@ -101,12 +101,13 @@ where
     let loss = loss(&model, example);
     let shape = loss.shape();
     if shape.num_elements() != 1 {
-        return Err(Error::LossNotScalar { shape: shape.as_slice().to_vec() });
+        return Err(Error::Loss(LossError::NotScalar { shape: shape.as_slice().to_vec() }));
     }
-    let loss =
-        loss.try_into_primitive::<Autodiff<Capture>>().map_err(|_| Error::LossWithoutParameters)?;
+    let loss = loss
+        .try_into_primitive::<Autodiff<Capture>>()
+        .map_err(|_| Error::Loss(LossError::WithoutParameters))?;
     if !loss.is_tracked() {
-        return Err(Error::LossWithoutParameters);
+        return Err(Error::Loss(LossError::WithoutParameters));
     }
     let loss_id = loss.primitive().id();
     let gradients = loss.backward();
@@ -293,5 +294,5 @@ fn one_example<const D: usize>(mut dims: [usize; D]) -> [usize; D] {
 }
 
 fn failed(reason: &str) -> Error {
-    Error::TraceFailed { reason: reason.to_owned() }
+    Error::Trace(TraceError::Failed { reason: reason.to_owned() })
 }

@@ -16,11 +16,11 @@ use super::gradients::{ParameterGradient, PerExample};
 use super::indices::BadRecords;
 use super::panics::caught;
 use super::plan::{Plan, Planned, Replayed};
-use super::tensors::ModuleTensors;
 use super::trace::trace;
 use super::{Engine, NormMethod, empty};
 use crate::batch::{self, Batch};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TraceError};
+use crate::model::ModuleTensors;
 
 /// Per-example gradients of any burn model by tracing its loss for one example.
 ///
@@ -50,7 +50,7 @@ pub struct Traced<F> {
 #[non_exhaustive]
 pub enum Retracing {
     /// At the 2nd, 4th, 8th, ... batch of a kind, and from the 1024th on at every 1024th. A difference is
-    /// [`Error::TraceChanged`]. Steps taken between the change and the trace that finds it have been
+    /// [`TraceError::Changed`]. Steps taken between the change and the trace that finds it have been
     /// computed as before the change.
     #[default]
     Doubling,
@@ -142,8 +142,8 @@ impl<F> Traced<F> {
                 shape: tensor.shape.as_slice().to_vec(),
                 method: match planned {
                     Planned::Zero => PlannedMethod::Unused,
-                    Planned::Materialised(_) | Planned::Contracted(_) => {
-                        PlannedMethod::Materialised
+                    Planned::Materialized(_) | Planned::Contracted(_) => {
+                        PlannedMethod::Materialized
                     }
                     Planned::Ghost(factored) => PlannedMethod::Ghost {
                         positions: factored.uses.iter().map(|u| u.length).sum(),
@@ -177,7 +177,7 @@ impl<F> Traced<F> {
         if let Some(key) = key {
             self.plans.note(key, Known { plan: digest, calls });
         }
-        let lost = || Error::TraceFailed { reason: "its plan was lost".to_owned() };
+        let lost = || Error::Trace(TraceError::Failed { reason: "its plan was lost".to_owned() });
         self.plans.get(&digest).map(|kept| &kept.plan).ok_or_else(lost)
     }
 
@@ -227,7 +227,7 @@ impl<F> Traced<F> {
             && let Some(kept) = self.plans.get(&known.plan)
             && let Some(difference) = fingerprint.difference(&kept.fingerprint)
         {
-            return Err(Error::TraceChanged { difference });
+            return Err(Error::Trace(TraceError::Changed { difference }));
         }
         let digest = fingerprint.digest;
         if !self.plans.contains(&digest) {
@@ -305,7 +305,7 @@ pub enum PlannedMethod {
     /// The loss does not depend on the parameter.
     Unused,
     /// As `[batch, ...parameter]`.
-    Materialised,
+    Materialized,
     /// As the factors of a contraction: memory `[batch, positions, rows + columns]`.
     Ghost {
         /// Positions summed over, all uses together.
@@ -322,7 +322,7 @@ impl fmt::Display for Explanation {
             let ParameterPlan { path, shape, method } = parameter;
             match method {
                 PlannedMethod::Unused => writeln!(f, "{path} {shape:?}: unused by the loss")?,
-                PlannedMethod::Materialised => writeln!(f, "{path} {shape:?}: materialised")?,
+                PlannedMethod::Materialized => writeln!(f, "{path} {shape:?}: materialized")?,
                 PlannedMethod::Ghost { positions, uses } => writeln!(
                     f,
                     "{path} {shape:?}: ghost norm over {positions} positions of {uses} use(s)"

@@ -3,7 +3,7 @@
 use burn_backend::tensor::{BoolTensor, FloatTensor, IndexingUpdateOp, IntTensor};
 use burn_backend::{Backend, DType, Scalar, Shape, Slice, TensorMetadata};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TraceError};
 
 /// A rank-dynamic tensor primitive of backend `B`.
 pub(crate) enum Value<B: Backend> {
@@ -479,7 +479,9 @@ fn int_int<B: Backend>((a, b): (IntTensor<B>, IntTensor<B>)) -> (Value<B>, Value
 /// The traced graph asks for an operation that a kind does not have: burn never records such a
 /// graph, so this guards against a changed recording, not against user input.
 fn wrong_kind(operation: &str) -> Error {
-    Error::UnsupportedOperation { operation: format!("{operation} on this kind of tensor") }
+    Error::Trace(TraceError::UnsupportedOperation {
+        operation: format!("{operation} on this kind of tensor"),
+    })
 }
 
 impl Value<burn_dispatch::Dispatch> {

@@ -8,11 +8,11 @@ mod whole;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use self::loss_kind::kind_of;
+use self::loss_kind::{FLOOR, kind_of};
 pub use self::loss_kind::{LossKind, loss_kind};
 use super::{Engine, Loop, PerExample, Traced, read};
 use crate::batch::Batch;
-use crate::error::{Error, Result};
+use crate::error::{Error, GradientError, Result};
 
 /// How closely the two engines agree, and what kind of loss they differentiate.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,9 +28,6 @@ pub struct Agreement {
     pub loss: LossKind,
 }
 
-/// A parameter's entries are compared relative to at least this share of the largest of all.
-const FLOOR: f64 = 1e-3;
-
 /// Runs both engines on `batch` and compares all per-example gradients, then compares those with burn's own
 /// gradient of the loss of the whole batch. Run it once on a few examples of every shape before trusting a new
 /// model; switch dropout and other random operations off first, since each run draws other numbers.
@@ -40,11 +37,11 @@ const FLOOR: f64 = 1e-3;
 /// [`Traced`] refuses.
 ///
 /// # Errors
-/// - [`Error::EnginesDisagree`] when some entry differs by more than `tolerance` (relative; 1e-3 suits
+/// - [`GradientError::EnginesDisagree`] when some entry differs by more than `tolerance` (relative; 1e-3 suits
 ///   single precision).
-/// - [`Error::LossWithoutGradient`] when every record's gradient is zero or not finite: training would follow
-///   the noise alone. [`Error::GradientNotFinite`] when that of one is not finite.
-/// - [`Error::LossWeightedByBatch`] and [`Error::LossMixesExamples`] when the loss of a batch is not made of
+/// - [`LossError::WithoutGradient`](crate::error::LossError::WithoutGradient) when every record's gradient is zero or not finite: training would follow
+///   the noise alone. [`GradientError::NotFinite`] when that of one is not finite.
+/// - [`LossError::WeightedByBatch`](crate::error::LossError::WeightedByBatch) and [`LossError::MixesExamples`](crate::error::LossError::MixesExamples) when the loss of a batch is not made of
 ///   those of batches of one, so that private training would mean something else.
 /// - Whatever either engine reports.
 pub fn verify<M, X, F>(model: &M, batch: X, loss: F, tolerance: f64) -> Result<Agreement>
@@ -57,7 +54,7 @@ where
     let oracle = Loop::new(&loss).per_example(model, batch.clone())?;
     let (worst, parameter) = compare(&oracle, &traced)?;
     if worst > tolerance || tolerance.is_nan() {
-        return Err(Error::EnginesDisagree { parameter, relative: worst });
+        return Err(Error::Gradient(GradientError::EnginesDisagree { parameter, relative: worst }));
     }
     let loss = kind_of(&oracle, model, &batch, &loss, tolerance)?;
     Ok(Agreement { worst, parameter, loss })

@@ -1,12 +1,12 @@
-//! Building a plan: every way in, including deserialisation, runs the same checks.
+//! Building a plan.
 
 use burn_dp_accounting::{
     Accountant, Adjacency, Delta, Epsilon, ExpectedBatchSize, Ledger, NoiseMultiplier,
     PrivacyAccountant, SamplingRate, Steps, calibrate_noise_multiplier,
 };
-use serde::{Deserialize, Serialize};
 
-use super::PrivacyPlan;
+use super::parts::Parts;
+use super::privacy_plan::PrivacyPlan;
 use super::run::Run;
 use super::selection::PrivateSelection;
 use crate::clipping::Clipping;
@@ -33,6 +33,13 @@ pub struct PrivacyPlanBuilder {
     target: Option<(Epsilon, Delta)>,
     /// The first setting that could not be used.
     refused: Option<SettingError>,
+}
+
+impl PrivacyPlan {
+    /// Starts a plan.
+    pub fn builder() -> PrivacyPlanBuilder {
+        PrivacyPlanBuilder::default()
+    }
 }
 
 impl PrivacyPlanBuilder {
@@ -102,7 +109,7 @@ impl PrivacyPlanBuilder {
         self
     }
 
-    /// The neighbouring relation of the guarantee; [`Adjacency::AddRemove`] unless set.
+    /// The neighboring relation of the guarantee; [`Adjacency::AddRemove`] unless set.
     pub fn adjacency(mut self, adjacency: Adjacency) -> Self {
         self.adjacency = adjacency;
         self
@@ -188,134 +195,4 @@ fn rounded_up(noise_multiplier: NoiseMultiplier) -> Result<NoiseMultiplier> {
 
 fn missing(name: &'static str) -> Error {
     SettingError::Missing { name }.into()
-}
-
-/// What a plan is made of, without what follows from it.
-struct Parts {
-    run: Run,
-    expected_batch_size: ExpectedBatchSize,
-    clipping: Clipping,
-    adjacency: Adjacency,
-    target: Option<(Epsilon, Delta)>,
-}
-
-impl Parts {
-    fn into_plan(self) -> Result<PrivacyPlan> {
-        let Self { run, expected_batch_size, clipping, adjacency, target } = self;
-        let planned = run.events(run.whole())?;
-        let gradient_noise_multiplier =
-            gradient_noise_multiplier(&clipping, run.noise.multiplier())?;
-        let mut plan = PrivacyPlan {
-            run,
-            expected_batch_size,
-            clipping,
-            adjacency,
-            target,
-            planned,
-            gradient_noise_multiplier,
-            fingerprint: 0,
-        };
-        plan.fingerprint = fingerprint(&plan.clone().into())?;
-        Ok(plan)
-    }
-}
-
-/// The serialised form that this version writes and reads.
-const VERSION: u32 = 2;
-
-/// What is written.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Stored {
-    version: u32,
-    sampling: Sampling,
-    clipping: Clipping,
-    noise: Noise,
-    expected_batch_size: ExpectedBatchSize,
-    steps: Steps,
-    adjacency: Adjacency,
-    earlier: Ledger,
-    selection: Option<PrivateSelection>,
-    target: Option<(Epsilon, Delta)>,
-}
-
-impl From<PrivacyPlan> for Stored {
-    fn from(plan: PrivacyPlan) -> Self {
-        let Run { earlier, selection, sampling, noise, steps } = plan.run;
-        Self {
-            version: VERSION,
-            sampling,
-            clipping: plan.clipping,
-            noise,
-            expected_batch_size: plan.expected_batch_size,
-            steps,
-            adjacency: plan.adjacency,
-            earlier,
-            selection,
-            target: plan.target,
-        }
-    }
-}
-
-impl TryFrom<Stored> for PrivacyPlan {
-    type Error = Error;
-
-    fn try_from(stored: Stored) -> Result<Self> {
-        if stored.version != VERSION {
-            return Err(Error::setting(
-                "privacy plan version",
-                stored.version,
-                "2, the version that this release reads",
-            ));
-        }
-        let Stored { sampling, clipping, noise, expected_batch_size, steps, .. } = stored;
-        let Stored { adjacency, earlier, selection, target, .. } = stored;
-        let run = Run { earlier, selection, sampling, noise, steps };
-        let plan = Parts { run, expected_batch_size, clipping, adjacency, target }.into_plan()?;
-        // An edited file must not claim a target that its noise does not meet. Another machine's
-        // transform may round the last digits of the same ε otherwise.
-        let above =
-            |epsilon: Epsilon, delta| plan.epsilon(delta).value() > epsilon.value() * (1.0 + 1e-9);
-        match plan.target {
-            Some((epsilon, delta)) if above(epsilon, delta) || !epsilon.is_finite() => {
-                Err(Error::setting(
-                    "noise_multiplier",
-                    plan.noise_multiplier().value(),
-                    "large enough for the plan's target",
-                ))
-            }
-            _ => Ok(plan),
-        }
-    }
-}
-
-/// z_Δ: the gradient sum, scaled to sensitivity 1, has noise z_Δ; the centred count, of sensitivity
-/// 1/2, has noise σ_b. Together they are one Gaussian release with z^−2 = z_Δ^−2 + (2σ_b)^−2.
-/// Replace-one doubles both sensitivities, so the relation is the same.
-fn gradient_noise_multiplier(
-    clipping: &Clipping,
-    noise_multiplier: NoiseMultiplier,
-) -> Result<NoiseMultiplier> {
-    let adaptive = match clipping {
-        Clipping::Adaptive(adaptive) => adaptive,
-        Clipping::Flat { .. } | Clipping::Automatic(_) | Clipping::PerGroup(_) => {
-            return Ok(noise_multiplier);
-        }
-    };
-    let count = adaptive.count_noise_std() / adaptive.count_sensitivity();
-    noise_multiplier.beside(count).ok_or_else(|| {
-        Error::setting(
-            "count_noise_std",
-            adaptive.count_noise_std(),
-            "greater than half the noise multiplier, or no noise budget is left for the gradient",
-        )
-    })
-}
-
-/// 64-bit FNV-1a over the MessagePack form: the same on every machine.
-fn fingerprint(stored: &Stored) -> Result<u64> {
-    let bytes = rmp_serde::to_vec(stored)
-        .map_err(|error| Error::setting("privacy plan", error, "serialisable"))?;
-    Ok(bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    }))
 }

@@ -3,6 +3,8 @@
 use burn_dp_accounting::{ClippingNorm, DpEvent, NoiseMultiplier, SamplingRate};
 use serde::{Deserialize, Serialize};
 
+use crate::sampling::Sampling;
+
 /// One release of gradient norms, by which parameters are selected
 /// ([`TopGradientNorm`](crate::selection::TopGradientNorm)): each record of a Poisson sample contributes
 /// a vector of norms, one for each group of parameters, clipped to `clipping_norm`.
@@ -20,10 +22,11 @@ impl PrivateSelection {
     /// What is recorded for it.
     pub fn event(&self) -> DpEvent {
         let noise_multiplier = self.noise_multiplier;
-        DpEvent::PoissonSampled {
-            rate: self.sampling_rate,
-            event: Box::new(DpEvent::GaussianSelection { noise_multiplier }),
-        }
+        self.sampling().event(DpEvent::GaussianSelection { noise_multiplier })
+    }
+
+    pub(crate) fn sampling(&self) -> Sampling {
+        Sampling::Poisson { rate: self.sampling_rate }
     }
 
     /// The standard deviation of the noise on each sum of norms, in the gradient's unit.

@@ -4,8 +4,7 @@ use core::fmt;
 
 use burn_dp_accounting::{Delta, Epsilon};
 
-use super::PrivacyPlan;
-use crate::clipping::Clipping;
+use super::privacy_plan::PrivacyPlan;
 
 /// What a planned run guarantees and under which assumptions; `Display` says it in full.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +13,13 @@ pub struct PrivacyStatement {
     epsilon: Epsilon,
     accountant: &'static str,
     delta: Delta,
+}
+
+impl PrivacyPlan {
+    /// The guarantee of the whole planned run in words.
+    pub fn statement(&self, delta: Delta) -> PrivacyStatement {
+        PrivacyStatement::new(self.clone(), delta)
+    }
 }
 
 impl PrivacyStatement {
@@ -46,7 +52,7 @@ impl fmt::Display for PrivacyStatement {
         } else {
             writeln!(f, "Guarantee: none (epsilon is infinite).")?;
         }
-        writeln!(f, "Neighbouring data sets: {}.", plan.adjacency())?;
+        writeln!(f, "Neighboring data sets: {}.", plan.adjacency())?;
         let earlier = plan.earlier().steps().value();
         if earlier > 0 {
             writeln!(f, "Included: {earlier} earlier releases on the same data.")?;
@@ -65,9 +71,10 @@ impl fmt::Display for PrivacyStatement {
         writeln!(
             f,
             "Released: the parameters after each of {} steps. A step sums the per-record gradients, \
-             {}, adds Gaussian noise, and divides by the public constant {}.",
+             {}, adds {}, and divides by the public constant {}.",
             plan.steps().value(),
-            clipping_in_words(plan.clipping()),
+            plan.clipping().in_words(),
+            plan.noise().in_words(),
             plan.divisor(),
         )?;
         writeln!(
@@ -83,32 +90,11 @@ impl fmt::Display for PrivacyStatement {
                 None => String::new(),
             },
         )?;
-        writeln!(
-            f,
-            "Sampling: Poisson, each record enters each batch independently with probability {}.",
-            plan.sampling_rate().value(),
-        )?;
+        writeln!(f, "Sampling: {}.", plan.sampling().in_words())?;
         write!(
             f,
             "Accountant: {accountant}, a proven upper bound, for the planned number of steps. Assumed: \
              noise in exact real arithmetic; settings chosen without looking at the private data."
         )
-    }
-}
-
-fn clipping_in_words(clipping: &Clipping) -> String {
-    match clipping {
-        Clipping::Flat { clipping_norm } => {
-            format!("each clipped to L2 norm {}", clipping_norm.value())
-        }
-        Clipping::Automatic(automatic) => {
-            format!("each normalised to L2 norm below {}", automatic.clipping_norm().value())
-        }
-        Clipping::PerGroup(groups) => {
-            format!("each clipped in {} groups of parameters", groups.groups().len())
-        }
-        Clipping::Adaptive(adaptive) => {
-            format!("each clipped to a norm that follows their {} quantile", adaptive.quantile())
-        }
     }
 }

@@ -1,4 +1,9 @@
+use burn_dp_accounting::{
+    Adjacency, Delta, Epsilon, ExpectedBatchSize, NoiseMultiplier, SamplingRate, Steps,
+};
+
 use super::*;
+use crate::clipping::Clipping;
 use crate::error::{Error, SettingError};
 use crate::privacy::{AdaptiveClipping, ClippingNorm};
 

@@ -1,9 +1,10 @@
 //! The parameters of a model that can be trained, with what rules need to know about each.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Shape, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result, SelectionError};
+use crate::model::{Change, Place, Visit, change, visit};
 
 /// One parameter; a parameter that stands in two fields is listed once, with both paths.
 #[derive(Clone, Debug)]
@@ -42,12 +43,13 @@ impl Entry {
     }
 
     /// # Errors
-    /// [`Error::SharedParameter`] where it stands in two fields: to train it would be to train both.
+    /// [`ModelError::SharedParameter`] where it stands in two fields: to train it would be to train both.
     pub(crate) fn check_alone(&self) -> Result<()> {
         match &self.paths[..] {
-            [first, second, ..] => {
-                Err(Error::SharedParameter { first: first.clone(), second: second.clone() })
-            }
+            [first, second, ..] => Err(Error::Model(ModelError::SharedParameter {
+                first: first.clone(),
+                second: second.clone(),
+            })),
             [] | [_] => Ok(()),
         }
     }
@@ -58,14 +60,14 @@ impl Inventory {
     /// When no parameter can be trained: the model has none, or is on a device without autodiff.
     pub(crate) fn of<M: Module>(model: &M) -> Result<Self> {
         let mut lister = Lister::default();
-        model.visit(&mut lister);
+        visit(model, &mut lister);
         // Running statistics are visited like parameters, but cannot be made to require gradients.
         let mut trainable = Trainable::default();
-        model.clone().map(&mut RequireAll).visit(&mut trainable);
+        visit(&change(model.clone(), &mut RequireAll), &mut trainable);
         let mut entries = lister.entries;
         entries.retain(|entry| trainable.ids.contains(&entry.id));
         if entries.is_empty() {
-            return Err(Error::NothingToSelect);
+            return Err(Error::Selection(SelectionError::NothingToSelect));
         }
         Ok(Self { entries })
     }
@@ -77,64 +79,50 @@ impl Inventory {
 
 #[derive(Default)]
 struct Lister {
-    path: Vec<String>,
-    containers: Vec<String>,
     entries: Vec<Entry>,
 }
 
-impl Lister {
-    /// Where the innermost struct that is no reparameterization ends in the path, its type, and the name
-    /// of the reparameterization inside it.
-    fn owner(&self) -> (usize, String, Option<String>) {
-        let attached = self.containers.iter().position(|kind| kind == "Reparameterization");
-        let inside = attached.unwrap_or(self.containers.len());
-        let owner = self.containers[..inside].iter().rposition(|kind| kind.starts_with("Struct:"));
-        let name = attached.and_then(|index| self.path.get(index).cloned());
-        match owner {
-            Some(index) => {
-                let kind = self.containers[index].trim_start_matches("Struct:").to_owned();
-                (index, kind, name)
-            }
-            None => (inside.saturating_sub(1), String::new(), name),
-        }
-    }
-}
-
-impl ModuleVisitor for Lister {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.to_owned());
-        self.containers.push(container_type.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-        self.containers.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = self.path.join(".");
+impl Visit for Lister {
+    fn float<const D: usize>(&mut self, place: &Place, param: &Param<Tensor<D>>) {
+        let path = place.path();
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == param.id) {
             entry.paths.push(path);
             entry.trained |= param.is_require_grad();
             return;
         }
-        let (depth, layer_type, attached) = self.owner();
+        let (depth, layer_type, attached) = owner(place);
         self.entries.push(Entry {
             id: param.id,
             paths: vec![path],
             shape: param.base().shape(),
             trained: param.is_require_grad(),
-            layer: self.path[..depth].join("."),
+            layer: place.names[..depth].join("."),
             layer_type,
             attached,
         });
     }
 }
 
+/// Where the innermost struct that is no reparameterization ends in the path, its type, and the name
+/// of the reparameterization inside it.
+fn owner(Place { names, containers }: &Place) -> (usize, String, Option<String>) {
+    let attached = containers.iter().position(|kind| kind == "Reparameterization");
+    let inside = attached.unwrap_or(containers.len());
+    let owner = containers[..inside].iter().rposition(|kind| kind.starts_with("Struct:"));
+    let name = attached.and_then(|index| names.get(index).cloned());
+    match owner {
+        Some(index) => {
+            let kind = containers[index].trim_start_matches("Struct:").to_owned();
+            (index, kind, name)
+        }
+        None => (inside.saturating_sub(1), String::new(), name),
+    }
+}
+
 struct RequireAll;
 
-impl ModuleMapper for RequireAll {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl Change for RequireAll {
+    fn float<const D: usize>(&mut self, _: &Place, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         param.set_require_grad(true)
     }
 }
@@ -144,8 +132,8 @@ struct Trainable {
     ids: std::collections::HashSet<ParamId>,
 }
 
-impl ModuleVisitor for Trainable {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl Visit for Trainable {
+    fn float<const D: usize>(&mut self, _: &Place, param: &Param<Tensor<D>>) {
         if param.is_require_grad() {
             self.ids.insert(param.id);
         }

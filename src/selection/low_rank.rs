@@ -5,7 +5,7 @@ use burn::tensor::{Distribution, Tensor};
 
 use super::inventory::{Entry, Inventory};
 use super::selected::Selection;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SelectionError};
 
 /// Attaches low-rank adapters to weights: LoRA (Hu et al. 2021, arXiv 2106.09685) for matrices, as burn's
 /// own `Lora`, and for convolutions as well, whose kernels `[out, in, h, w]` are matrices of `out` rows.
@@ -64,32 +64,34 @@ impl LowRank {
     /// what it can, it tells of weights that are not there.)
     ///
     /// # Errors
-    /// [`Error::SelectionOfAnotherModel`] where a selected weight is not in `model`, [`Error::SharedParameter`]
-    /// where its id stands in two fields of it, [`Error::CoversNothing`] where no weight of two or more axes gets
-    /// an adapter, [`Error::AlreadyReparameterized`] for a model that has adapters or masks, which burn does not
-    /// nest, and [`Error::NothingToSelect`].
+    /// [`SelectionError::OfAnotherModel`] where a selected weight is not in `model`, [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter)
+    /// where its id stands in two fields of it, [`SelectionError::CoversNothing`] where no weight of two or more axes gets
+    /// an adapter, [`SelectionError::AlreadyReparameterized`] for a model that has adapters or masks, which burn does not
+    /// nest, and [`SelectionError::NothingToSelect`].
     pub fn apply<M: Module>(self, model: M) -> Result<M> {
         let present = Inventory::of(&model)?;
         if let Some(adapter) = present.entries.iter().find(|entry| entry.attached.is_some()) {
-            return Err(Error::AlreadyReparameterized { path: adapter.path().to_owned() });
+            return Err(Error::Selection(SelectionError::AlreadyReparameterized {
+                path: adapter.path().to_owned(),
+            }));
         }
         let chosen = |entry: &&Entry| self.group.matches(&entry.id, Some(entry.path()));
         if let Some(place) = &self.place {
             let chosen: Vec<&Entry> = present.entries.iter().filter(chosen).collect();
             if chosen.len() < place.paths().count() {
-                return Err(Error::SelectionOfAnotherModel);
+                return Err(Error::Selection(SelectionError::OfAnotherModel));
             }
             // Adapters are attached by id, so they would be to both fields.
             chosen.into_iter().try_for_each(Entry::check_alone)?;
         }
         if !present.entries.iter().filter(chosen).any(|entry| entry.shape.num_dims() >= 2) {
             let name = self.place.as_ref().map_or("all", Selection::rule).to_owned();
-            return Err(Error::CoversNothing {
+            return Err(Error::Selection(SelectionError::CoversNothing {
                 setting: "selection of adapted weights",
                 name,
                 what: "weight of two or more axes",
                 advice: "select matrices or kernels".into(),
-            });
+            }));
         }
         Ok(model.apply_reparameterization(self))
     }

@@ -8,7 +8,7 @@ use burn::tensor::{Bool, Int, Tensor};
 ///
 /// To burn a parameter is its id: an optimizer updates the first field that has it. `clone` keeps ids, and so
 /// does loading a record, so a model that holds the copy of another, or two parts loaded from one file, is
-/// refused ([`Error::SharedParameter`](crate::Error::SharedParameter)) while one of them is trained. A frozen
+/// refused ([`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter)) while one of them is trained. A frozen
 /// teacher beside its student:
 ///
 /// ```
@@ -30,7 +30,7 @@ use burn::tensor::{Bool, Int, Tensor};
 /// assert!(model.student.weight.is_require_grad() && !model.teacher.weight.is_require_grad());
 /// ```
 ///
-/// Parameters that burn has yet to initialise are initialised first, in the original too: until then clones share
+/// Parameters that burn has yet to initialize are initialized first, in the original too: until then clones share
 /// what they will be, and to freeze one is to freeze the other. Running statistics keep their ids, which burn
 /// gives no way to change; they are never trained. Optimizer state and groups of ids that were made for the
 /// original are not for the copy.
@@ -41,7 +41,7 @@ pub fn copy_with_own_ids<M: Module>(module: &M) -> M {
 struct OwnIds;
 
 fn renamed<T: ParameterValue>(mut param: Param<T>) -> Param<T> {
-    // Runs burn's lazy initialisation.
+    // Runs burn's lazy initialization.
     _ = param.base();
     param.id = ParamId::new();
     param

@@ -7,7 +7,7 @@ use burn::module::{Module, Param, ParamId, Reparameterization, Reparameterizer};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::inventory::{Entry, Inventory};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SelectionError};
 
 /// Rows of parameters: slices along the first axis, which are the output channels of a convolution, the
 /// input features of burn's `Linear`, the tokens of an embedding.
@@ -27,19 +27,21 @@ impl RowSelection {
     /// burn's `materialize` folds the changes into the weights.
     ///
     /// # Errors
-    /// [`Error::SelectionOfAnotherModel`] where a selected parameter is not in `model`;
-    /// [`Error::SharedParameter`] where its id stands in two fields of it;
-    /// [`Error::AlreadyReparameterized`] for a model with adapters, which burn does not nest.
+    /// [`SelectionError::OfAnotherModel`] where a selected parameter is not in `model`;
+    /// [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter) where its id stands in two fields of it;
+    /// [`SelectionError::AlreadyReparameterized`] for a model with adapters, which burn does not nest.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         let present = Inventory::of(&model)?;
         if let Some(adapter) = present.entries.iter().find(|entry| entry.attached.is_some()) {
-            return Err(Error::AlreadyReparameterized { path: adapter.path().to_owned() });
+            return Err(Error::Selection(SelectionError::AlreadyReparameterized {
+                path: adapter.path().to_owned(),
+            }));
         }
         let rows: HashMap<ParamId, Vec<usize>> =
             self.entries().map(|(entry, rows)| (entry.id, rows.clone())).collect();
         let known = |id: &ParamId| present.entries.iter().any(|entry| entry.id == *id);
         if !rows.keys().all(known) {
-            return Err(Error::SelectionOfAnotherModel);
+            return Err(Error::Selection(SelectionError::OfAnotherModel));
         }
         // A change is attached by id, so it would be to both fields.
         let mut selected = present.entries.iter().filter(|entry| rows.contains_key(&entry.id));

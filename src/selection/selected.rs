@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use burn::module::{Module, ModuleMapper, Param, ParamGroup, ParamId};
+use burn::module::{Module, Param, ParamGroup, ParamId};
 use burn::tensor::Tensor;
 
 use super::inventory::{Entry, Inventory};
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelError, Result, SelectionError};
+use crate::model::{Change, Place, change};
 
 /// The parameters of one model that a rule selected, and how the model was before.
 ///
@@ -32,12 +33,12 @@ impl Selection {
         Self { rule, inventory, selected }
     }
 
-    /// Freezes what is not selected and trains what is. Training flags (dropout, batch normalisation)
+    /// Freezes what is not selected and trains what is. Training flags (dropout, batch normalization)
     /// stay as they are.
     ///
     /// # Errors
-    /// [`Error::SelectionOfAnotherModel`] where a selected parameter is not in `model`, and
-    /// [`Error::SharedParameter`] where its id stands in two fields of it.
+    /// [`SelectionError::OfAnotherModel`] where a selected parameter is not in `model`, and
+    /// [`ModelError::SharedParameter`] where its id stands in two fields of it.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         self.set(model, |index| self.selected[index])
     }
@@ -95,39 +96,34 @@ impl Selection {
         let entries = self.inventory.entries.iter().enumerate();
         let wanted = entries.filter(|(index, _)| trained(*index)).map(|(_, entry)| entry.id);
         let wanted = wanted.collect();
-        let mut setter = SetTrained { path: vec![], wanted, found: HashMap::new(), shared: None };
-        let model = model.map(&mut setter);
+        let mut setter = SetTrained { wanted, found: HashMap::new(), shared: None };
+        let model = change(model, &mut setter);
         if let Some((first, second)) = setter.shared {
-            return Err(Error::SharedParameter { first, second });
+            return Err(Error::Model(ModelError::SharedParameter { first, second }));
         }
         match setter.found.len() == setter.wanted.len() {
             true => Ok(model),
-            false => Err(Error::SelectionOfAnotherModel),
+            false => Err(Error::Selection(SelectionError::OfAnotherModel)),
         }
     }
 }
 
 struct SetTrained {
-    path: Vec<String>,
     wanted: HashSet<ParamId>,
     /// Where each was first.
     found: HashMap<ParamId, String>,
     shared: Option<(String, String)>,
 }
 
-impl ModuleMapper for SetTrained {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl Change for SetTrained {
+    fn float<const D: usize>(
+        &mut self,
+        place: &Place,
+        param: Param<Tensor<D>>,
+    ) -> Param<Tensor<D>> {
         let trained = self.wanted.contains(&param.id);
-        if trained && let Some(first) = self.found.insert(param.id, self.path.join(".")) {
-            self.shared = Some((first, self.path.join(".")));
+        if trained && let Some(first) = self.found.insert(param.id, place.path()) {
+            self.shared = Some((first, place.path()));
         }
         param.set_require_grad(trained)
     }

@@ -7,9 +7,9 @@ use burn::module::{Module, ParamGroup, Reparameterization};
 
 use super::inventory::{Entry, Inventory};
 use super::selected::Selection;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SelectionError};
 use crate::mask::SuperMask;
-use crate::nearest::nearest;
+use crate::model::nearest;
 
 /// A rule for what is trained, which knows nothing of the data and so costs no privacy.
 ///
@@ -68,14 +68,14 @@ impl ParamSelector {
         Self::of(Rule::Head { layers })
     }
 
-    /// Every bias, and the shift of every normalisation layer: DP-BiTFiT (Bu et al. 2022, arXiv
+    /// Every bias, and the shift of every normalization layer: DP-BiTFiT (Bu et al. 2022, arXiv
     /// 2210.00036; BitFit: Ben Zaken et al. 2021, arXiv 2106.10199). A parameter counts as one if its
     /// field's name is `beta` or has the word `bias` in it.
     pub const fn bias() -> Self {
         Self::of(Rule::Bias)
     }
 
-    /// Scale and shift of every normalisation layer: of each module whose type has `Norm` in its name.
+    /// Scale and shift of every normalization layer: of each module whose type has `Norm` in its name.
     pub const fn norms() -> Self {
         Self::of(Rule::Norms)
     }
@@ -88,11 +88,13 @@ impl ParamSelector {
     /// Each of several [`path`](Self::path)s.
     ///
     /// # Errors
-    /// [`Error::EmptySelection`] where there is none.
+    /// [`SelectionError::Empty`] where there is none.
     pub fn paths<P: Into<String>>(paths: impl IntoIterator<Item = P>) -> Result<Self> {
-        paths.into_iter().map(Self::path).reduce(Self::union).ok_or_else(|| Error::EmptySelection {
-            selector: "paths []".into(),
-            advice: "name at least one path".into(),
+        paths.into_iter().map(Self::path).reduce(Self::union).ok_or_else(|| {
+            Error::Selection(SelectionError::Empty {
+                selector: "paths []".into(),
+                advice: "name at least one path".into(),
+            })
         })
     }
 
@@ -150,17 +152,17 @@ impl ParamSelector {
     /// [`Selection::apply`].
     ///
     /// # Errors
-    /// [`Error::UnknownPath`]; [`Error::NoBias`] where biases are asked for and there are none;
-    /// [`Error::EmptySelection`] where the rule, or a part of it, matches nothing; [`Error::SharedParameter`] for a selected parameter that stands in two
-    /// fields; [`Error::NothingToSelect`] for a model without parameters or not on an autodiff device.
+    /// [`SelectionError::UnknownPath`]; [`SelectionError::NoBias`] where biases are asked for and there are none;
+    /// [`SelectionError::Empty`] where the rule, or a part of it, matches nothing; [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter) for a selected parameter that stands in two
+    /// fields; [`SelectionError::NothingToSelect`] for a model without parameters or not on an autodiff device.
     pub fn select<M: Module>(&self, model: &M) -> Result<Selection> {
         let inventory = Inventory::of(model)?;
         let selected = self.selected(&inventory)?;
         if !selected.contains(&true) {
-            return Err(Error::EmptySelection {
+            return Err(Error::Selection(SelectionError::Empty {
                 selector: self.to_string(),
                 advice: ADVICE.into(),
-            });
+            }));
         }
         Selection::new(self.to_string(), inventory, selected)
     }
@@ -286,7 +288,7 @@ impl Rule {
     fn matches_nothing(&self, entries: &[Entry]) -> Error {
         let paths = || entries.iter().flat_map(|entry| &entry.paths).map(String::as_str);
         let advice = match self {
-            Self::Bias => return Error::NoBias { layers: layers_without_bias(entries) },
+            Self::Bias => return Error::Selection(SelectionError::NoBias { layers: layers_without_bias(entries) }),
             Self::Path(path) => return unknown(path, entries),
             Self::Attached(name) if name == "lora" => {
                 "attach adapters first, with `LowRank::new(..)?.apply(model)?` or burn's \
@@ -299,7 +301,7 @@ impl Rule {
             }
             Self::Regex { pattern, .. } => nearest(pattern, paths()),
             Self::Scores => "attach masks first, with `SuperMaskConfig::new(..)?.apply(model)?`".into(),
-            Self::Norms => "the model has no normalisation layer: choose another rule".into(),
+            Self::Norms => "the model has no normalization layer: choose another rule".into(),
             Self::Head { layers: 0 } => "ask for at least 1 layer".into(),
             Self::Group(_) => {
                 "a group of ids is of one model, and loading a record changes a model's ids: make the group \
@@ -308,7 +310,7 @@ impl Rule {
             }
             Self::All | Self::Head { .. } => ADVICE.into(),
         };
-        Error::EmptySelection { selector: self.to_string(), advice }
+        Error::Selection(SelectionError::Empty { selector: self.to_string(), advice })
     }
 }
 
@@ -359,7 +361,11 @@ fn unknown(path: &str, entries: &[Entry]) -> Error {
     }
     let place =
         if depth == 0 { "the model".into() } else { format!("`{}`", parts[..depth].join(".")) };
-    Error::UnknownPath { path: path.into(), place, instead: instead.join(", ") }
+    Error::Selection(SelectionError::UnknownPath {
+        path: path.into(),
+        place,
+        instead: instead.join(", "),
+    })
 }
 
 impl fmt::Display for ParamSelector {

@@ -10,10 +10,10 @@ use super::inventory::{Entry, Inventory};
 use super::rows::{RowSelection, row_count};
 use super::selected::Selection;
 use crate::bounded_sum::BoundedSum;
-use crate::error::{Error, Result};
-use crate::mechanism::{Domain, Seed};
+use crate::error::{Error, ModelError, Result, SelectionError};
 use crate::noise::Noise;
 use crate::per_example::{Engine, PerExample, read};
+use crate::seed::{Domain, Seed};
 
 /// What is chosen as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl TopGradientNorm {
     ///
     /// # Errors
     /// As [`Engine::per_example`] and [`ParamSelector::select`](super::ParamSelector::select);
-    /// [`Error::NoTrainableParameter`] where nothing can be chosen; [`Error::EmptySelection`] where the data has
+    /// [`ModelError::NoTrainableParameter`] where nothing can be chosen; [`SelectionError::Empty`] where the data has
     /// no example.
     pub fn on_public<M, X, E, I>(
         &self,
@@ -140,10 +140,10 @@ impl TopGradientNorm {
         }
         if scores.examples == 0 {
             let advice = "give it at least one batch with an example";
-            return Err(Error::EmptySelection {
+            return Err(Error::Selection(SelectionError::Empty {
                 selector: "top gradient norm of no data".into(),
                 advice: advice.into(),
-            });
+            }));
         }
         Ok(scores.into_public())
     }
@@ -225,7 +225,7 @@ impl Scores {
         trained.try_for_each(Entry::check_alone)?;
         let candidates = candidates(&inventory, rule.groups);
         if candidates.is_empty() {
-            return Err(Error::NoTrainableParameter);
+            return Err(Error::Model(ModelError::NoTrainableParameter));
         }
         let sums = BoundedSum::new([candidates.len()], clipping_norm);
         Ok(Self { rule: *rule, inventory, candidates, sums, examples: 0 })
@@ -250,7 +250,7 @@ impl Scores {
                 None => {
                     for member in &candidate.members {
                         let id = self.inventory.entries[*member].id;
-                        let norms = read(gradients.squared_norms_of(id)?)?;
+                        let norms = read(gradients.estimated_squared_norms_of(id)?)?;
                         for (squares, norm) in squares.iter_mut().zip(norms) {
                             squares[index] += norm;
                         }

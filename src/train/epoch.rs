@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator};
 use burn::tensor::Device;
 
-use super::trainer::PrivateTrainer;
+use super::shared_run::SharedRun;
 use crate::loader::{PhysicalBatches, PoissonDataLoader};
 use crate::optimizer::LogicalBatch;
 
@@ -13,7 +13,7 @@ type Batch<I, O> = LogicalBatch<PhysicalBatches<I, O>>;
 
 /// The batches of a run's next steps, a fixed number of them each time that it is iterated over.
 pub(super) struct EpochLoader<E, I, O> {
-    trainer: PrivateTrainer<E>,
+    shared: SharedRun<E>,
     /// Begins at the run's first step.
     loader: PoissonDataLoader<I, O>,
     /// Steps of an epoch.
@@ -21,17 +21,13 @@ pub(super) struct EpochLoader<E, I, O> {
 }
 
 impl<E, I, O> EpochLoader<E, I, O> {
-    pub(super) fn new(
-        trainer: PrivateTrainer<E>,
-        loader: PoissonDataLoader<I, O>,
-        steps: u64,
-    ) -> Self {
-        Self { trainer, loader, steps }
+    pub(super) fn new(shared: SharedRun<E>, loader: PoissonDataLoader<I, O>, steps: u64) -> Self {
+        Self { shared, loader, steps }
     }
 
     /// The epoch that is due.
     fn epoch(&self) -> PoissonDataLoader<I, O> {
-        let start = self.trainer.steps_taken();
+        let start = self.shared.steps_taken();
         self.loader.between(start, start.saturating_add(self.steps))
     }
 }
@@ -52,7 +48,7 @@ where
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch<I, O>>> {
         let loader = self.loader.on(device);
-        Arc::new(Self { trainer: self.trainer.clone(), loader, steps: self.steps })
+        Arc::new(Self { shared: self.shared.clone(), loader, steps: self.steps })
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch<I, O>>> {

@@ -8,14 +8,14 @@ use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 
 use super::metric::Spent;
-use super::trainer::PrivateTrainer;
+use super::shared_run::SharedRun;
 use crate::loader::PhysicalBatches;
 use crate::optimizer::LogicalBatch;
 use crate::per_example::Engine;
 
 /// A model whose training step is a private one. Validation is the model's own `InferenceStep`.
 ///
-/// Made by [`PrivateTrainer::learner`]. `R` is the [`Run`] that the step belongs to.
+/// Made by [`PrivateTrainer::learner`](super::PrivateTrainer::learner). `R` is the [`Run`] that the step belongs to.
 #[derive(Module, Debug)]
 pub struct PrivateModel<M: Module, R> {
     model: M,
@@ -23,15 +23,15 @@ pub struct PrivateModel<M: Module, R> {
     run: R,
 }
 
-/// What [`PrivateModel`] knows of its run: the trainer, and the items `I` and batches `O` of its loader.
+/// What [`PrivateModel`] knows of its run: the optimizer, and the items `I` and batches `O` of its loader.
 pub struct Run<E, I, O> {
-    trainer: PrivateTrainer<E>,
+    shared: SharedRun<E>,
     items: PhantomData<fn() -> (I, O)>,
 }
 
 impl<M: Module, E, I, O> PrivateModel<M, Run<E, I, O>> {
-    pub(super) fn new(model: M, trainer: PrivateTrainer<E>) -> Self {
-        Self { model, run: Run { trainer, items: PhantomData } }
+    pub(super) fn new(model: M, shared: SharedRun<E>) -> Self {
+        Self { model, run: Run { shared, items: PhantomData } }
     }
 
     /// The model.
@@ -51,7 +51,7 @@ where
     type Output = Spent;
 
     fn step(&self, batch: Self::Input) -> TrainOutput<Spent> {
-        let (gradient, item) = self.run.trainer.gradient(&self.model, batch);
+        let (gradient, item) = self.run.shared.gradient(&self.model, batch);
         TrainOutput { grads: gradient.unwrap_or_default(), item }
     }
 
@@ -61,7 +61,7 @@ where
         rate: ModuleLearningRate,
         gradient: GradientsParams,
     ) -> Self {
-        let model = self.run.trainer.optimize(self.model, rate, gradient);
+        let model = self.run.shared.optimize(self.model, rate, gradient);
         Self { model, ..self }
     }
 
@@ -72,7 +72,7 @@ where
         _rate: ModuleLearningRate,
         _gradients: MultiGradientsParams,
     ) -> Self {
-        self.run.trainer.refuse_several_devices();
+        self.run.shared.refuse_several_devices();
         self
     }
 }
@@ -93,12 +93,12 @@ where
 
 impl<E, I, O> Clone for Run<E, I, O> {
     fn clone(&self) -> Self {
-        Self { trainer: self.trainer.clone(), items: PhantomData }
+        Self { shared: self.shared.clone(), items: PhantomData }
     }
 }
 
 impl<E, I, O> std::fmt::Debug for Run<E, I, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.trainer.fmt(f)
+        f.debug_struct("Run").finish_non_exhaustive()
     }
 }

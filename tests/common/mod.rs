@@ -10,12 +10,12 @@ use burn::nn::{
 use burn::optim::{ModuleOptimizer, Optimizer, SgdState};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_dp::batch::Batch;
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::{Engine, Loop, NormMethod, PerExample, Traced};
 use burn_dp::privacy::{
     AdaptiveClipping, Adjacency, Clipping, ClippingNorm, Delta, ExpectedBatchSize, NoiseMultiplier,
     PrivacyPlan, PrivacyPlanBuilder, SamplingRate, Steps,
 };
+use burn_dp::seed::Seed;
 use burn_dp::{DpOptimizer, Result};
 
 /// The public divisor of [`plan`]; no test has this many records.
@@ -27,7 +27,7 @@ pub const WIDTH: usize = 4;
 /// Distinct tokens.
 pub const TOKENS: usize = 16;
 
-/// A model with an embedding, a layer that is used twice at every position, normalisation, a
+/// A model with an embedding, a layer that is used twice at every position, normalization, a
 /// convolution and a dense layer.
 #[derive(Module, Debug)]
 pub struct Net {
@@ -193,22 +193,22 @@ pub fn distance(x: &[f64], y: &[f64]) -> f64 {
 /// Every way to a per-example gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Path {
-    Smaller,
+    Mixed,
     Ghost,
-    Materialised,
+    Materialized,
     Loop,
 }
 
-pub const PATHS: [Path; 4] = [Path::Smaller, Path::Ghost, Path::Materialised, Path::Loop];
+pub const PATHS: [Path; 4] = [Path::Mixed, Path::Ghost, Path::Materialized, Path::Loop];
 
 impl Path {
     pub fn engine<F>(self, loss: F) -> AnyEngine<F> {
         let traced = |method| AnyEngine::Traced(Box::new(method));
         match self {
-            Self::Smaller => traced(Traced::new(loss).with_norm_method(NormMethod::Smaller)),
+            Self::Mixed => traced(Traced::new(loss).with_norm_method(NormMethod::Mixed)),
             Self::Ghost => traced(Traced::new(loss).with_norm_method(NormMethod::Ghost)),
-            Self::Materialised => {
-                traced(Traced::new(loss).with_norm_method(NormMethod::Materialised))
+            Self::Materialized => {
+                traced(Traced::new(loss).with_norm_method(NormMethod::Materialized))
             }
             Self::Loop => AnyEngine::Loop(Loop::new(loss)),
         }

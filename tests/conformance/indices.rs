@@ -8,9 +8,9 @@ use burn::prelude::*;
 use burn::tensor::{DType, IndexingUpdateOp, TensorData};
 use burn_dp::DpOptimizer;
 use burn_dp::mask::{MaskKind, SuperMaskConfig};
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::{Engine, Loop, NormMethod, Traced};
 use burn_dp::privacy::*;
+use burn_dp::seed::Seed;
 use burn_dp::selection::ParamSelector;
 
 use crate::common::{Reveal, trainable};
@@ -209,12 +209,12 @@ fn agrees(how: Use, dtype: DType, rows: usize, examples: usize, method: NormMeth
     let exact = Batch { tokens: given.again.clone(), ..given.clone() };
     let mut traced = Traced::new(loss(how)).with_norm_method(method);
     let found = traced.per_example(&model, given).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let (losses, norms) = (host(found.losses()), host(found.squared_norms()));
-    let materialise = examples * rows * WIDTH < 1 << 22;
+    let (losses, norms) = (host(found.losses()), host(found.estimated_squared_norms()));
+    let materialize = examples * rows * WIDTH < 1 << 22;
     let gradient = |of: &burn_dp::per_example::PerExample| {
         host(of.gradient::<3>(model.embedding.weight.id).unwrap())
     };
-    let gradients = materialise.then(|| gradient(&found));
+    let gradients = materialize.then(|| gradient(&found));
     for example in beside_the_limits(examples) {
         let one = burn_dp::batch::slice(&exact, example..example + 1).unwrap();
         let oracle = Loop::new(loss(how)).per_example(&model, one).unwrap();
@@ -223,7 +223,7 @@ fn agrees(how: Use, dtype: DType, rows: usize, examples: usize, method: NormMeth
             assert!(difference < 1e-4, "{what}: {of} of {example} is {a} instead of {b}");
         };
         close(losses[example], host(oracle.losses())[0], "loss");
-        close(norms[example], host(oracle.squared_norms())[0], "squared norm");
+        close(norms[example], host(oracle.estimated_squared_norms())[0], "squared norm");
         if let Some(gradients) = &gradients {
             let each = rows * WIDTH;
             let found = &gradients[example * each..(example + 1) * each];
@@ -236,7 +236,7 @@ fn agrees(how: Use, dtype: DType, rows: usize, examples: usize, method: NormMeth
     }
 }
 
-const METHODS: [NormMethod; 3] = [NormMethod::Smaller, NormMethod::Ghost, NormMethod::Materialised];
+const METHODS: [NormMethod; 3] = [NormMethod::Mixed, NormMethod::Ghost, NormMethod::Materialized];
 
 #[test]
 fn indices_of_every_type_mean_the_same_beyond_2_to_the_7_and_8() {
@@ -260,7 +260,7 @@ fn indices_of_every_type_mean_the_same_beyond_2_to_the_15_and_16() {
         }
         for dtype in [DType::I8, DType::U8, DType::I16, DType::U16] {
             if possible(how, dtype) {
-                agrees(how, dtype, 4, (1 << 16) + 2, NormMethod::Smaller);
+                agrees(how, dtype, 4, (1 << 16) + 2, NormMethod::Mixed);
                 agrees(how, dtype, 4, (1 << 15) + 2, NormMethod::Ghost);
             }
         }
@@ -304,7 +304,7 @@ fn clipped_sum<M: Module>(
 }
 
 /// Leaving out any one of eight records moves the sum by at most 1.
-fn neighbours<M: Module>(
+fn neighbors<M: Module>(
     what: &str,
     model: &M,
     rows: usize,
@@ -352,7 +352,7 @@ fn leaving_a_record_out_moves_the_sum_by_at_most_the_clipping_norm_in_every_type
                 let loss = loss(how);
                 move |model: &Table, batch: Batch| loss(model, batch) * 10.0
             };
-            neighbours(&format!("{how:?}"), &model, rows, dtype, strong);
+            neighbors(&format!("{how:?}"), &model, rows, dtype, strong);
         }
     }
 }
@@ -366,10 +366,10 @@ fn masks_and_adapters_of_embeddings_keep_records_apart_in_every_type() {
         let masked = SuperMaskConfig::new(MaskKind::Multiplier).unwrap();
         let masked = masked.apply(Table::new(rows, &device)).unwrap();
         let masked = ParamSelector::masks().select(&masked).unwrap().apply(masked).unwrap();
-        neighbours("multiplier mask", &masked, rows, dtype, strong);
+        neighbors("multiplier mask", &masked, rows, dtype, strong);
 
         let adapted = Table::new(rows, &device).apply_lora(Lora::new(2, 4.0));
         let adapted = ParamSelector::lora().select(&adapted).unwrap().apply(adapted).unwrap();
-        neighbours("LoRA", &adapted, rows, dtype, strong);
+        neighbors("LoRA", &adapted, rows, dtype, strong);
     }
 }

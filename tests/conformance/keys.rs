@@ -11,6 +11,7 @@ use burn::prelude::*;
 use burn::tensor::Distribution;
 use burn_dp::Error;
 use burn_dp::batch::{self, Batch, BatchMapper};
+use burn_dp::error::{BatchError, TraceError};
 use burn_dp::per_example::{Engine, Loop, Retracing, Traced};
 
 use crate::harness::{device, host, score};
@@ -324,7 +325,7 @@ fn a_constant_tensor_of_the_model_is_found_changed() {
     engine.per_example(&model, x.clone()).unwrap();
     model.constant = Tensor::from_floats([0.25], &on());
     let refused = engine.per_example(&model, x.clone()).err().expect("a refusal");
-    assert!(matches!(refused, Error::TraceChanged { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::Trace(TraceError::Changed { .. })), "{refused:?}");
     assert!(refused.to_string().contains("F32 = 0.25 and was [1] F32 = 1"), "{refused}");
     engine.clear();
     agree(&mut engine, &model, &model.layer, &x, of_annealed);
@@ -362,7 +363,7 @@ fn a_captured_number_is_found_changed_and_named_until_the_traces_are_cleared() {
         scale.set(0.5);
         let refused = (0..=same).find_map(|_| engine.per_example(&model, x.clone()).err());
         let refused = refused.expect("found before as many calls again");
-        assert!(matches!(refused, Error::TraceChanged { .. }), "{refused:?}");
+        assert!(matches!(refused, Error::Trace(TraceError::Changed { .. })), "{refused:?}");
         let message = refused.to_string();
         assert!(message.contains("MulScalar: rhs is 0.5 and was 1"), "{message}");
         assert!(message.contains("`clear()`"), "{message}");
@@ -514,14 +515,14 @@ fn the_least_recently_used_plans_go_and_come_back() {
 fn batches_that_differ_beside_their_tensors_do_not_concatenate() {
     let refused = batch::concat(&[tasks(true, false), tasks(false, true)]).err();
     assert!(
-        matches!(&refused, Some(Error::BatchStructuresDiffer { difference })
+        matches!(&refused, Some(Error::Batch(BatchError::StructuresDiffer { difference }))
             if difference == "`class` is present in one and absent in another"),
         "{refused:?}"
     );
     let noted = |mode, name: &str| Noted(numbers(4, 3), mode, vec![name.to_owned()]);
     let refused = batch::concat(&[noted(Mode::Half, "a"), noted(Mode::Whole, "a")]).err();
     assert!(
-        matches!(&refused, Some(Error::BatchStructuresDiffer { difference })
+        matches!(&refused, Some(Error::Batch(BatchError::StructuresDiffer { difference }))
             if difference == "`mode` is Half in one and Whole in another"),
         "{refused:?}"
     );
@@ -533,7 +534,7 @@ fn batches_that_differ_beside_their_tensors_do_not_concatenate() {
 
     let refused = batch::concat(&all_by_hand()).err();
     assert!(
-        matches!(&refused, Some(Error::BatchStructureUnknown { type_name })
+        matches!(&refused, Some(Error::Batch(BatchError::StructureUnknown { type_name }))
             if type_name.ends_with("ByHand")),
         "{refused:?}"
     );
@@ -542,7 +543,10 @@ fn batches_that_differ_beside_their_tensors_do_not_concatenate() {
 
     let types = [Tensor::<2>::zeros([1, 3], &on()), numbers(1, 3).cast(burn::tensor::DType::F64)];
     let refused = batch::concat(&types).err();
-    assert!(matches!(refused, Some(Error::BatchStructuresDiffer { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Some(Error::Batch(BatchError::StructuresDiffer { .. }))),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn tolerance() -> f64 {
 }
 
 /// A parameter whose gradient is zero in exact arithmetic (the key bias of attention, a bias under
-/// a normalisation) has only rounding to compare. It is measured against this part of the largest
+/// a normalization) has only rounding to compare. It is measured against this part of the largest
 /// entry of the whole model's gradient.
 const FLOOR: f64 = 1e-2;
 
@@ -35,13 +35,13 @@ where
         return Err("the oracle itself is not finite".to_owned());
     }
     let mut worst = Figures::default();
-    for method in [NormMethod::Smaller, NormMethod::Ghost, NormMethod::Materialised] {
+    for method in [NormMethod::Mixed, NormMethod::Ghost, NormMethod::Materialized] {
         let mut engine = Traced::new(loss).with_norm_method(method);
         for examples in [0, 1, 2, EXAMPLES] {
             let part = batch::slice(batch, 0..examples).map_err(|e| e.to_string())?;
             let given = engine.per_example(model, part).map_err(|e| e.to_string())?;
-            // Norms of materialised gradients are sums of squares, in which nothing cancels.
-            let norm_floor = if method == NormMethod::Materialised { 0.0 } else { norm_floor };
+            // Norms of materialized gradients are sums of squares, in which nothing cancels.
+            let norm_floor = if method == NormMethod::Materialized { 0.0 } else { norm_floor };
             let figures = compare(&oracle, &given, model, norm_floor)
                 .map_err(|e| format!("{e} ({method:?}, {examples} examples)"))?;
             worst = worst.max(figures);
@@ -62,6 +62,8 @@ struct Results {
     /// One a parameter.
     norms: Vec<Vec<f64>>,
     total: Vec<f64>,
+    /// Upper bounds, not squared.
+    clipping_norms: Vec<f64>,
 }
 
 impl Results {
@@ -74,9 +76,10 @@ impl Results {
             gradients: parameters.iter().map(|(id, _)| flat(given, *id, ranks[id])).collect(),
             norms: parameters
                 .iter()
-                .map(|(id, _)| host(given.squared_norms_of(*id).unwrap()))
+                .map(|(id, _)| host(given.estimated_squared_norms_of(*id).unwrap()))
                 .collect(),
-            total: host(given.squared_norms()),
+            total: host(given.estimated_squared_norms()),
+            clipping_norms: given.clipping_norms().unwrap(),
             parameters,
         }
     }
@@ -137,6 +140,12 @@ fn compare<M: Module>(
         let found = sums.found.get(id).ok_or_else(|| format!("no sum for {path}"))?;
         worst.sum = worst.sum.max(near(&what, &sum, found, scale)?);
     }
+    for (example, (square, bound)) in squares.iter().zip(&given.clipping_norms).enumerate() {
+        // Up to how far apart the two gradients themselves may be.
+        if square.is_finite() && *bound < square.sqrt() * (1.0 - 1e-4) {
+            return Err(format!("example {example} is clipped by {bound}, not {}", square.sqrt()));
+        }
+    }
     if squares.iter().any(|x| *x > 0.0) {
         for (expected, given) in squares.iter().zip(&given.total) {
             let scale = expected.max(1e-4 * largest(&squares));
@@ -183,7 +192,7 @@ where
     X: Batch,
     F: Fn(&M, X) -> Tensor<1>,
 {
-    for method in [NormMethod::Ghost, NormMethod::Materialised] {
+    for method in [NormMethod::Ghost, NormMethod::Materialized] {
         let mut engine = Traced::new(loss).with_norm_method(method);
         let mut run = |change| -> Result<Results, String> {
             let batch = batch.clone().map(&mut Changed { change });

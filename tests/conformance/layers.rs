@@ -1,4 +1,4 @@
-//! Dense layers, embeddings, normalisations and activations.
+//! Dense layers, embeddings, normalizations and activations.
 
 use burn::module::{Module, Param};
 use burn::nn::activation::*;

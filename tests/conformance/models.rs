@@ -91,7 +91,7 @@ pub const CASES: &[Case] = &[
             score(state)
         })
     }),
-    ("Weight normalisation", |b| {
+    ("Weight normalization", |b| {
         b.run((b.parameter([3, 4]), b.parameter([4])), b.floats([N, 2, 3]), |(v, g), x| {
             let length = v.val().powi_scalar(2).sum_dim(0).sqrt();
             let weight = v.val() / length * g.val().unsqueeze();

@@ -51,7 +51,7 @@ fn noise_draws_for_every_example_and_call() {
 }
 
 #[test]
-fn randomised_activations_draw_for_every_example_and_call() {
+fn randomized_activations_draw_for_every_example_and_call() {
     let layer = activation::RReluConfig::new().init();
     let rows = masks(layer, |layer, x| layer.forward(x - 10.0), 3);
     assert!(all_differ(&rows));

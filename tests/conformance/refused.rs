@@ -18,6 +18,7 @@ use burn::prelude::*;
 use burn::tensor::quantization::QuantScheme;
 use burn_dp::Error;
 use burn_dp::batch::Batch;
+use burn_dp::error::{BatchError, GradientError, LossError, ModelError, TraceError};
 use burn_dp::per_example::{Engine, Loop, Traced, verify};
 
 use crate::harness::{device, device_is};
@@ -66,7 +67,7 @@ fn batch_statistics_with_the_path_of_the_module() {
     let loss = |m: &Body, x| m.blocks[0].norm.forward(m.blocks[0].linear.forward(x)).sum();
     let refused = error(&model, x(), loss, false);
     assert!(
-        matches!(&refused, Error::BatchStatistics { module, kind }
+        matches!(&refused, Error::Model(ModelError::BatchStatistics { module, kind })
             if module == "blocks.0.norm" && kind == "BatchNorm"),
         "{refused:?}"
     );
@@ -76,7 +77,7 @@ fn batch_statistics_with_the_path_of_the_module() {
 fn batch_statistics_of_the_model_itself() {
     let model = BatchNormConfig::new(3).init(&on());
     let refused = error(&model, x(), |m: &BatchNorm, x| m.forward(x).sum(), false);
-    assert!(matches!(refused, Error::BatchStatistics { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::Model(ModelError::BatchStatistics { .. })), "{refused:?}");
     assert!(refused.to_string().contains("the model"), "{refused}");
 }
 
@@ -88,7 +89,7 @@ fn batch_statistics_in_a_wrapper() {
         norm.forward(linear.forward(x)).sum()
     };
     let refused = error(&model, x(), loss, false);
-    assert!(matches!(refused, Error::BatchStatistics { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::Model(ModelError::BatchStatistics { .. })), "{refused:?}");
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn one_trainable_parameter_in_two_fields() {
     let loss = |(a, b): &(Linear, Linear), x| a.forward(b.forward(x)).sum();
     let refused = error(&(layer.clone(), layer), x(), loss, false);
     assert!(
-        matches!(&refused, Error::SharedParameter { first, second }
+        matches!(&refused, Error::Model(ModelError::SharedParameter { first, second })
             if first == "0.weight" && second == "1.weight"),
         "{refused:?}"
     );
@@ -134,7 +135,7 @@ fn quantized_tensors() {
     model.weight = model.weight.map(|w| w.quantize_dynamic(&scheme));
     let refused = error(&model, x(), |m: &Linear, x| m.forward(x).sum(), true);
     assert!(
-        matches!(&refused, Error::UnsupportedOperation { operation }
+        matches!(&refused, Error::Trace(TraceError::UnsupportedOperation { operation })
             if operation.contains("quantized parameter weight")),
         "{refused:?}"
     );
@@ -147,7 +148,7 @@ fn a_loss_that_reads_a_value() {
         if y.clone().sum().into_scalar::<f32>() > 0.0 { y.sum() } else { y.mean() }
     };
     let refused = error(&linear(), x(), loss, true);
-    assert!(matches!(refused, Error::ValueRead { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::Trace(TraceError::ValueRead { .. })), "{refused:?}");
 }
 
 #[test]
@@ -157,14 +158,14 @@ fn burn_losses_that_check_values() {
         PoissonNllLossConfig::new().init().forward(m.forward(x), targets, Reduction::Mean)
     };
     let refused = error(&linear(), x(), poisson, true);
-    assert!(matches!(refused, Error::ValueRead { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::Trace(TraceError::ValueRead { .. })), "{refused:?}");
 
     let one_hot = |m: &Linear, (x, i): (Tensor<2>, Tensor<1, Int>)| {
         (m.forward(x) * i.one_hot::<2>(3).float()).sum()
     };
     let indices = Tensor::from_data([0, 2], &on());
     let refused = error(&linear(), (x(), indices), one_hot, true);
-    assert!(matches!(refused, Error::ValueRead { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::Trace(TraceError::ValueRead { .. })), "{refused:?}");
 }
 
 #[cfg(debug_assertions)]
@@ -182,24 +183,27 @@ fn ctc_loss_where_burn_asserts_lengths() {
         Tensor::from_data([1, 2], &device),
     );
     let refused = error(&linear(), batch, loss, true);
-    assert!(matches!(refused, Error::ValueRead { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::Trace(TraceError::ValueRead { .. })), "{refused:?}");
 }
 
 #[test]
 fn a_loss_that_is_not_one_number() {
     let loss = |m: &Linear, x| m.forward(x).reshape([-1]);
     let refused = error(&linear(), x(), loss, false);
-    assert!(matches!(&refused, Error::LossNotScalar { shape } if *shape == [3]), "{refused:?}");
+    assert!(
+        matches!(&refused, Error::Loss(LossError::NotScalar { shape }) if *shape == [3]),
+        "{refused:?}"
+    );
 }
 
 #[test]
 fn a_loss_without_trainable_parameters() {
     let loss = |m: &Linear, x| m.forward(x).detach().sum();
     let refused = error(&linear(), x(), loss, false);
-    assert!(matches!(refused, Error::LossWithoutParameters), "{refused:?}");
+    assert!(matches!(refused, Error::Loss(LossError::WithoutParameters)), "{refused:?}");
     let frozen = linear().freeze();
     let refused = error(&frozen, x(), |m: &Linear, x| m.forward(x).sum(), false);
-    assert!(matches!(refused, Error::NoTrainableParameter), "{refused:?}");
+    assert!(matches!(refused, Error::Model(ModelError::NoTrainableParameter)), "{refused:?}");
 }
 
 #[test]
@@ -208,7 +212,7 @@ fn a_tensor_of_the_values_captured_by_the_closure() {
     let constant = Tensor::<2>::ones([1, 3], &on());
     let loss = move |m: &Linear, x| (m.forward(x) * constant.clone()).sum();
     let refused = error(&linear(), x(), loss, true);
-    assert!(matches!(refused, Error::TensorFromOutside { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::Trace(TraceError::TensorFromOutside { .. })), "{refused:?}");
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn tensors_of_different_lengths() {
     let batch = (x(), Tensor::ones([3, 3], &on()));
     let refused = error(&linear(), batch, loss, false);
     assert!(
-        matches!(&refused, Error::BatchLengthsDiffer { lengths } if *lengths == [2, 3]),
+        matches!(&refused, Error::Batch(BatchError::LengthsDiffer { lengths }) if *lengths == [2, 3]),
         "{refused:?}"
     );
 }
@@ -235,7 +239,10 @@ fn a_refusal_leaves_the_engine_usable() {
     };
     let mut engine = Traced::new(&loss);
     let model = linear();
-    assert!(matches!(engine.per_example(&model, x()), Err(Error::ValueRead { .. })));
+    assert!(matches!(
+        engine.per_example(&model, x()),
+        Err(Error::Trace(TraceError::ValueRead { .. }))
+    ));
     read.store(false, Ordering::Relaxed);
     assert_eq!(engine.per_example(&model, x()).unwrap().len(), 2);
 }
@@ -247,7 +254,10 @@ fn verify_finds_engines_that_disagree() {
     let model = (LinearConfig::new(3, 64).init(&on()), dropout);
     let loss = |(linear, dropout): &(Linear, Dropout), x| dropout.forward(linear.forward(x)).sum();
     let disagreement = verify(&model, x(), loss, 1e-3);
-    assert!(matches!(disagreement, Err(Error::EnginesDisagree { .. })), "{disagreement:?}");
+    assert!(
+        matches!(disagreement, Err(Error::Gradient(GradientError::EnginesDisagree { .. }))),
+        "{disagreement:?}"
+    );
     let model = (model.0, model.1.freeze());
     verify(&model, x(), loss, 1e-4).unwrap();
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use burn::module::Module;
 use burn_dp::Error;
+use burn_dp::error::SelectionError;
 use burn_dp::selection::ParamSelector;
 use proptest::prelude::*;
 
@@ -97,7 +98,7 @@ fn holds<M: Module>(model: &M, expression: &Expression) -> Result<(), TestCaseEr
     let selector = expression.selector();
     let expected = expression.set(model);
     match selector.select(model) {
-        Err(Error::EmptySelection { .. }) => prop_assert!(expected.is_empty()),
+        Err(Error::Selection(SelectionError::Empty { .. })) => prop_assert!(expected.is_empty()),
         Err(error) => prop_assert!(false, "{error}"),
         Ok(selection) => {
             prop_assert_eq!(

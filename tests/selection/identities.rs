@@ -8,10 +8,11 @@ use burn::module::{Flag, Module, ModuleVisitor, Param, ParamId};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig, LinearLayout};
 use burn::optim::SgdConfig;
 use burn::tensor::{Int, Tensor};
+use burn_dp::error::ModelError;
 use burn_dp::mask::{MaskKind, SuperMaskConfig};
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::{Engine, Loop, Traced, verify};
 use burn_dp::privacy::{ClippingNorm, NoiseMultiplier, PrivateSelection, SamplingRate, Steps};
+use burn_dp::seed::Seed;
 use burn_dp::selection::{
     Groups, LowRank, ParamSelector, PublicData, TopGradientNorm, TopSelection, copy_with_own_ids,
 };
@@ -29,7 +30,7 @@ struct Pair<T: Module, S: Module> {
 
 type Linears = Pair<Linear, Linear>;
 
-/// Initialised, and the same at every call.
+/// Initialized, and the same at every call.
 fn student() -> Linear {
     fill(LinearConfig::new(4, 3).init(&device()))
 }
@@ -124,7 +125,9 @@ fn refused<M: Module>(
     ];
     for error in errors {
         let error = error.expect("a refusal");
-        let Error::SharedParameter { first, second } = &error else { panic!("{error}") };
+        let Error::Model(ModelError::SharedParameter { first, second }) = &error else {
+            panic!("{error}")
+        };
         assert_eq!([first.as_str(), second.as_str()], places);
         assert!(error.to_string().contains("copy_with_own_ids"), "{error}");
     }
@@ -151,7 +154,7 @@ fn a_trained_id_stands_in_no_other_field_frozen_or_not_whatever_the_order() {
     let copied = Pair { teacher: copy_with_own_ids(&load()).freeze(), student: load() };
     assert!(verify(&copied, x(), loss, 1e-4).is_ok());
 
-    // Frozen before burn has initialised it, which freezes the original's tensors too.
+    // Frozen before burn has initialized it, which freezes the original's tensors too.
     let lazy = LinearConfig::new(4, 3).init(&device());
     let teacher = lazy.clone().freeze();
     refused(Pair { teacher, student: lazy }, loss, weights);
@@ -241,7 +244,10 @@ fn what_was_selected_in_one_model_is_not_two_fields_of_another() {
     let original = student();
     let pair = Pair { teacher: original.clone().freeze(), student: original.clone() };
     let shared = |outcome: Result<Linears, Error>| {
-        assert!(matches!(outcome, Err(Error::SharedParameter { .. })), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(Error::Model(ModelError::SharedParameter { .. }))),
+            "{outcome:?}"
+        );
     };
     let selection = ParamSelector::path("weight").select(&original).unwrap();
     shared(selection.apply(pair.clone()));
@@ -249,7 +255,7 @@ fn what_was_selected_in_one_model_is_not_two_fields_of_another() {
     shared(rows_of(&original).apply(pair.clone()));
     shared(LowRank::new(2, 2.0).unwrap().on(&selection).apply(pair.clone()));
     let inside = ParamSelector::path("student").select(&pair);
-    assert!(matches!(inside, Err(Error::SharedParameter { .. })), "{inside:?}");
+    assert!(matches!(inside, Err(Error::Model(ModelError::SharedParameter { .. }))), "{inside:?}");
 
     // A private selection among them is refused before it is paid for, also on an empty sample.
     let selection = PrivateSelection {
@@ -262,7 +268,7 @@ fn what_was_selected_in_one_model_is_not_two_fields_of_another() {
     let mut optimizer = DpOptimizer::with_seed(plan, Reveal, engine, Seed::reproducible(1));
     let batch = optimizer.sample_for_selection(0).unwrap().batches(1, |_| x()).unwrap();
     let chosen = optimizer.select_top(&TopGradientNorm::count(1).unwrap(), &pair, batch);
-    assert!(matches!(chosen, Err(Error::SharedParameter { .. })), "{chosen:?}");
+    assert!(matches!(chosen, Err(Error::Model(ModelError::SharedParameter { .. }))), "{chosen:?}");
     assert!(optimizer.ledger().entries().is_empty());
 }
 

@@ -40,7 +40,7 @@ impl Transformer {
     }
 }
 
-/// Convolutions, with batch statistics that were frozen and a normalisation that was not.
+/// Convolutions, with batch statistics that were frozen and a normalization that was not.
 #[derive(Module, Debug)]
 pub struct Cnn {
     pub first: Conv2d,

@@ -4,12 +4,13 @@ use burn::module::{Module, ParamGroup};
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::optim::SgdConfig;
 use burn::tensor::Tensor;
+use burn_dp::error::{ModelError, SelectionError};
 use burn_dp::mask::{MaskKind, MaskSet, Scope, Structure, SuperMaskConfig};
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::Traced;
 use burn_dp::privacy::{
     Clipping, ClippingNorm, NoiseMultiplier, PrivateSelection, SamplingRate, Steps,
 };
+use burn_dp::seed::Seed;
 use burn_dp::selection::{LowRank, ParamSelector, Schedule, Selection, TopGradientNorm};
 use burn_dp::{DpOptimizer, Error};
 
@@ -73,7 +74,10 @@ fn a_clipping_group_covers_something_trained_or_the_first_step_is_refused() {
         let mut model = model.clone();
         let before = bits(&model);
         let error = says(step(&mut optimizer, &mut model), &["clipping group", part]);
-        assert!(matches!(error, Error::CoversNothing { .. }), "{error:?}");
+        assert!(
+            matches!(error, Error::Selection(SelectionError::CoversNothing { .. })),
+            "{error:?}"
+        );
         let batch = optimizer.vouch_for_poisson([tokens(2, 6, 11)]);
         assert!(optimizer.private_gradient(&model, batch).is_err());
         assert!(optimizer.ledger().entries().is_empty() && bits(&model) == before);
@@ -90,13 +94,13 @@ fn every_phase_is_checked_before_the_first_step() {
     let misspelled = head().then(3.into(), ParamSelector::path("encodr"));
     let mut run = optimizer(flat(1.0));
     let error = says(run.follow(&misspelled, Transformer::new()), &["encodr", "encoder"]);
-    assert!(matches!(error, Error::UnknownPath { .. }), "{error:?}");
+    assert!(matches!(error, Error::Selection(SelectionError::UnknownPath { .. })), "{error:?}");
 
     // Groups hold in every phase.
     let phases = head().then(3.into(), ParamSelector::all());
     let mut run = optimizer(groups(&["", "classifier"]));
     let error = says(run.follow(&phases, Transformer::new()), &["clipping group ``"]);
-    assert!(matches!(error, Error::CoversNothing { .. }), "{error:?}");
+    assert!(matches!(error, Error::Selection(SelectionError::CoversNothing { .. })), "{error:?}");
     assert!(run.ledger().entries().is_empty());
     let mut run = optimizer(groups(&["classifier.bias", ""]));
     let (mut model, _) = run.follow(&phases, Transformer::new()).unwrap();
@@ -129,7 +133,11 @@ fn every_part_of_a_rule_matches_something() {
         for selector in places {
             let error = selector.select(&model).expect_err("a name that matches nothing");
             assert!(
-                matches!(error, Error::EmptySelection { .. } | Error::UnknownPath { .. }),
+                matches!(
+                    error,
+                    Error::Selection(SelectionError::Empty { .. })
+                        | Error::Selection(SelectionError::UnknownPath { .. })
+                ),
                 "{selector}: {error}"
             );
         }
@@ -144,7 +152,10 @@ fn every_part_of_a_rule_matches_something() {
     assert!(all().union(ParamSelector::norms()).select(&Tied::new(false)).is_err());
     let bare = burn::nn::LinearConfig::new(3, 2).with_bias(false).init(&device());
     assert_eq!(all().minus(ParamSelector::bias()).select(&bare).unwrap().trained(), 6);
-    assert!(matches!(all().and(ParamSelector::bias()).select(&bare), Err(Error::NoBias { .. })));
+    assert!(matches!(
+        all().and(ParamSelector::bias()).select(&bare),
+        Err(Error::Selection(SelectionError::NoBias { .. }))
+    ));
 }
 
 #[test]
@@ -169,7 +180,10 @@ fn masks_and_adapters_are_for_weights_that_are_there() {
     let config = || SuperMaskConfig::new(MaskKind::Multiplier).unwrap();
     let covers_nothing = |outcome: Result<Transformer, Error>, parts: &[&str]| {
         let error = says(outcome, parts);
-        assert!(matches!(error, Error::CoversNothing { .. }), "{error:?}");
+        assert!(
+            matches!(error, Error::Selection(SelectionError::CoversNothing { .. })),
+            "{error:?}"
+        );
     };
     let model = Transformer::new;
     let elsewhere = ParamSelector::path("tokens").select(&Tied::new(false)).unwrap();
@@ -184,19 +198,25 @@ fn masks_and_adapters_are_for_weights_that_are_there() {
     let outside = outside.with_structure_on(&select("embedding"), Structure::Axis(0));
     covers_nothing(outside.apply(model()), &["`embedding.weight`", "in `on`"]);
     let norm: LayerNorm = LayerNormConfig::new(4).init(&device());
-    assert!(matches!(config().apply(norm.clone()), Err(Error::CoversNothing { .. })));
+    assert!(matches!(
+        config().apply(norm.clone()),
+        Err(Error::Selection(SelectionError::CoversNothing { .. }))
+    ));
     assert!(config().on(&select("classifier")).apply(model()).is_ok());
 
     let adapters = || LowRank::new(2, 2.0).unwrap();
     let other = adapters().on(&elsewhere).apply(model());
-    assert!(matches!(other, Err(Error::SelectionOfAnotherModel)));
+    assert!(matches!(other, Err(Error::Selection(SelectionError::OfAnotherModel))));
     let same = model();
     let bias = ParamSelector::bias().select(&same).unwrap();
     covers_nothing(adapters().on(&bias).apply(same.clone()), &["`bias` covers no weight of two"]);
-    assert!(matches!(adapters().apply(norm), Err(Error::CoversNothing { .. })));
+    assert!(matches!(
+        adapters().apply(norm),
+        Err(Error::Selection(SelectionError::CoversNothing { .. }))
+    ));
     let adapted = adapters().apply(same).unwrap();
     let twice = adapters().apply(adapted);
-    assert!(matches!(twice, Err(Error::AlreadyReparameterized { .. })));
+    assert!(matches!(twice, Err(Error::Selection(SelectionError::AlreadyReparameterized { .. }))));
 }
 
 #[test]
@@ -208,7 +228,7 @@ fn a_refresh_finds_masks_of_its_kind() {
     for kind in kinds {
         let config = SuperMaskConfig::new(kind).unwrap();
         for other in [model.clone(), fixed.apply(model.clone()).unwrap()] {
-            says(config.refresh(other.clone(), 1, 0), &["none of this kind"]);
+            says(config.refresh(other.clone(), 1, 0), &["no masks of this kind"]);
             assert!(MaskSet::of(&config, &other).is_err(), "{kind:?}");
         }
         let masked = config.apply(model.clone()).unwrap();
@@ -238,7 +258,7 @@ fn a_private_selection_among_nothing_is_not_paid_for() {
         outcome
     };
     let frozen = outcome(flat(1.0), Transformer::new().freeze());
-    assert!(matches!(frozen, Err(Error::NoTrainableParameter)), "{frozen:?}");
+    assert!(matches!(frozen, Err(Error::Model(ModelError::NoTrainableParameter))), "{frozen:?}");
     let misspelled = outcome(groups(&["", "embb"]), Transformer::new());
     says(misspelled, &["clipping group `embb`", "`embedding`"]);
     outcome(groups(&["", "embedding"]), Transformer::new()).unwrap();

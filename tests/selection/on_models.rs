@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn_dp::Error;
+use burn_dp::error::{ModelError, SelectionError};
 use burn_dp::selection::ParamSelector;
 
 use crate::models::*;
@@ -43,7 +44,7 @@ fn a_model_without_biases_is_told_how_to_get_some() {
     let device = crate::common::device();
     let model = burn::nn::LinearConfig::new(3, 2).with_bias(false).init(&device);
     let error = ParamSelector::bias().select(&model).unwrap_err();
-    assert!(matches!(error, Error::NoBias { .. }));
+    assert!(matches!(error, Error::Selection(SelectionError::NoBias { .. })));
     assert!(error.to_string().contains("with_bias(true)"), "{error}");
 }
 
@@ -52,7 +53,7 @@ fn norms_are_modules_called_so() {
     let norms = ["frozen.gamma", "frozen.beta", "norm.gamma", "norm.beta"];
     assert_eq!(paths(&Cnn::new(), ParamSelector::norms()), norms);
     let error = ParamSelector::norms().select(&Nested::new()).unwrap_err();
-    assert!(matches!(error, Error::EmptySelection { .. }), "{error}");
+    assert!(matches!(error, Error::Selection(SelectionError::Empty { .. })), "{error}");
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn an_unknown_path_is_answered_with_what_there_is() {
     let model = Transformer::new();
     let error = ParamSelector::path("encoder.layer.0").select(&model).unwrap_err();
     let text = error.to_string();
-    assert!(matches!(error, Error::UnknownPath { .. }));
+    assert!(matches!(error, Error::Selection(SelectionError::UnknownPath { .. })));
     assert!(text.contains("in `encoder` there is: layers"), "{text}");
     let text = ParamSelector::path("head").select(&model).unwrap_err().to_string();
     assert!(text.contains("in the model there is: embedding, encoder, classifier"), "{text}");
@@ -116,7 +117,7 @@ fn adapters_are_selected_by_name() {
 #[test]
 fn a_parameter_in_two_fields_is_refused_if_selected() {
     let error = ParamSelector::all().select(&Tied::new(true)).unwrap_err();
-    assert!(matches!(error, Error::SharedParameter { .. }), "{error}");
+    assert!(matches!(error, Error::Model(ModelError::SharedParameter { .. })), "{error}");
     assert_eq!(paths(&Tied::new(true), ParamSelector::path("mix")), ["mix.weight", "mix.bias"]);
     // Used twice from one field, it is one parameter.
     assert_eq!(paths(&Tied::new(false), ParamSelector::all()).len(), 3);
@@ -135,12 +136,12 @@ fn the_table_says_what_is_trained() {
 #[test]
 fn a_model_without_autodiff_is_refused() {
     let error = ParamSelector::all().select(&Cnn::new().valid()).unwrap_err();
-    assert!(matches!(error, Error::NothingToSelect), "{error}");
+    assert!(matches!(error, Error::Selection(SelectionError::NothingToSelect)), "{error}");
 }
 
 #[test]
 fn a_selection_is_for_its_model() {
     let selection = ParamSelector::all().select(&Tied::new(false)).unwrap();
     let error = selection.apply(Tied::new(false)).unwrap_err();
-    assert!(matches!(error, Error::SelectionOfAnotherModel), "{error}");
+    assert!(matches!(error, Error::Selection(SelectionError::OfAnotherModel)), "{error}");
 }

@@ -3,9 +3,10 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_dp::batch::Batch;
-use burn_dp::mechanism::Seed;
+use burn_dp::error::SelectionError;
 use burn_dp::per_example::{Traced, verify};
 use burn_dp::privacy::Steps;
+use burn_dp::seed::Seed;
 use burn_dp::selection::{ParamSelector, Schedule};
 use burn_dp::{DpOptimizer, Error};
 
@@ -55,7 +56,7 @@ fn adapters_of_convolutions_keep_their_factors() {
         .explain(&model, &numbers([4, 2, 8, 8]))
         .unwrap();
     let text = plan.to_string();
-    assert!(!text.contains("materialised"), "{text}");
+    assert!(!text.contains("materialized"), "{text}");
 }
 
 fn optimizer<F>(loss: F, steps: u64) -> DpOptimizer<Traced<F>> {
@@ -120,7 +121,10 @@ fn a_changed_selection_has_to_be_announced() {
     let mut model = bias.apply(model).unwrap();
     let logical = optimizer.vouch_for_poisson([batch()]);
     let error = optimizer.step(0.1, &mut model, logical).unwrap_err();
-    assert!(matches!(error, Error::SelectionChanged { before: 2, .. }), "{error}");
+    assert!(
+        matches!(error, Error::Selection(SelectionError::Changed { before: 2, .. })),
+        "{error}"
+    );
     assert_eq!(optimizer.steps_taken().value(), 1);
 
     let mut model = optimizer.select(&bias, model).unwrap();

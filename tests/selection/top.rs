@@ -2,12 +2,13 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn_dp::mechanism::Seed;
+use burn_dp::error::{BatchError, PlanError, SelectionError};
 use burn_dp::per_example::{Loop, Traced, verify};
 use burn_dp::privacy::{
     Accountant, Adjacency, ClippingNorm, DpEvent, Epsilon, ExpectedBatchSize, NoiseMultiplier,
     PrivacyAccountant, PrivacyPlan, PrivateSelection, SamplingRate, Steps,
 };
+use burn_dp::seed::Seed;
 use burn_dp::selection::{
     Groups, ParamSelector, PublicData, RowSelection, TopGradientNorm, TopSelection,
 };
@@ -93,7 +94,10 @@ fn layers_are_chosen_whole() {
     let top = rule.on_public(&mut engine, &model, data).unwrap();
     assert_eq!(paths(&top).len(), 2, "a weight and a bias: {top}");
     let none = PublicData::vouch(Vec::<Tensor<4>>::new());
-    assert!(matches!(rule.on_public(&mut engine, &model, none), Err(Error::EmptySelection { .. })));
+    assert!(matches!(
+        rule.on_public(&mut engine, &model, none),
+        Err(Error::Selection(SelectionError::Empty { .. }))
+    ));
 }
 
 #[test]
@@ -122,7 +126,10 @@ fn selected_rows_start_as_the_model_and_train_exactly() {
     assert_eq!(trained.trained(), selection.trained());
     // burn does not nest them.
     let nested = selection.apply(attached.clone()).unwrap_err();
-    assert!(matches!(nested, Error::AlreadyReparameterized { .. }), "{nested}");
+    assert!(
+        matches!(nested, Error::Selection(SelectionError::AlreadyReparameterized { .. })),
+        "{nested}"
+    );
     assert_eq!(attached.materialize().loss(images).into_scalar::<f32>(), before);
 }
 
@@ -216,14 +223,17 @@ fn an_unplanned_selection_is_refused() {
     let unplanned = optimizer(plan(None), 1);
     assert!(matches!(
         unplanned.sample_for_selection(4),
-        Err(Error::SelectionNotPlanned { reason: "" })
+        Err(Error::Plan(PlanError::SelectionNotPlanned { reason: "" }))
     ));
 
     let mut twice = optimizer(plan(Some(selection_of(1.0))), 1);
     let model = Columns::new();
     let batch = twice.sample_for_selection(1).unwrap().batches(1, |_| data()).unwrap();
     twice.select_top(&rule, &model, batch).unwrap();
-    assert!(matches!(twice.sample_for_selection(4), Err(Error::SelectionNotPlanned { .. })));
+    assert!(matches!(
+        twice.sample_for_selection(4),
+        Err(Error::Plan(PlanError::SelectionNotPlanned { .. }))
+    ));
 
     let mut late = optimizer(plan(Some(selection_of(1.0))), 1);
     let batch = late.sample_for_selection(1).unwrap().batches(1, |_| data()).unwrap();
@@ -231,7 +241,7 @@ fn an_unplanned_selection_is_refused() {
     let step = late.vouch_for_poisson([data()]);
     late.step(0.1, &mut model, step).unwrap();
     let error = late.select_top(&rule, &model, batch).unwrap_err();
-    assert!(matches!(error, Error::SelectionNotPlanned { .. }), "{error}");
+    assert!(matches!(error, Error::Plan(PlanError::SelectionNotPlanned { .. })), "{error}");
 }
 
 #[test]
@@ -241,11 +251,11 @@ fn a_sample_serves_what_it_was_drawn_for() {
     let data = || records(&[[1.0; 5]]);
     let for_selection = optimizer.sample_for_selection(1).unwrap().batches(1, |_| data()).unwrap();
     let error = optimizer.step(0.1, &mut model, for_selection).unwrap_err();
-    assert!(matches!(error, Error::BatchOfAnotherStep { .. }), "{error}");
+    assert!(matches!(error, Error::Batch(BatchError::OfAnotherStep { .. })), "{error}");
     let for_step = optimizer.sample(1).unwrap().batches(1, |_| data()).unwrap();
     let rule = TopGradientNorm::count(1).unwrap();
     let error = optimizer.select_top(&rule, &model, for_step).err().unwrap();
-    assert!(matches!(error, Error::BatchOfAnotherStep { .. }), "{error}");
+    assert!(matches!(error, Error::Batch(BatchError::OfAnotherStep { .. })), "{error}");
     assert!(optimizer.ledger().entries().is_empty());
 }
 

@@ -5,8 +5,9 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamConfig, SgdConfig};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
-use burn_dp::mechanism::Seed;
+use burn_dp::error::ModelError;
 use burn_dp::per_example::Engine;
+use burn_dp::seed::Seed;
 use burn_dp::{DpOptimizer, Error};
 
 use crate::common::*;
@@ -27,7 +28,7 @@ fn no_example_changes_another_examples_gradient_by_one_bit() {
                 embedding.flatten::<2>(1, 2),
                 mix.flatten(1, 2),
                 conv.flatten(1, 3),
-                all.squared_norms().unsqueeze_dim(1),
+                all.estimated_squared_norms().unsqueeze_dim(1),
                 all.losses().unsqueeze_dim(1),
             ];
             let width: usize = parts.iter().map(|part| part.dims()[1]).sum();
@@ -110,7 +111,7 @@ fn batch_statistics_in_training_are_refused_and_nothing_changes() {
             DpOptimizer::with_seed(plan, SgdConfig::new().init(), engine, Seed::reproducible(1));
         let batch = optimizer.vouch_for_poisson([x.clone()]);
         let refused = optimizer.step(0.1, &mut model, batch);
-        let Err(error @ Error::BatchStatistics { .. }) = refused else {
+        let Err(error @ Error::Model(ModelError::BatchStatistics { .. })) = refused else {
             panic!("{path:?}: {refused:?}")
         };
         assert!(error.to_string().contains("`norm`"), "{error}");

@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn_dp::DpOptimizer;
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::{PrivacyPlan, SamplingRate};
+use burn_dp::seed::Seed;
 
 use crate::common::*;
 
@@ -42,8 +42,8 @@ fn an_empty_poisson_batch_is_a_step_of_pure_noise_and_is_counted() {
 #[test]
 fn an_empty_batch_costs_as_much_as_a_full_one() {
     let plan = plan(flat(BOUND), 1.0);
-    let mut full = optimizer(plan.clone(), Reveal, Path::Smaller, 1);
-    let mut empty = optimizer(plan, Reveal, Path::Smaller, 2);
+    let mut full = optimizer(plan.clone(), Reveal, Path::Mixed, 1);
+    let mut empty = optimizer(plan, Reveal, Path::Mixed, 2);
     step(&mut full, 1.0, &mut Net::new(&device()), &records(5, 1), 5).expect("a step");
     step(&mut empty, 1.0, &mut Net::new(&device()), &[], 5).expect("a step");
     let spent = full.epsilon(delta()).expect("a known event");
@@ -102,7 +102,7 @@ fn noise_is_uncorrelated_across_tensors_steps_and_seeds() {
 fn a_run_resumed_from_a_system_seed_draws_fresh_noise() {
     let plan = plan(flat(1.0), 1.0);
     let wide = || Wide::new();
-    let engine = || Path::Smaller.engine(Wide::loss);
+    let engine = || Path::Mixed.engine(Wide::loss);
     let mut run = DpOptimizer::new(plan.clone(), Reveal, engine()).expect("randomness");
     let checkpoint = run.to_checkpoint(&wide()).expect("a checkpoint");
     let mut streams = Vec::new();
@@ -146,7 +146,7 @@ impl Wide {
 
 /// What `steps` empty steps release, times the divisor.
 fn wide_noise(plan: &PrivacyPlan, seed: u64, steps: usize) -> Vec<Vec<f64>> {
-    let engine = Path::Smaller.engine(Wide::loss);
+    let engine = Path::Mixed.engine(Wide::loss);
     let seed = Seed::reproducible(seed);
     let mut optimizer = DpOptimizer::with_seed(plan.clone(), Reveal, engine, seed);
     let mut releases = Vec::new();

@@ -104,7 +104,7 @@ fn adaptive_clipping_counts_a_bad_record_as_clipped() {
     // A count without noise to speak of: the norm tells what was counted.
     let plan = plan(adaptive(1e3, 1e-9), 0.0);
     let clipping_norm_after = |records: &[Record]| {
-        let mut optimizer = optimizer(plan.clone(), Reveal, Path::Smaller, 1);
+        let mut optimizer = optimizer(plan.clone(), Reveal, Path::Mixed, 1);
         step(&mut optimizer, 1.0, &mut Net::new(&device()), records, 8).expect("a step");
         optimizer.clipping_state().clipping_norm().value()
     };

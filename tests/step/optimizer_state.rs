@@ -31,7 +31,7 @@ fn optimizers() -> Vec<(&'static str, ModuleOptimizer)> {
 fn noise_precedes_the_optimizers_state() {
     let device = device();
     for (name, bare) in optimizers() {
-        for path in [Path::Smaller, Path::Loop] {
+        for path in [Path::Mixed, Path::Loop] {
             let plan = plan(flat(BOUND), 1.0);
             let mut private = optimizer(plan.clone(), bare.clone(), path, 11);
             let mut observed = optimizer(plan, Reveal, path, 11);
@@ -54,7 +54,7 @@ fn noise_precedes_the_optimizers_state() {
 fn data_without_gradient_still_moves_every_parameter_by_its_noise() {
     for (name, bare) in optimizers() {
         let silent: Vec<Record> = records(4, 510).iter().map(|r| weighted(r, 0.0)).collect();
-        let mut optimizer = optimizer(plan(flat(BOUND), 1.0), bare, Path::Smaller, 12);
+        let mut optimizer = optimizer(plan(flat(BOUND), 1.0), bare, Path::Mixed, 12);
         let mut model = Net::new(&device());
         let before = values(&model);
         step(&mut optimizer, 0.1, &mut model, &silent, 4).expect("a step");

@@ -1,8 +1,9 @@
 //! A record with an index that points nowhere is refused before anything is spent, or counts as zero.
 
 use burn::optim::AdamConfig;
-use burn_dp::mechanism::Seed;
+use burn_dp::error::BatchError;
 use burn_dp::per_example::{BadRecords, Loop};
+use burn_dp::seed::Seed;
 use burn_dp::{DpOptimizer, Error};
 
 use crate::common::*;
@@ -26,7 +27,9 @@ fn a_token_out_of_range_is_an_error_that_spends_nothing() {
             // The bad record comes in the second physical batch, when the first is already summed.
             let outcome = step(&mut refused, 0.1, &mut model, &with_token(token), 3);
             match outcome {
-                Err(Error::IndexOutOfRange { index, bound, example, .. }) => {
+                Err(Error::Batch(BatchError::IndexOutOfRange {
+                    index, bound, example, ..
+                })) => {
                     assert_eq!((index, bound, example), (i64::from(token), TOKENS, 0), "{path:?}");
                 }
                 other => panic!("{path:?}, {token}: {other:?}"),

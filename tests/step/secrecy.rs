@@ -6,9 +6,9 @@
 use std::fmt::{Debug, Display};
 
 use burn_dp::DpOptimizer;
-use burn_dp::mechanism::Seed;
 use burn_dp::optimizer::{LogicalBatch, Sample};
 use burn_dp::per_example::{GradientSum, PerExample, Traced};
+use burn_dp::seed::Seed;
 
 macro_rules! has_no {
     ($trait:path: $($type:ty),+ $(,)?) => {$({

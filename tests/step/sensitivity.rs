@@ -5,8 +5,8 @@ use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Int, Tensor};
 use burn_dp::DpOptimizer;
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::{Adjacency, Clipping, ClippingNorm};
+use burn_dp::seed::Seed;
 
 use crate::common::*;
 
@@ -192,7 +192,7 @@ fn one_record_more_moves_the_update_by_at_most_c_over_the_divisor() {
         let mut model = Net::new(&device);
         let before = trainable(&model);
         let plan = plan(flat(BOUND), 0.0);
-        let mut optimizer = optimizer(plan, SgdConfig::new().init(), Path::Smaller, 3);
+        let mut optimizer = optimizer(plan, SgdConfig::new().init(), Path::Mixed, 3);
         step(&mut optimizer, 1.0, &mut model, records, 4).expect("a step");
         let after = trainable(&model);
         before.iter().zip(after).map(|(before, after)| before - after).collect::<Vec<f64>>()
@@ -204,7 +204,7 @@ fn one_record_more_moves_the_update_by_at_most_c_over_the_divisor() {
     assert!(moved <= BOUND / DIVISOR + 1e-6, "{moved}");
     assert!(moved >= 0.99 * BOUND / DIVISOR, "{moved}");
     // What the other tests read off is what plain gradient descent does.
-    let released = release(&plan(flat(BOUND), 0.0), Path::Smaller, &data, 4);
+    let released = release(&plan(flat(BOUND), 0.0), Path::Mixed, &data, 4);
     let descent: Vec<f64> = with.iter().map(|x| x * DIVISOR).collect();
     assert!(distance(&released, &descent) < 1e-5);
 }

@@ -2,6 +2,7 @@
 
 use burn::optim::AdamConfig;
 use burn::tensor::Tensor;
+use burn_dp::error::PlanError;
 use burn_dp::privacy::Steps;
 use burn_dp::{Error, Result};
 
@@ -10,7 +11,7 @@ use crate::common::*;
 #[test]
 fn a_step_past_the_plan_is_an_error_and_changes_nothing() {
     let plan = builder(flat(BOUND), 1.0).steps(Steps::from(2)).build().expect("a plan");
-    let mut optimizer = optimizer(plan.clone(), AdamConfig::new().init(), Path::Smaller, 1);
+    let mut optimizer = optimizer(plan.clone(), AdamConfig::new().init(), Path::Mixed, 1);
     let mut model = Net::new(&device());
     let data = records(3, 600);
     for _ in 0..2 {
@@ -20,8 +21,14 @@ fn a_step_past_the_plan_is_an_error_and_changes_nothing() {
     let (before, ledger) = (bits(&model), optimizer.ledger().clone());
     for _ in 0..2 {
         let refused = step(&mut optimizer, 0.1, &mut model, &data, 3);
-        assert!(matches!(refused, Err(Error::PlanExhausted { steps: 2 })), "{refused:?}");
-        assert!(matches!(optimizer.sample(5).err(), Some(Error::PlanExhausted { steps: 2 })));
+        assert!(
+            matches!(refused, Err(Error::Plan(PlanError::Exhausted { steps: 2 }))),
+            "{refused:?}"
+        );
+        assert!(matches!(
+            optimizer.sample(5).err(),
+            Some(Error::Plan(PlanError::Exhausted { steps: 2 }))
+        ));
     }
     assert_eq!((before, ledger), (bits(&model), optimizer.ledger().clone()));
     let spent = optimizer.epsilon(delta()).expect("a known event");
@@ -96,7 +103,7 @@ const FAILURES: [Failure; 5] = [
 fn the_sample_of_a_step_is_the_same_until_the_step_is_taken() {
     let rate = burn_dp::privacy::SamplingRate::new(0.3).expect("a rate");
     let plan = builder(flat(BOUND), 1.0).sampling_rate(rate).build().expect("a plan");
-    let mut optimizer = optimizer(plan, Reveal, Path::Smaller, 5);
+    let mut optimizer = optimizer(plan, Reveal, Path::Mixed, 5);
     let indices =
         |optimizer: &NetOptimizer| optimizer.sample(200).expect("a sample").indices().to_vec();
     let first = indices(&optimizer);
@@ -110,7 +117,7 @@ fn the_sample_of_a_step_is_the_same_until_the_step_is_taken() {
 #[test]
 fn spent_epsilon_is_that_of_the_plan_and_is_shown_rounded_up() {
     let plan = plan(flat(BOUND), 1.1);
-    let mut optimizer = optimizer(plan.clone(), Reveal, Path::Smaller, 5);
+    let mut optimizer = optimizer(plan.clone(), Reveal, Path::Mixed, 5);
     assert_eq!(optimizer.epsilon(delta()).expect("known").value(), 0.0);
     let mut before = 0.0;
     for taken in 1..6 {

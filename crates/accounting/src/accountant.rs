@@ -7,8 +7,8 @@ use crate::error::Result;
 
 /// Bounds the privacy loss of the composition of events.
 ///
-/// The answer depends only on which events were composed how often: not on their order, nor on
-/// whether n of them came in one call or in n.
+/// The answer depends only on how often each event was composed. It does not depend on the order of the
+/// events, or on whether n runs came in one call or in n calls.
 pub trait Accountant {
     /// The accountant's name, for a privacy statement.
     fn name(&self) -> &'static str;
@@ -17,13 +17,13 @@ pub trait Accountant {
     /// approximation says `false` and must not be reported as a guarantee.
     fn is_upper_bound(&self) -> bool;
 
-    /// The neighbouring relation that the answers are about.
+    /// The neighboring relation that the answers are about.
     fn adjacency(&self) -> Adjacency;
 
     /// Whether this accountant can account for `event`.
     ///
     /// # Errors
-    /// The error that [`compose`](Self::compose) would return, saying what it has no bound for.
+    /// The error that [`compose`](Self::compose) would return. It says which event has no bound.
     fn supports(&self, event: &DpEvent) -> Result<()>;
 
     /// Adds `count` runs of `event`, each with fresh randomness.
@@ -32,7 +32,7 @@ pub trait Accountant {
     /// [`Error::UnsupportedEvent`](crate::Error::UnsupportedEvent) for an event that the
     /// accountant has no bound for, and
     /// [`Error::Setting`](crate::Error::Setting) where a count exceeds a
-    /// `u64`. Nothing has been added then, not even a part of a composed event.
+    /// `u64`. In that case nothing has been added, not even a part of a composed event.
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()>;
 
     /// An ε for which everything composed so far is (ε, δ)-differentially private; +∞ if none is

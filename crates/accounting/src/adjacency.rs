@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quantities::ClippingNorm;
 
-/// The neighbouring relation of the guarantee: what an ε is *about*.
+/// The neighboring relation of the guarantee: what an ε is *about*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Adjacency {
@@ -16,12 +16,12 @@ pub enum Adjacency {
     /// One record is replaced by an empty one that contributes nothing, so that both data sets have
     /// the same public size (Kairouz et al. 2021, arXiv 2103.00039).
     ZeroOut,
-    /// One record is replaced by any other record: about twice as strong a demand.
+    /// One record is replaced by any other record. This demand is about twice as strong.
     ReplaceOne,
 }
 
 impl Adjacency {
-    /// The largest L2 distance between the sums over two neighbouring data sets, in the unit of C.
+    /// The largest L2 distance between the sums over two neighboring data sets, in the unit of C.
     ///
     /// C for add/remove and zero-out, where one contribution appears or vanishes; 2C for
     /// replace-one, where one contribution leaves and another enters.
@@ -29,7 +29,7 @@ impl Adjacency {
         self.contributions() * clipping_norm.value()
     }
 
-    /// How many record contributions can differ between neighbours.
+    /// How many record contributions can differ between neighbors.
     pub const fn contributions(self) -> f64 {
         match self {
             Self::AddRemove | Self::ZeroOut => 1.0,

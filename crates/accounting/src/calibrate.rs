@@ -57,11 +57,11 @@ pub fn calibrate_noise_multiplier<A: Accountant>(
     )
 }
 
-/// The largest number of runs of `event` that together meet (ε, δ); 0 if not even one does, and
-/// 2^53 where more would.
+/// The largest number of runs of `event` that together meet (ε, δ). It is 0 if a single run is too much,
+/// and 2^53 if even more runs would do.
 ///
-/// ε of the answer was itself computed and is at most `target`, and that of one more is above it.
-/// About ten evaluations of the accountant are needed.
+/// ε of the answer was itself computed and is at most `target`; ε of one more run is above `target`. About
+/// ten evaluations of the accountant are needed.
 ///
 /// # Errors
 /// [`Error::Setting`] for an infinite target, and whatever the accountant returns: it
@@ -118,8 +118,8 @@ fn finite(target: Epsilon) -> Result<()> {
     }
 }
 
-/// log(ε / target) of `count` runs of `event`: at most 0 where they meet the target. −∞ and +∞ are
-/// normal, NaN is not: of two zeros the target is met, of no guarantee it is not.
+/// log(ε / target) of `count` runs of `event`: at most 0 if they meet the target. It may be −∞ or +∞, but
+/// never NaN: if ε and the target are both 0, the target is met; if ε is infinite, it is not.
 fn excess<A: Accountant>(
     accountant: impl Fn() -> A,
     event: &DpEvent,
@@ -131,7 +131,7 @@ fn excess<A: Accountant>(
     accountant.compose(event, count)?;
     let epsilon = accountant.epsilon(delta);
     let log_ratio = epsilon.value().ln() - target.value().ln();
-    // The comparison decides, so that rounding the logarithm cannot.
+    // The comparison decides which side of 0 the answer is on, so the rounding of the logarithm cannot.
     Ok(if epsilon <= target { log_ratio.min(0.0) } else { log_ratio.max(f64::MIN_POSITIVE) })
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Composition(BTreeMap<Mechanism, u64>);
 /// A release that is not a composition of others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mechanism {
-    /// One of the mechanisms that sampling is understood for, on all records.
+    /// On all records, of a kind that may also be sampled.
     Plain(Base),
     /// On a Poisson sample; 0 < rate < 1.
     Poisson { rate: Number, base: Base },
@@ -43,7 +43,7 @@ pub(super) enum Base {
     PureDp { epsilon: Number },
 }
 
-/// An `f64` that is at least 0, compared by its bits, which order like the numbers.
+/// An `f64` that is at least 0. It is compared by its bits, which have the same order as the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Number(u64);
 
@@ -62,7 +62,7 @@ impl Composition {
     ///
     /// # Errors
     /// [`Error::UnsupportedEvent`] for sampling that no accountant here has a bound for, and
-    /// [`Error::Setting`] where a count exceeds a `u64` or a sample its data set.
+    /// [`Error::Setting`] where a count exceeds a `u64`, or a sample is larger than its data set.
     pub(super) fn of(event: &DpEvent, count: u64, accountant: &'static str) -> Result<Self> {
         let mut composition = Self::default();
         Collector { accountant, into: &mut composition }.collect(event, count, 0)?;
@@ -192,9 +192,9 @@ impl Collector<'_> {
 
     /// What is released about one sample, as one mechanism; `None` for nothing.
     ///
-    /// Several Gaussian sums over the same sample are one Gaussian sum with 1/z² = Σ 1/zᵢ²: scaled to
-    /// a common noise, the record's contributions lie side by side in one longer vector. Several pure
-    /// releases add their ε.
+    /// Several Gaussian sums over the same sample are one Gaussian sum with 1/z² = Σ 1/zᵢ²: once they are
+    /// scaled to the same noise, a record's contributions form one longer vector. For several pure
+    /// releases, the ε add up.
     fn sampled(&self, event: &DpEvent, depth: usize) -> Result<Option<Base>> {
         const WHAT: &str = "sampling of anything but Gaussian releases, pure releases, or one Laplace \
                             release";
@@ -218,7 +218,7 @@ impl Collector<'_> {
     }
 
     fn unsupported(&self, event: &str) -> Error {
-        Error::UnsupportedEvent { accountant: self.accountant, event: event.to_owned() }
+        Error::unsupported(self.accountant, event)
     }
 }
 
@@ -249,7 +249,7 @@ impl Base {
         }
     }
 
-    /// Down by more than the rounding of the operations before: less noise is the safe side.
+    /// Rounded down, by more than the operations before may have rounded up: less noise is the safe side.
     fn gaussian_below(noise_multiplier: f64) -> Self {
         let noise_multiplier = Number::new(noise_multiplier * (1.0 - 8.0 * f64::EPSILON));
         Self::Gaussian { noise_multiplier }

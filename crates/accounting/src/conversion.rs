@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 /// The guarantee for data sets that differ in up to `records` records of one person, from that for a
 /// single record: (kε, δ·(e^(kε) − 1)/(e^ε − 1)), rounded up.
 ///
-/// Group privacy (Dwork & Roth 2014; Vadhan 2017) knows nothing about the mechanism: P(D₀) ≤ e^ε P(D₁) +
-/// δ, k times in a row, gives δ(1 + e^ε + … + e^((k−1)ε)). It holds only if nobody has more than
-/// `records` records. An accountant that takes a [`GroupSize`] itself (privacy-loss distributions) is
-/// much tighter.
+/// Group privacy (Dwork & Roth 2014; Vadhan 2017) uses nothing about the mechanism: applying P(D₀) ≤ e^ε
+/// P(D₁) + δ k times in a row gives δ(1 + e^ε + … + e^((k−1)ε)). It holds only if nobody has more than
+/// `records` records. An accountant that takes a [`GroupSize`] itself (privacy-loss distributions) is much
+/// tighter.
 ///
 /// # Errors
 /// [`Error::Setting`] where the new δ is not below 1, so that nothing is guaranteed: start from

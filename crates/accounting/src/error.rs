@@ -1,6 +1,6 @@
-//! What can go wrong, each with what to do about it.
+//! What can go wrong, and what to do about it.
 
-/// An answer that cannot be given. A call that returns an error has changed nothing.
+/// Why an answer cannot be given. A call that returns an error has changed nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -57,7 +57,7 @@ pub enum SettingError {
         name: &'static str,
     },
 
-    /// Another that was given excludes it.
+    /// Another setting that was given excludes it.
     #[error("{first} and {second} exclude each other: set exactly one of them")]
     Conflicting {
         /// One of the two.
@@ -86,9 +86,13 @@ impl Error {
     ) -> Self {
         SettingError::invalid(name, value, requirement).into()
     }
+
+    pub(crate) fn unsupported(accountant: &'static str, event: &str) -> Self {
+        Self::UnsupportedEvent { accountant, event: event.to_owned() }
+    }
 }
 
-/// So that what needs no check can stand where a number does that needs one.
+/// Lets a value that needs no check stand in for a number that needs one.
 impl From<core::convert::Infallible> for SettingError {
     fn from(never: core::convert::Infallible) -> Self {
         match never {}

@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::quantities::{Epsilon, NoiseMultiplier, RunCount, SamplingRate, ZeroConcentration};
 
-/// One release, or several, described by its distribution and never by its cost.
+/// One release, or several, described by their distribution. What they cost is for an accountant to say.
 ///
 /// A noise multiplier is the scale of the noise divided by the clipping norm C, the largest norm
 /// that *one record contributes* to the released sum. It does not change with the adjacency: under
-/// replace-one the sum moves by up to 2C while the noise stays z·C, and doubling is the accountant's
-/// work, never the caller's.
+/// replace-one the sum moves by up to 2C while the noise stays z·C. The accountant does that doubling,
+/// never the caller.
 ///
-/// Events that are given by a cost (pure DP, zCDP, selection by the exponential mechanism) state it
-/// for the adjacency that is accounted for.
+/// Some events are given by a cost: pure DP, zCDP, and selection by the exponential mechanism. Their cost
+/// is the one for the adjacency that is accounted for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum DpEvent {
@@ -28,7 +28,7 @@ pub enum DpEvent {
         /// z = noise scale / C, without unit.
         noise_multiplier: NoiseMultiplier,
     },
-    /// Any release that is ε-differentially private, such as randomised response.
+    /// Any release that is ε-differentially private, such as randomized response.
     PureDp {
         /// Its ε.
         epsilon: Epsilon,
@@ -39,19 +39,19 @@ pub enum DpEvent {
         /// Its ρ.
         rho: ZeroConcentration,
     },
-    /// Scores chosen from by Gaussian noise: each record contributes a vector of scores of L2 norm at
-    /// most C, the noised sum is released, and with it the best k of its entries for any k.
+    /// A choice among scores with Gaussian noise. Each record contributes a vector of scores of L2 norm at
+    /// most C. The noised sum is released, and with it the best k of its entries for any k.
     GaussianSelection {
         /// z = noise standard deviation / C, without unit.
         noise_multiplier: NoiseMultiplier,
     },
     /// The best of several scores by the exponential mechanism or by Gumbel noise, `selections`
-    /// times, each with bounded range `epsilon` (Durfee & Rogers 2019, arXiv 1905.04273): no record
-    /// moves the log-ratio of two candidates' probabilities by more.
+    /// times, each with bounded range `epsilon` (Durfee & Rogers 2019, arXiv 1905.04273): no record moves
+    /// the log-ratio of two candidates' probabilities by more than `epsilon`.
     ExponentialSelection {
         /// The ε of one selection.
         epsilon: Epsilon,
-        /// How many are made; a one-shot Gumbel top-k is k of them.
+        /// How many selections are made. A one-shot Gumbel top-k counts as k of them.
         selections: u64,
     },
     /// `event` applied to a batch into which each record enters independently with probability
@@ -62,12 +62,13 @@ pub enum DpEvent {
         /// What is released about the batch.
         event: Box<DpEvent>,
     },
-    /// As [`PoissonSampled`](Self::PoissonSampled), but of a batch that has more than
-    /// `largest_batch` records only a uniformly random subset of that size is kept.
+    /// As [`PoissonSampled`](Self::PoissonSampled), but a batch of more than `largest_batch` records is cut
+    /// to a uniformly random subset of that size.
     TruncatedPoissonSampled {
         /// The probability of each record to be drawn.
         rate: SamplingRate,
-        /// The number of records in the data set; public. Under add/remove, of the larger one.
+        /// The number of records in the data set, which is public. Under add/remove, that of the larger
+        /// one.
         dataset_size: u64,
         /// The largest number of records that are kept.
         largest_batch: u64,
@@ -77,15 +78,15 @@ pub enum DpEvent {
     /// `event` applied to a uniformly random subset of exactly `batch_size` of the `dataset_size`
     /// records, drawn afresh for this event.
     SampledWithoutReplacement {
-        /// The number of records in the data set; public.
+        /// The number of records in the data set, which is public.
         dataset_size: u64,
         /// The number of records in the batch.
         batch_size: u64,
         /// What is released about the batch.
         event: Box<DpEvent>,
     },
-    /// All of these events on the same data, each possibly chosen in the light of earlier results,
-    /// with parameters that were fixed in advance.
+    /// All of these events on the same data. What each of them computes may depend on earlier results, but
+    /// its parameters (noise, sampling rate, counts) were fixed in advance.
     Composed(Vec<DpEvent>),
     /// `count` runs of `event`, each with fresh randomness.
     SelfComposed {
@@ -94,8 +95,8 @@ pub enum DpEvent {
         /// How many times.
         count: u64,
     },
-    /// `event` run a random number of times, of which only the best result is released
-    /// (Papernot & Steinke 2022, arXiv 2110.03620): hyper-parameter tuning.
+    /// `event`, run a random number of times. Only the best result is released (Papernot & Steinke 2022,
+    /// arXiv 2110.03620): hyperparameter tuning.
     RepeatAndSelect {
         /// One run.
         event: Box<DpEvent>,

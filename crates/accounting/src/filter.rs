@@ -7,25 +7,25 @@ use super::quantities::{Delta, Epsilon, Steps};
 use super::rdp::RdpAccountant;
 use crate::error::{Error, Result};
 
-/// Grants releases until an (ε, δ) budget is spent, where each release, with its noise and sampling
-/// rate, may be chosen in the light of everything seen so far, and the run may be stopped at any time
-/// for any reason (Feldman & Zrnic 2021, arXiv 2008.11193; Lécuyer 2021, arXiv 2103.01379).
+/// Grants releases until an (ε, δ) budget is spent. Each release may be chosen in the light of everything
+/// seen so far, including its noise and sampling rate. The run may stop at any time, for any reason
+/// (Feldman & Zrnic 2021, arXiv 2008.11193; Lécuyer 2021, arXiv 2103.01379).
 ///
-/// Accountants ask for more: they compose events whose parameters were fixed in advance. Adding up
-/// the cost of a run that was shortened, or whose noise was changed, because of its results is not
-/// a proof.
+/// An accountant alone is not enough for that: it composes events whose parameters were fixed in advance.
+/// If a run was shortened, or its noise was changed, because of its results, then adding up its costs
+/// proves nothing.
 ///
 /// # What is promised
-/// Everything granted is together (ε, δ)-differentially private with the ε and δ of the *budget*,
-/// however much of it is left: what was spent is not a guarantee, because it depends on the data (see
-/// [`RenyiOdometer`](super::RenyiOdometer) for that).
+/// Everything granted, taken together, is (ε, δ)-differentially private with the ε and δ of the *budget*,
+/// however much of it is left. The amount that was spent is not a guarantee, because it depends on the
+/// data. For a guarantee of that kind see [`RenyiOdometer`](super::RenyiOdometer).
 ///
 /// # Why
 /// At **one** order α, fixed in advance, the budget is the largest B that converts to (ε, δ). Let Lₜ be
 /// the privacy loss and Rₜ the sum of the granted Rényi divergences at α after t releases. Given the
 /// past, the next release multiplies the expectation of e^((α−1)(Lₜ − Rₜ)) by at most 1, because its
 /// bound was known before it ran. Since Rₜ ≤ B always, E[e^((α−1)L)] ≤ e^((α−1)B) at the end: the whole
-/// is (α, B)-Rényi differentially private. This fails if the order is chosen afterwards.
+/// is (α, B)-Rényi differentially private. This fails if the order is chosen afterward.
 ///
 /// Whether a release is granted depends on nothing but what was asked for, so a refusal reveals
 /// nothing, and a cheaper request may follow it.
@@ -45,13 +45,13 @@ pub struct RenyiFilter {
 pub enum Spending {
     /// It is paid for and must be counted as released.
     Granted,
-    /// It would pass the budget; nothing was spent, and it must not be released.
+    /// It would exceed the budget. Nothing was spent, and it must not be released.
     Refused,
 }
 
 impl RenyiFilter {
-    /// A filter at the order, of [`RdpAccountant::default_orders`], that pays for `planned` most
-    /// often. The plan is public and binds to nothing.
+    /// A filter at the one of [`RdpAccountant::default_orders`] at which the budget pays for `planned` most
+    /// often. The plan is public, and nothing binds the run to it.
     ///
     /// # Errors
     /// [`Error::Setting`] for an infinite ε, or one that is too small for every order at
@@ -116,13 +116,13 @@ impl RenyiFilter {
         Ok(Spending::Granted)
     }
 
-    /// How many runs of `event` what is left pays for; 2^64 − 1 where it costs nothing.
+    /// How many runs of `event` the rest of the budget pays for; 2^64 − 1 if they cost nothing.
     ///
     /// # Errors
     /// [`Error::UnsupportedEvent`] where the Rényi accountant has no bound for `event`.
     pub fn affordable(&self, event: &DpEvent) -> Result<Steps> {
         self.granted.supports(event)?;
-        // Too many to count is too many.
+        // A number of runs that cannot be counted does not fit.
         let fits = |count| self.with(event, count).is_ok_and(|next| only(&next) <= self.budget);
         if fits(u64::MAX) {
             return Ok(Steps::from(u64::MAX));
@@ -169,10 +169,10 @@ impl RenyiFilter {
     }
 }
 
-/// The order that needs the least ε, for when none has a budget.
+/// The order that needs the least ε. It is used if no order has a budget.
 const LARGEST: f64 = 1024.0;
 
-/// The divergence at the filter's one order; one that is missing or NaN passes every budget.
+/// The divergence at the filter's one order. If it is missing or NaN, it exceeds every budget.
 fn only(accountant: &RdpAccountant) -> f64 {
     match accountant.rdp().as_slice() {
         [rdp] if !rdp.is_nan() => *rdp,

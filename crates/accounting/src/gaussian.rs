@@ -2,6 +2,7 @@
 
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
+use super::composed::Composed;
 use super::composition::{Base, Composition, Mechanism};
 use super::event::DpEvent;
 use super::normal_tail::{mills, mills_slope, normal_cdf, raised_until};
@@ -12,37 +13,33 @@ const NAME: &str = "exact Gaussian";
 
 /// Accounts exactly for Gaussian releases on all records (Balle & Wang 2018, arXiv 1805.06530).
 ///
-/// Any number of them, whatever their noise multipliers zᵢ, cost exactly what a single one costs whose
-/// sum moves by μ standard deviations, μ² = Σ (s/zᵢ)², where s is 1, or 2 under replace-one (Dong,
-/// Roth & Su 2019, arXiv 1905.02383). Then
+/// Any number of them, with noise multipliers zᵢ, cost exactly as much as a single one whose sum moves by μ
+/// standard deviations, where μ² = Σ (s/zᵢ)² and s is 1, or 2 under replace-one (Dong, Roth & Su 2019,
+/// arXiv 1905.02383). Then
 ///
 /// ```text
 /// δ(ε) = Φ(μ/2 − ε/μ) − e^ε Φ(−μ/2 − ε/μ)
 /// ```
 ///
-/// The answer is this up to about 1e-12 relative, and rounded up. Every other event is refused.
+/// The answer is rounded up, and exact to about 1e-12 (relatively). Every other event is refused.
 #[derive(Debug, Clone)]
 pub struct GaussianAccountant {
     adjacency: Adjacency,
-    composition: Composition,
+    composed: Composed,
 }
 
 impl GaussianAccountant {
     /// An accountant with nothing composed.
     pub fn new(adjacency: Adjacency) -> Self {
-        Self { adjacency, composition: Composition::default() }
+        Self { adjacency, composed: Composed::new(NAME) }
     }
 
-    /// μ: by how many standard deviations neighbouring data sets move what was released. 0 for
-    /// nothing, +∞ where there was no noise; rounded up.
+    /// μ: by how many standard deviations what was released differs between neighboring data sets, rounded
+    /// up. It is 0 if nothing was released, and +∞ if there was no noise.
     pub fn mu(&self) -> f64 {
-        let moved = self.adjacency.contributions();
-        root_of_sum(self.composition.iter().map(|(mechanism, count)| match mechanism {
-            Mechanism::Plain(Base::Gaussian { noise_multiplier }) => {
-                (moved / noise_multiplier.value()).powi(2) * count as f64
-            }
-            // Refused when it was composed.
-            _ => f64::INFINITY,
+        root_of_sum(self.composed.total().iter().map(|(mechanism, count)| {
+            // Nothing else is accepted.
+            squared_mu(mechanism, self.adjacency).unwrap_or(f64::INFINITY) * count as f64
         }))
     }
 
@@ -52,7 +49,7 @@ impl GaussianAccountant {
         let exact = self.adjacency.contributions() / self.mu();
         NoiseMultiplier::new((exact * (1.0 - f64::EPSILON)).min(f64::MAX))
             .ok()
-            .filter(|_| !self.composition.is_empty())
+            .filter(|_| !self.composed.total().is_empty())
     }
 }
 
@@ -70,12 +67,11 @@ impl Accountant for GaussianAccountant {
     }
 
     fn supports(&self, event: &DpEvent) -> Result<()> {
-        supported(event, 1).map(|_| ())
+        self.composed.supports(event, |added| check(added, self.adjacency))
     }
 
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
-        self.composition = self.composition.plus(&supported(event, count)?)?;
-        Ok(())
+        self.composed.compose(event, count, |added| check(added, self.adjacency)).map(|_| ())
     }
 
     fn epsilon(&self, delta: Delta) -> Epsilon {
@@ -87,20 +83,26 @@ impl Accountant for GaussianAccountant {
     }
 }
 
-fn supported(event: &DpEvent, count: u64) -> Result<Composition> {
-    let composition = Composition::of(event, count, NAME)?;
-    let gaussian =
-        |mechanism: &Mechanism| matches!(mechanism, Mechanism::Plain(Base::Gaussian { .. }));
-    if composition.iter().all(|(mechanism, _)| gaussian(mechanism)) {
-        Ok(composition)
+fn check(composition: &Composition, adjacency: Adjacency) -> Result<()> {
+    if composition.iter().all(|(mechanism, _)| squared_mu(mechanism, adjacency).is_some()) {
+        Ok(())
     } else {
-        let event = "anything but Gaussian releases on all records".to_owned();
-        Err(Error::UnsupportedEvent { accountant: NAME, event })
+        Err(Error::unsupported(NAME, "anything but Gaussian releases on all records"))
     }
 }
 
-/// √Σ, above the rounding of the sum and of its terms (up to 8 units in the last place each). A term
-/// that underflows is not nothing.
+/// μ² of one Gaussian release on all records; `None` for any other mechanism.
+pub(super) fn squared_mu(mechanism: &Mechanism, adjacency: Adjacency) -> Option<f64> {
+    match mechanism {
+        Mechanism::Plain(Base::Gaussian { noise_multiplier }) => {
+            Some((adjacency.contributions() / noise_multiplier.value()).powi(2))
+        }
+        _ => None,
+    }
+}
+
+/// The square root of the sum. It is rounded up by more than the rounding of the sum and of its terms (up
+/// to 8 units in the last place each). A term that underflows still counts.
 pub(super) fn root_of_sum(squares: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut terms) = (0.0, 8.0);
     for square in squares {
@@ -149,10 +151,11 @@ impl GaussianDp {
     }
 
     /// Solves log δ(ε) = `log_target`. log δ is concave in ε (δ is the convolution of two
-    /// log-concave functions, the density of the loss and max(0, 1 − e^−x)), so that from the right
-    /// of the root Newton's method stays on the right of it.
+    /// log-concave functions, the density of the loss and max(0, 1 − e^−x)), so Newton's method stays to
+    /// the right of the root if it starts there.
     fn newton(&self, log_target: f64) -> f64 {
-        // There, t = √(2 log 1/(2δ)), where already Φ(−t) ≤ e^(−t²/2)/2 = δ; or t = 0.
+        // The start is to the right of the root. It is where t = √(2 log 1/(2δ)), at which already
+        // Φ(−t) ≤ e^(−t²/2)/2 = δ; or where t = 0.
         let tail = (-2.0 * (log_target + std::f64::consts::LN_2)).max(0.0).sqrt();
         let mut epsilon = self.mu * (self.mu / 2.0 + tail);
         for _ in 0..64 {
@@ -195,8 +198,8 @@ impl GaussianDp {
 /// log φ(x).
 fn log_density(x: f64) -> f64 {
     /// log √(2π).
-    const LOG_NORMALISER: f64 = 0.918_938_533_204_672_7;
-    -0.5 * x * x - LOG_NORMALISER
+    const LOG_NORMALIZER: f64 = 0.918_938_533_204_672_7;
+    -0.5 * x * x - LOG_NORMALIZER
 }
 
 /// The mean of 1 − uR(u) over t ≤ u ≤ t + `width`, for t ≥ −1/2 and a width of at most 1.

@@ -2,9 +2,10 @@
 
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
+use super::composed::Composed;
 use super::composition::{Base, Composition, Mechanism};
 use super::event::DpEvent;
-use super::gaussian::{GaussianDp, root_of_sum};
+use super::gaussian::{self, GaussianDp, root_of_sum};
 use super::quantities::{Delta, Epsilon};
 use crate::error::{Error, Result};
 
@@ -21,41 +22,29 @@ const NAME: &str = "approximate Gaussian DP (central limit)";
 /// standard deviations, and the squares of several μ add up.
 ///
 /// **This under-reports.** At q = 1e-4, z = 0.5, T = 1e5 and δ = 1e-8 it says ε = 1.19 where the truth
-/// is 4.47. It is here to compare with what others report; [`is_upper_bound`](Accountant::is_upper_bound)
-/// is `false`, and no answer of it is a guarantee.
+/// is 4.47. It is here to compare with what others report. [`is_upper_bound`](Accountant::is_upper_bound)
+/// is `false`, and none of its answers is a guarantee.
 ///
 /// Gaussian releases without sampling are accounted for exactly. Everything else is refused, and so is
 /// sampling under replace-one.
 #[derive(Debug, Clone)]
 pub struct ApproximateGdpAccountant {
     adjacency: Adjacency,
-    composition: Composition,
+    composed: Composed,
 }
 
 impl ApproximateGdpAccountant {
     /// An accountant with nothing composed.
     pub fn new(adjacency: Adjacency) -> Self {
-        Self { adjacency, composition: Composition::default() }
+        Self { adjacency, composed: Composed::new(NAME) }
     }
 
-    /// μ of everything so far: approximately by how many standard deviations neighbouring data sets
-    /// move what was released.
+    /// μ of everything so far: about by how many standard deviations what was released differs between
+    /// neighboring data sets.
     pub fn mu(&self) -> f64 {
-        root_of_sum(self.composition.iter().map(|(mechanism, count)| {
+        root_of_sum(self.composed.total().iter().map(|(mechanism, count)| {
             squared_mu(mechanism, self.adjacency).unwrap_or(f64::INFINITY) * count as f64
         }))
-    }
-
-    fn supported(&self, event: &DpEvent, count: u64) -> Result<Composition> {
-        let composition = Composition::of(event, count, NAME)?;
-        if composition.iter().all(|(mechanism, _)| squared_mu(mechanism, self.adjacency).is_some())
-        {
-            Ok(composition)
-        } else {
-            let event = "anything but Gaussian releases on all records or, unless one record is \
-                         replaced by another, on Poisson samples";
-            Err(Error::UnsupportedEvent { accountant: NAME, event: event.to_owned() })
-        }
     }
 }
 
@@ -73,12 +62,11 @@ impl Accountant for ApproximateGdpAccountant {
     }
 
     fn supports(&self, event: &DpEvent) -> Result<()> {
-        self.supported(event, 1).map(|_| ())
+        self.composed.supports(event, |added| check(added, self.adjacency))
     }
 
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
-        self.composition = self.composition.plus(&self.supported(event, count)?)?;
-        Ok(())
+        self.composed.compose(event, count, |added| check(added, self.adjacency)).map(|_| ())
     }
 
     fn epsilon(&self, delta: Delta) -> Epsilon {
@@ -90,18 +78,27 @@ impl Accountant for ApproximateGdpAccountant {
     }
 }
 
+fn check(composition: &Composition, adjacency: Adjacency) -> Result<()> {
+    if composition.iter().all(|(mechanism, _)| squared_mu(mechanism, adjacency).is_some()) {
+        Ok(())
+    } else {
+        Err(Error::unsupported(
+            NAME,
+            "anything but Gaussian releases on all records or, unless one record is replaced by \
+             another, on Poisson samples",
+        ))
+    }
+}
+
 /// μ² of one mechanism; `None` where there is no such limit.
 fn squared_mu(mechanism: &Mechanism, adjacency: Adjacency) -> Option<f64> {
     match mechanism {
-        Mechanism::Plain(Base::Gaussian { noise_multiplier }) => {
-            Some((adjacency.contributions() / noise_multiplier.value()).powi(2))
-        }
         Mechanism::Poisson { rate, base: Base::Gaussian { noise_multiplier } }
             if adjacency != Adjacency::ReplaceOne =>
         {
             let moment = noise_multiplier.value().powi(-2).exp_m1();
             Some(rate.value().powi(2) * moment)
         }
-        _ => None,
+        _ => gaussian::squared_mu(mechanism, adjacency),
     }
 }

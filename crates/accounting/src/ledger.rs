@@ -9,17 +9,17 @@ use super::privacy_accountant::PrivacyAccountant;
 use super::quantities::{Delta, Epsilon, Steps};
 use crate::error::{Error, Result};
 
-/// The serialised form that this version writes and reads.
+/// The version of the serialized form that this release writes and reads.
 const VERSION: u32 = 1;
 
 /// An append-only record of releases, compressed by run length.
 ///
-/// It keeps events, not their cost: any accountant can price it afterwards, and saving and loading
+/// It keeps events, not their cost: any accountant can price it afterward, and saving and loading
 /// it loses nothing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Ledger {
-    /// Neighbouring entries differ, and no count is 0.
+    /// Adjacent entries differ, and no count is 0.
     entries: Vec<(DpEvent, u64)>,
     total: u64,
 }
@@ -48,11 +48,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Appends everything in `other`: another run on the same data, say.
+    /// Appends everything in `other`, such as another run on the same data.
     ///
-    /// What they cost together does not depend on the order, nor on whether the runs took turns. As
-    /// within one run, the parameters of each must have been fixed in advance: for a second run
-    /// whose noise depends on the first one's results, use a [`RenyiFilter`](super::RenyiFilter).
+    /// What they cost together does not depend on the order, or on whether the runs took turns. As within
+    /// one run, the parameters of each must have been fixed in advance: for a second run whose noise
+    /// depends on the first one's results, use a [`RenyiFilter`](super::RenyiFilter).
     ///
     /// # Errors
     /// [`Error::Setting`] where the total number of runs would exceed a `u64`; the record is
@@ -65,12 +65,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// What was recorded, oldest first, with how often in a row.
+    /// What was recorded, oldest first, each event with the number of times in a row.
     pub fn entries(&self) -> &[(DpEvent, u64)] {
         &self.entries
     }
 
-    /// How many events were recorded: the number of logical steps where each records one.
+    /// How many events were recorded. If each logical step records one event, this is the number of steps.
     pub const fn steps(&self) -> Steps {
         Steps::from_count(self.total)
     }
@@ -109,7 +109,7 @@ impl Ledger {
     }
 }
 
-/// What is written: versioned, and checked when read.
+/// What is written. It has a version, and is checked when it is read.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_neighbours_share_an_entry() {
+    fn equal_neighbors_share_an_entry() {
         let mut ledger = Ledger::new();
         for _ in 0..3 {
             ledger.record(step(1.0), 2).unwrap();

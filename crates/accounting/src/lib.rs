@@ -28,7 +28,7 @@
 //! | see the whole trade-off between error rates, not one ε | [`TradeOffCurve`] |
 //! | bound what all records of one person show | [`user_level`], [`replace_one_level`], [`GroupSize`] |
 //!
-//! Training with such guarantees is the crate `burn-dp`.
+//! The crate `burn-dp` trains models with such guarantees.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
@@ -36,6 +36,7 @@
 mod accountant;
 mod adjacency;
 mod calibrate;
+mod composed;
 mod composition;
 mod conversion;
 mod error;

@@ -39,9 +39,10 @@ fn mills_remainder(x: f64) -> f64 {
     (1..=DEPTH).rev().fold(0.0, |inner, k| f64::from(k) / (x + inner))
 }
 
-/// The first of `epsilon`, then ever larger numbers, for which `holds`; +∞ if none does.
+/// The first number for which `holds` is true; +∞ if there is none. Tries `epsilon`, then ever larger
+/// numbers.
 ///
-/// This is how a solution in real numbers becomes one that holds in floating point.
+/// This turns a solution in real numbers into one that holds in floating point.
 pub(super) fn raised_until(epsilon: f64, holds: impl Fn(f64) -> bool) -> f64 {
     let (mut epsilon, mut step) = (epsilon, 2.0 * f64::EPSILON);
     while epsilon < f64::INFINITY && !holds(epsilon) {

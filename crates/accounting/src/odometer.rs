@@ -7,14 +7,14 @@ use super::quantities::{Delta, Epsilon};
 use super::rdp::RdpAccountant;
 use crate::error::Result;
 
-/// A running ε that stays valid while events are chosen in the light of earlier results, and whenever
-/// it is read or acted upon (Rogers, Roth, Ullman & Vadhan 2016, arXiv 1605.08294).
+/// A running ε that stays valid although events are chosen in the light of earlier results, and although it
+/// may be read and acted upon at any time (Rogers, Roth, Ullman & Vadhan 2016, arXiv 1605.08294).
 ///
 /// # What is promised
 /// Except with probability δ over the *whole* run, the privacy loss log(P/Q) of what was released is
-/// never above the ε that the odometer shows at that time. So a run that stops when, and because,
-/// the odometer shows at most ε is (ε, δ)-differentially private: with A the event that the loss stayed
-/// below, P(E) ≤ P(E ∩ A) + δ ≤ e^ε Q(E) + δ.
+/// never above the ε that the odometer shows at that time. So a run that stops while the odometer shows at
+/// most ε is (ε, δ)-differentially private, even if it stops because of what the odometer shows. To see
+/// this, let A be the event that the loss stayed below. Then P(E) ≤ P(E ∩ A) + δ ≤ e^ε Q(E) + δ.
 ///
 /// # Why
 /// Let Lₜ be the loss and Rₜ the sum of the Rényi divergences at order α after t releases. Given the
@@ -36,8 +36,8 @@ pub struct RenyiOdometer {
 }
 
 impl RenyiOdometer {
-    /// An odometer at 11 orders, α − 1 from 1/4 to 256, each twice the one before. For Gaussian
-    /// releases the ε of the closest is at most 6 % above that of the best order in between.
+    /// An odometer at 11 orders, α − 1 from 1/4 to 256, each twice the one before. For Gaussian releases,
+    /// the ε of the closest of these orders is at most 6 % above that of the best order in between.
     ///
     /// # Errors
     /// None: these orders are valid.
@@ -46,7 +46,7 @@ impl RenyiOdometer {
         Self::with_orders(adjacency, delta, &orders)
     }
 
-    /// An odometer at these orders: fewer of them cost less of δ.
+    /// An odometer at these orders. The fewer there are, the larger is the share of δ that each gets.
     ///
     /// # Errors
     /// As [`RdpAccountant::with_orders`].
@@ -62,8 +62,8 @@ impl RenyiOdometer {
         self.released.compose(event, count)
     }
 
-    /// What [`record`](Self::record) would bring [`epsilon`](Self::epsilon) to: the question to ask
-    /// before releasing, if ε is not to pass some limit.
+    /// What [`epsilon`](Self::epsilon) would be after [`record`](Self::record). Ask this before releasing,
+    /// if ε must not exceed some limit.
     ///
     /// # Errors
     /// As [`Accountant::compose`].
@@ -85,7 +85,7 @@ impl RenyiOdometer {
         Epsilon::answer(bounds.fold(f64::INFINITY, f64::min))
     }
 
-    /// The probability, over the whole run, with which some shown ε may be too small.
+    /// δ: over the whole run, some shown ε is too small with at most this probability.
     pub const fn delta(&self) -> Delta {
         self.delta
     }

@@ -4,38 +4,38 @@ mod estimate;
 mod gaussian;
 mod grid;
 mod mechanism;
+mod numeric;
 mod pair;
+mod part;
 mod profile;
 mod pure;
 mod question;
 mod witness;
 
-use self::estimate::Atoms;
-use self::mechanism::{Dominated, dominating_pairs, is_attained};
-use self::pair::LossPair;
+use self::mechanism::{Dominated, NAME, dominating_pairs, is_attained};
+use self::part::Part;
 use self::question::Question;
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
-use super::composition::Composition;
+use super::composed::Composed;
 use super::event::DpEvent;
 use super::quantities::{Delta, Epsilon, GroupSize};
 use crate::error::Result;
-
-const NAME: &str = "privacy loss distribution";
 
 /// Accounts with privacy-loss distributions (Koskela, Jälkö & Honkela 2020, arXiv 1906.03049; Doroshenko
 /// et al. 2022, arXiv 2207.04380): the distribution of log(P/Q) for a dominating pair of each mechanism,
 /// on a grid, composed by Fourier transform.
 ///
-/// - The grid is an upper bound (connect the dots), chosen for each question so that ε is off by about
-///   1e-4/λ at most, where λ is the slope of log δ: usually in the fifth digit. Both directions are
-///   computed and the worse one counts.
+/// - The grid gives an upper bound (connect the dots). It is chosen for each question so that ε is off by
+///   at most about 1e-4/λ, where λ is the slope of log δ: usually in the fifth digit. Both directions are
+///   computed, and the worse one counts.
 /// - [`epsilon_bracket`](Self::epsilon_bracket) adds a lower bound, from a coarser observation of the
 ///   same pair.
-/// - Rounding is bounded and added. Losses are tilted first, so that it is relative to δ: counts up to 1e7
-///   and δ down to 1e-300 are fine. Losses far above ε are not on the grid: each takes the sum above ε
-///   whatever its size. From about 1e6 steps on the grid is coarser than it should be, so that an answer
-///   takes some hundred milliseconds at most; from 1e8 on the Rényi accountant may be better.
+/// - Rounding is bounded and added. Losses are tilted first, so that rounding is relative to δ: counts up
+///   to 1e7 and δ down to 1e-300 are fine. Losses far above ε are left off the grid, because each takes the
+///   sum above ε whatever its size. From about 1e6 steps on, the grid is coarser than it should be, so that
+///   an answer takes at most some hundred milliseconds. From 1e8 steps on, the Rényi accountant may be
+///   better.
 /// - A single run is exact, without a grid.
 ///
 /// Composition assumes parameters that were fixed in advance, whatever the outputs.
@@ -43,7 +43,7 @@ const NAME: &str = "privacy loss distribution";
 pub struct PldAccountant {
     adjacency: Adjacency,
     group: GroupSize,
-    composition: Composition,
+    composed: Composed,
 }
 
 impl PldAccountant {
@@ -52,30 +52,31 @@ impl PldAccountant {
         Self::for_groups(adjacency, GroupSize::ONE)
     }
 
-    /// An accountant for data sets that differ in `group` records at once, all of one person's, say.
+    /// An accountant for data sets that differ in `group` records at once, such as all records of one
+    /// person.
     ///
     /// It is tight where [`user_level`](super::user_level) is not. Under replace-one, only mechanisms
     /// without sampling are supported for groups of more than one.
     pub fn for_groups(adjacency: Adjacency, group: GroupSize) -> Self {
-        Self { adjacency, group, composition: Composition::default() }
+        Self { adjacency, group, composed: Composed::new(NAME) }
     }
 
-    /// The number of records in which neighbouring data sets differ.
+    /// The number of records in which neighboring data sets differ.
     pub const fn group(&self) -> GroupSize {
         self.group
     }
 
-    /// The number of distinct mechanisms composed so far, which time and memory are proportional to.
+    /// The number of distinct mechanisms composed so far. Time and memory are proportional to it.
     pub(super) fn distinct(&self) -> usize {
-        self.composition.iter().count()
+        self.composed.total().iter().count()
     }
 
     /// A lower and an upper bound on the smallest ε at `delta`.
     ///
-    /// The upper one is [`epsilon`](Accountant::epsilon), this accountant's bound: another's may be smaller, and
-    /// [`PrivacyAccountant::bound`](super::PrivacyAccountant::bound) names the best. The lower one is a proof that neighbouring data
-    /// sets exist for which no smaller ε holds; it is 0 where none is known: for fixed-size and truncated
-    /// batches, selections, and amplified pure releases.
+    /// The upper one is [`epsilon`](Accountant::epsilon), this accountant's bound. Another accountant's may
+    /// be smaller; [`PrivacyAccountant::bound`](super::PrivacyAccountant::bound) gives the smallest. The
+    /// lower one is a proof that neighboring data sets exist for which no smaller ε holds. It is 0 where no
+    /// proof is known: for fixed-size and truncated batches, selections, and amplified pure releases.
     pub fn epsilon_bracket(&self, delta: Delta) -> (Epsilon, Epsilon) {
         let Some(parts) = self.parts() else { return (Epsilon::INFINITY, Epsilon::INFINITY) };
         if parts.is_empty() {
@@ -83,7 +84,7 @@ impl PldAccountant {
         }
         let mut question = Question::new(&parts);
         let upper = question.epsilon(delta.value());
-        let mut mechanisms = self.composition.iter();
+        let mut mechanisms = self.composed.total().iter();
         let attained = mechanisms.all(|(each, _)| is_attained(each, self.adjacency, self.group));
         let lower = if attained && upper.is_finite() {
             // Pairs are rounded to the upper side.
@@ -96,7 +97,7 @@ impl PldAccountant {
 
     /// The pairs and counts; `None` where there is no privacy at all.
     fn parts(&self) -> Option<Vec<Part>> {
-        match dominating_pairs(&self.composition, self.adjacency, self.group) {
+        match dominating_pairs(self.composed.total(), self.adjacency, self.group) {
             Ok(Dominated::By(pairs)) => Some(pairs.into_iter().map(Part::new).collect()),
             // `compose` has accepted everything that is here.
             Ok(Dominated::ByNothing) | Err(_) => None,
@@ -118,15 +119,14 @@ impl Accountant for PldAccountant {
     }
 
     fn supports(&self, event: &DpEvent) -> Result<()> {
-        let composition = Composition::of(event, 1, NAME)?;
-        dominating_pairs(&composition, self.adjacency, self.group).map(|_| ())
+        let Self { adjacency, group, ref composed } = *self;
+        composed.supports(event, |added| dominating_pairs(added, adjacency, group).map(|_| ()))
     }
 
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
-        let added = Composition::of(event, count, NAME)?;
-        dominating_pairs(&added, self.adjacency, self.group)?;
-        self.composition = self.composition.plus(&added)?;
-        Ok(())
+        let Self { adjacency, group, ref mut composed } = *self;
+        let check = |added: &_| dominating_pairs(added, adjacency, group).map(|_| ());
+        composed.compose(event, count, check).map(|_| ())
     }
 
     fn epsilon(&self, delta: Delta) -> Epsilon {
@@ -143,20 +143,5 @@ impl Accountant for PldAccountant {
             return 0.0;
         }
         Question::new(&parts).delta(epsilon.value())
-    }
-}
-
-/// A pair, how often it is composed, and a rough form of it.
-struct Part {
-    pair: Box<dyn LossPair>,
-    count: u64,
-    forward: Atoms,
-    backward: Atoms,
-}
-
-impl Part {
-    fn new((pair, count): (Box<dyn LossPair>, u64)) -> Self {
-        let (forward, backward) = estimate::atoms(pair.as_ref());
-        Self { pair, count, forward, backward }
     }
 }

@@ -8,7 +8,7 @@ use super::pld::PldAccountant;
 use super::quantities::{Delta, Epsilon};
 use super::rdp::RdpAccountant;
 use super::zcdp::ZcdpAccountant;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// More distinct sampled mechanisms than this are accounted for by Rényi DP alone: the numerical
 /// accountant needs some milliseconds and megabytes for each.
@@ -17,9 +17,9 @@ const MOST_DISTINCT: usize = 64;
 /// Accounts by every proven bound that applies and takes the smallest: the exact Gaussian, privacy-loss
 /// distributions, zero-concentrated and Rényi differential privacy.
 ///
-/// Each of them holds, so the smallest does. An event that only some of them support leaves the others
-/// out from then on; [`bound`](Self::bound) says whose answer it is. An ε by privacy-loss distributions
-/// takes some ten milliseconds, so ask every so often rather than at every step.
+/// Each of these bounds holds, so the smallest holds too. After an event that only some accountants
+/// support, the others are left out. [`bound`](Self::bound) says whose answer it is. An ε by privacy-loss
+/// distributions takes some ten milliseconds, so ask every so often rather than at every step.
 #[derive(Debug, Clone)]
 pub struct PrivacyAccountant {
     adjacency: Adjacency,
@@ -52,9 +52,8 @@ impl PrivacyAccountant {
         )
     }
 
-    /// A proof that no smaller ε holds at `delta`: the lower end of the bracket whose upper end is
-    /// [`bound`](Self::bound), whoever proves that; 0 where none is known
-    /// (see [`PldAccountant::epsilon_bracket`]).
+    /// A proven lower bound on the smallest ε that holds at `delta`; 0 where none is known (see
+    /// [`PldAccountant::epsilon_bracket`]). Together with [`bound`](Self::bound) it brackets that ε.
     pub fn lower_bound(&self, delta: Delta) -> Epsilon {
         let (upper, _) = self.bound(delta);
         let pld = self.pld.as_ref().filter(|pld| pld.distinct() <= MOST_DISTINCT);
@@ -62,7 +61,7 @@ impl PrivacyAccountant {
         Epsilon::answer(lower.min(upper.value()))
     }
 
-    /// Those that support everything so far; the exact one alone where it is among them.
+    /// The accountants that support everything so far. If the exact one is among them, it is the only one.
     fn accountants(&self) -> impl Iterator<Item = &dyn Accountant> {
         let exact = self.gaussian.as_ref().map(|each| each as &dyn Accountant);
         let only = exact.is_some();
@@ -71,6 +70,24 @@ impl PrivacyAccountant {
         let zcdp = self.zcdp.as_ref().filter(|_| !only).map(|each| each as &dyn Accountant);
         let rdp = self.rdp.as_ref().filter(|_| !only).map(|each| each as &dyn Accountant);
         exact.into_iter().chain(pld).chain(zcdp).chain(rdp)
+    }
+
+    /// This accountant with `count` more runs of `event`, without those that refuse them.
+    ///
+    /// # Errors
+    /// Why the last of them refused, where none is left.
+    fn with(&self, event: &DpEvent, count: u64) -> Result<Self> {
+        let mut next = self.clone();
+        let mut refusal = None;
+        compose_or_drop(&mut next.gaussian, event, count, &mut refusal);
+        compose_or_drop(&mut next.zcdp, event, count, &mut refusal);
+        compose_or_drop(&mut next.pld, event, count, &mut refusal);
+        compose_or_drop(&mut next.rdp, event, count, &mut refusal);
+        let any = next.gaussian.is_some() || next.zcdp.is_some();
+        match refusal {
+            Some(error) if !(any || next.pld.is_some() || next.rdp.is_some()) => Err(error),
+            _ => Ok(next),
+        }
     }
 }
 
@@ -88,24 +105,12 @@ impl Accountant for PrivacyAccountant {
     }
 
     fn supports(&self, event: &DpEvent) -> Result<()> {
-        self.clone().compose(event, 1)
+        self.with(event, 1).map(|_| ())
     }
 
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
-        let mut next = self.clone();
-        let mut refusal = None;
-        refused(&mut next.gaussian, event, count, &mut refusal);
-        refused(&mut next.zcdp, event, count, &mut refusal);
-        refused(&mut next.pld, event, count, &mut refusal);
-        refused(&mut next.rdp, event, count, &mut refusal);
-        let any = next.gaussian.is_some() || next.zcdp.is_some();
-        match refusal {
-            Some(error) if !(any || next.pld.is_some() || next.rdp.is_some()) => Err(error),
-            _ => {
-                *self = next;
-                Ok(())
-            }
-        }
+        *self = self.with(event, count)?;
+        Ok(())
     }
 
     fn epsilon(&self, delta: Delta) -> Epsilon {
@@ -117,12 +122,12 @@ impl Accountant for PrivacyAccountant {
     }
 }
 
-/// Composes, or drops an accountant that refuses and keeps why.
-fn refused<A: Accountant>(
+/// Composes onto an accountant. One that refuses is dropped, and `refusal` says why.
+fn compose_or_drop<A: Accountant>(
     accountant: &mut Option<A>,
     event: &DpEvent,
     count: u64,
-    refusal: &mut Option<crate::error::Error>,
+    refusal: &mut Option<Error>,
 ) {
     if let Some(each) = accountant
         && let Err(error) = each.compose(event, count)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, SettingError};
 
-/// Declares a checked `f64`; deserialisation runs the same check as `new`.
+/// Declares a checked `f64`; deserialization runs the same check as `new`.
 macro_rules! quantity {
     (
         $(#[$doc:meta])*
@@ -90,7 +90,7 @@ quantity! {
 quantity! {
     /// The public number of records by which a sum of gradients is divided.
     ///
-    /// It is a constant of the plan: the realised size of a Poisson batch and the size of the
+    /// It is a constant of the plan: the actual size of a Poisson batch and the size of the
     /// private data set are both private.
     ExpectedBatchSize, "expected_batch_size", "finite and greater than 0",
     |x| x.is_finite() && x > 0.0
@@ -101,11 +101,11 @@ quantity! {
     ZeroConcentration, "rho", "finite and at least 0", |x| x.is_finite() && x >= 0.0
 }
 
-/// The distribution of the number of runs of which the best is released
+/// The distribution of the number of runs, where only the result of the best one is released
 /// ([`RepeatAndSelect`](super::DpEvent::RepeatAndSelect)).
 ///
-/// More spread costs less privacy: at the same mean the logarithmic distribution is the cheapest and
-/// Poisson, whose number of runs hardly varies, the dearest.
+/// A wider spread costs less privacy. At the same mean, the logarithmic distribution is the cheapest. The
+/// Poisson distribution is the most expensive, because its number of runs hardly varies.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredRunCount", into = "StoredRunCount")]
 pub struct RunCount {
@@ -162,7 +162,7 @@ impl RunCount {
         self.mean
     }
 
-    /// η, +∞ for the Poisson distribution.
+    /// The shape η; +∞ for the Poisson distribution.
     pub const fn shape(self) -> f64 {
         self.shape
     }
@@ -201,25 +201,27 @@ impl Epsilon {
         self.0.is_finite()
     }
 
-    /// An accountant's answer: NaN and anything else that is no number become +∞, the sound reading.
+    /// An accountant's answer. NaN and anything else outside the domain becomes +∞, which is always sound.
     pub(crate) fn answer(value: f64) -> Self {
         Self::new(value).unwrap_or(Self::INFINITY)
     }
 }
 
 impl NoiseMultiplier {
-    /// The multiplier of the rest of a joint Gaussian release, of which a part has noise multiplier `part` and which is
-    /// to count as `self`: (z⁻² − part⁻²)^(−1/2), rounded up. `None` where the part alone costs as much or more.
+    /// The noise multiplier of the rest of a joint Gaussian release. One part of the release has noise
+    /// multiplier `part`, and the release as a whole is to cost as much as one with noise multiplier
+    /// `self`, here z. The rest then has (z⁻² − part⁻²)^(−1/2), rounded up. `None` where the part alone
+    /// costs as much or more.
     ///
-    /// Adaptive clipping splits its noise so (Andrew et al. 2021, arXiv 1905.03871, Theorem 1).
+    /// Adaptive clipping splits its noise in this way (Andrew et al. 2021, arXiv 1905.03871, Theorem 1).
     pub fn beside(self, part: f64) -> Option<Self> {
         let share = self.0 / part;
         let rest = (1.0 - share) * (1.0 + share);
         if !(part > 0.0 && rest > 0.0) {
             return None;
         }
-        // Up by more than the rounding of these operations: what is accounted for is never overstated. The rounding
-        // of `share` is magnified by 1 / rest.
+        // Rounded up by more than these operations may round down: more noise is the safe side. The
+        // rounding of `share` is magnified by 1 / rest.
         let exact = self.0 / rest.sqrt();
         Self::new(exact * (1.0 + 4.0 * f64::EPSILON * (1.0 + 1.0 / rest))).ok()
     }
@@ -298,7 +300,7 @@ impl TryFrom<i32> for Steps {
     }
 }
 
-/// The number of records in which neighbouring data sets differ at once: those of one person, say.
+/// The number of records in which neighboring data sets differ at once, such as all records of one person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct GroupSize(u32);
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn deserialisation_runs_the_same_check() {
+    fn deserialization_runs_the_same_check() {
         assert!(serde_json::from_str::<Delta>("1e-5").is_ok());
         assert!(serde_json::from_str::<Delta>("1.5").is_err());
         assert!(serde_json::from_str::<SamplingRate>("-0.1").is_err());

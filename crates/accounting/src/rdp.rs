@@ -12,15 +12,14 @@ mod without_replacement;
 use std::collections::BTreeMap;
 
 use self::curve::{MAX_ORDER, Orders};
-use self::mechanism::{Bounds, Cost};
+use self::mechanism::{Bounds, Cost, NAME};
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
-use super::composition::{Composition, Mechanism};
+use super::composed::Composed;
+use super::composition::Mechanism;
 use super::event::DpEvent;
 use super::quantities::{Delta, Epsilon};
 use crate::error::{Error, Result};
-
-const NAME: &str = "Rényi DP";
 
 /// Accounts with Rényi differential privacy (Mironov 2017, arXiv 1702.07476).
 ///
@@ -33,7 +32,7 @@ const NAME: &str = "Rényi DP";
 /// | the same, replace-one | smallest of three, see below |
 /// | Gaussian on a batch of fixed size | Wang, Balle & Kasiviswanathan 2019 (arXiv 1808.00087), with exact moments; replace-one and zero-out only |
 /// | Laplace | exact (Mironov 2017) |
-/// | pure DP | exact for randomised response, which is the worst case |
+/// | pure DP | exact for randomized response, which is the worst case |
 /// | sampled Laplace and pure DP | integral over the amplified privacy profile (Balle, Barthe & Gaboardi 2018, arXiv 1807.01647) |
 /// | exponential mechanism | exact for bounded range (Dong, Durfee & Rogers 2020, arXiv 1909.13830) |
 /// | zCDP | its definition |
@@ -42,23 +41,23 @@ const NAME: &str = "Rényi DP";
 /// - Zero-out costs the same as add/remove under Poisson sampling, because a record that contributes
 ///   nothing makes the same pair of output distributions as an absent one. A batch of fixed size holds
 ///   another record instead, which costs more.
-/// - The Poisson-sampled Gaussian under replace-one: at each order and step a triangle inequality over
-///   the data set without the record, or the convexity of the divergence; and for the whole composition
-///   group privacy over one removal and one addition. The last is left out as soon as one mechanism's
-///   cost under add/remove is not known: pure DP, zCDP and selections are stated by their cost under
-///   replace-one, and a batch of fixed size needs a data set of fixed size.
+/// - The Poisson-sampled Gaussian under replace-one has three bounds. Two hold at each order and step: a
+///   triangle inequality over the data set without the record, and the convexity of the divergence. The
+///   third holds for the whole composition: group privacy over one removal and one addition. It is left out
+///   as soon as the cost of one mechanism under add/remove is not known: pure DP, zCDP and selections are
+///   stated by their cost under replace-one, and a batch of fixed size needs a data set of fixed size.
 /// - Conversion to (ε, δ): Canonne, Kamath & Steinke 2020, arXiv 2004.00010, Proposition 12.
 ///
 /// Every answer is rounded up: by 1e-12 relative to the terms it is made of, and to the next float.
 ///
-/// Composition is kept as exact counts of distinct mechanisms, so that order and splitting cannot
-/// change the answer by even one bit.
+/// The composition is kept as exact counts of distinct mechanisms, so order and splitting cannot change the
+/// answer by even one bit.
 #[derive(Debug, Clone)]
 pub struct RdpAccountant {
     adjacency: Adjacency,
     orders: Orders,
-    composition: Composition,
-    /// Of every mechanism in the composition.
+    composed: Composed,
+    /// The cost of every mechanism in the composition.
     costs: BTreeMap<Mechanism, Cost>,
 }
 
@@ -71,8 +70,7 @@ impl RdpAccountant {
     /// An accountant at these orders.
     ///
     /// # Errors
-    /// [`Error::Setting`] where there is none, or one is not greater than 1 and at most
-    /// 16384.
+    /// [`Error::Setting`] where there is no order, or one is not greater than 1 and at most 16384.
     pub fn with_orders(adjacency: Adjacency, orders: &[f64]) -> Result<Self> {
         const REQUIREMENT: &str = "greater than 1 and at most 16384, at least one of them";
         if orders.is_empty() {
@@ -121,12 +119,12 @@ impl RdpAccountant {
     }
 
     fn at(adjacency: Adjacency, orders: Orders) -> Self {
-        Self { adjacency, orders, composition: Composition::default(), costs: BTreeMap::new() }
+        Self { adjacency, orders, composed: Composed::new(NAME), costs: BTreeMap::new() }
     }
 
     fn parts(&self) -> impl Iterator<Item = (&Cost, u64)> {
-        // `compose` stores a cost for every mechanism, so that both have the same keys in this order.
-        self.costs.values().zip(self.composition.iter().map(|(_, count)| count))
+        // `compose` stores a cost for every mechanism, so both maps have the same keys in the same order.
+        self.costs.values().zip(self.composed.total().iter().map(|(_, count)| count))
     }
 
     /// The composed add/remove bound, from which group privacy for replace-one follows; `None` where
@@ -181,13 +179,12 @@ impl Accountant for RdpAccountant {
     }
 
     fn supports(&self, event: &DpEvent) -> Result<()> {
-        mechanism::check(&Composition::of(event, 1, NAME)?, self.adjacency)
+        self.composed.supports(event, |added| mechanism::check(added, self.adjacency))
     }
 
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
-        let added = Composition::of(event, count, NAME)?;
-        mechanism::check(&added, self.adjacency)?;
-        self.composition = self.composition.plus(&added)?;
+        let check = |added: &_| mechanism::check(added, self.adjacency);
+        let added = self.composed.compose(event, count, check)?;
         // Nothing below can fail: the accountant changes as a whole or not at all.
         let bounds = Bounds { orders: &self.orders, adjacency: self.adjacency };
         for (mechanism, _) in added.iter() {

@@ -1,14 +1,15 @@
-//! What the guarantee means for whoever attacks: the trade-off between the two kinds of error.
+//! What the guarantee means for an attacker: the trade-off between the two kinds of error.
 
 use super::accountant::Accountant;
 use super::quantities::{Delta, Epsilon};
 use crate::error::{Error, Result};
 
-/// The failure probabilities between which ε is sampled; of the small ones, the first with an ε.
+/// The curve samples ε between its values at a large and at a small failure probability. The small one is
+/// the first with a finite ε.
 const LARGEST_DELTA: f64 = 0.999;
 const SMALLEST_DELTAS: [f64; 3] = [1e-9, 1e-6, 1e-3];
 
-/// A lower bound on the false-negative rate of every test that tells neighbouring data sets apart, at
+/// A lower bound on the false-negative rate of every test that tells neighboring data sets apart, at
 /// each false-positive rate: f-differential privacy (Dong, Roth & Su 2019, arXiv 1905.02383).
 ///
 /// (ε, δ)-differential privacy in both directions rules out what lies below the two lines (Wasserman &
@@ -30,8 +31,8 @@ pub struct TradeOffCurve {
 impl TradeOffCurve {
     /// The curve of everything that `accountant` has composed, from its δ at `points` values of ε.
     ///
-    /// Of Gaussian releases, whatever their noise, 25 points are within 0.03 of the exact curve and
-    /// 100 points within 0.002.
+    /// For Gaussian releases, whatever their noise, the curve of 25 points is within 0.03 of the exact one,
+    /// and that of 100 points within 0.002.
     ///
     /// # Errors
     /// [`Error::Setting`] for fewer than 2 points.
@@ -78,7 +79,7 @@ impl TradeOffCurve {
     /// [`false_negative_rate`](Self::false_negative_rate), by rising false-positive rate from 0 to
     /// 1, for a plot: dense where the curve bends.
     pub fn points(&self) -> Vec<(f64, f64)> {
-        // The lines of two neighbouring ε meet here, and by symmetry at (f(a), a).
+        // The lines of two successive ε meet here, and by symmetry at (f(a), a).
         let corners = self.guarantees.windows(2).filter_map(|pair| match pair {
             [(epsilon, delta), (next_epsilon, next_delta)] => {
                 let between = (next_epsilon - epsilon).exp_m1();
@@ -102,7 +103,7 @@ fn above((epsilon, delta): (f64, f64), rate: f64) -> f64 {
     /// More than the relative rounding of the exponentials, whose arguments are below 1e4 where
     /// they matter.
     const ROUNDING: f64 = 4e-12;
-    // With log 0 = −∞, so that e^ε may overflow at rate 0.
+    // In logarithms, with log 0 = −∞, because e^ε alone may overflow at rate 0.
     let steep = 1.0 - delta - (epsilon + rate.ln()).exp() * (1.0 + ROUNDING);
     let flat = (-epsilon).exp() * (1.0 - ROUNDING) * (1.0 - delta - rate - f64::EPSILON);
     (steep - f64::EPSILON).max(flat)

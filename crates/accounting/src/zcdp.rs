@@ -2,6 +2,7 @@
 
 use super::accountant::Accountant;
 use super::adjacency::Adjacency;
+use super::composed::Composed;
 use super::composition::{Base, Composition, Mechanism};
 use super::event::DpEvent;
 use super::normal_tail::raised_until;
@@ -10,20 +11,20 @@ use crate::error::{Error, Result};
 
 const NAME: &str = "zero-concentrated DP";
 
-/// Accounts with zero-concentrated differential privacy (Bun & Steinke 2016, arXiv 1605.02065): the ρ
-/// of all releases add up, and so they do when each is chosen in the light of earlier results.
+/// Accounts with zero-concentrated differential privacy (Bun & Steinke 2016, arXiv 1605.02065): the ρ of
+/// all releases add up, even if each release is chosen in the light of earlier results.
 ///
 /// | Release | ρ |
 /// |---|---|
 /// | Gaussian | s²/(2z²), where s is 1, or 2 under replace-one |
 /// | ε-differentially private | ε·tanh(ε/2), at most ε²/2 |
-/// | Laplace | that of ε = s/z |
-/// | selection of bounded range ε | the smaller of that and ε²/8 |
+/// | Laplace | ε·tanh(ε/2) with ε = s/z |
+/// | selection of bounded range ε | the smaller of ε·tanh(ε/2) and ε²/8 |
 ///
 /// The last is by Cesar & Rogers 2020, arXiv 2004.07223. Sampling has no bound of this form; it is
 /// refused.
 ///
-/// ε·tanh(ε/2) is exact: randomised response dominates every ε-differentially private mechanism, and
+/// ε·tanh(ε/2) is exact: randomized response dominates every ε-differentially private mechanism, and
 /// its Rényi divergence times (α−1) is log cosh(xε) − log cosh(ε/2) with x = α − ½. That is concave in
 /// x² (tanh(y)/y falls), so it is at most its tangent at x = ½, which is ε·tanh(ε/2)·(x² − ¼); and
 /// x² − ¼ = α(α−1).
@@ -33,19 +34,19 @@ const NAME: &str = "zero-concentrated DP";
 #[derive(Debug, Clone)]
 pub struct ZcdpAccountant {
     adjacency: Adjacency,
-    composition: Composition,
+    composed: Composed,
 }
 
 impl ZcdpAccountant {
     /// An accountant with nothing composed.
     pub fn new(adjacency: Adjacency) -> Self {
-        Self { adjacency, composition: Composition::default() }
+        Self { adjacency, composed: Composed::new(NAME) }
     }
 
     /// ρ of everything so far, in nats; +∞ where there was no noise; rounded up.
     pub fn rho(&self) -> f64 {
         let (mut sum, mut terms) = (0.0, 8.0);
-        for (mechanism, count) in self.composition.iter() {
+        for (mechanism, count) in self.composed.total().iter() {
             sum += rho(mechanism, self.adjacency).unwrap_or(f64::INFINITY) * count as f64;
             terms += 1.0;
         }
@@ -67,12 +68,11 @@ impl Accountant for ZcdpAccountant {
     }
 
     fn supports(&self, event: &DpEvent) -> Result<()> {
-        supported(event, 1, self.adjacency).map(|_| ())
+        self.composed.supports(event, |added| check(added, self.adjacency))
     }
 
     fn compose(&mut self, event: &DpEvent, count: u64) -> Result<()> {
-        self.composition = self.composition.plus(&supported(event, count, self.adjacency)?)?;
-        Ok(())
+        self.composed.compose(event, count, |added| check(added, self.adjacency)).map(|_| ())
     }
 
     fn epsilon(&self, delta: Delta) -> Epsilon {
@@ -84,13 +84,11 @@ impl Accountant for ZcdpAccountant {
     }
 }
 
-fn supported(event: &DpEvent, count: u64, adjacency: Adjacency) -> Result<Composition> {
-    let composition = Composition::of(event, count, NAME)?;
+fn check(composition: &Composition, adjacency: Adjacency) -> Result<()> {
     if composition.iter().all(|(mechanism, _)| rho(mechanism, adjacency).is_some()) {
-        Ok(composition)
+        Ok(())
     } else {
-        let event = "sampling, or the best of several runs".to_owned();
-        Err(Error::UnsupportedEvent { accountant: NAME, event })
+        Err(Error::unsupported(NAME, "sampling, or the best of several runs"))
     }
 }
 

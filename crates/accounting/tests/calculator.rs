@@ -6,9 +6,15 @@ mod epsilon;
 
 use serde_json::{Map, Value, json};
 
+mod common {
+    pub mod published;
+}
+use common::published::table;
+
 type Row = Map<String, Value>;
 
-/// What a row answers, by kind; everything else is the question.
+/// The fields of an answer. Those that [`asked`] lists for a row's kind belong to its question, and so does
+/// every other field.
 const ANSWERS: [&str; 18] = [
     "epsilon",
     "epsilon_lower",
@@ -47,8 +53,7 @@ fn question(row: &Row) -> Value {
 }
 
 fn rows() -> Vec<Row> {
-    let golden: Value = serde_json::from_str(include_str!("data/accounting.json")).unwrap();
-    golden["rows"].as_array().unwrap().iter().map(|row| row.as_object().unwrap().clone()).collect()
+    table()["rows"].as_array().unwrap().iter().map(|row| row.as_object().unwrap().clone()).collect()
 }
 
 fn text<'a>(row: &'a Row, field: &str) -> &'a str {
@@ -143,7 +148,7 @@ fn compare(row: &Row, answer: &Row) {
             compare_epsilons(row, answer);
             let close_to_theirs = match text(row, "kind") {
                 "eps_truncated" | "eps_group" | "compose_mixed" | "pure_dp_compose" => ours("pld"),
-                // Ours is the best of all orders, and of three accountants.
+                // Ours is the best of all orders and of three accountants, so it may be smaller.
                 "zcdp" => ours("value").map(|value| value.max(0.99 * theirs("epsilon"))),
                 _ => None,
             };
@@ -155,7 +160,7 @@ fn compare(row: &Row, answer: &Row) {
     }
 }
 
-/// ε of a row with what was found for it, by the accountant that found it.
+/// ε of a row with the value that was found for it, by the accountant that found it.
 fn spent(row: &Row, found: &str, value: &Value) -> f64 {
     let mut question = row.clone();
     question.insert("kind".into(), "eps".into());
@@ -223,7 +228,7 @@ fn bad_questions_get_an_error_and_the_rest_go_on() {
         ),
     ];
     let mut input = format!("{good_first}\n\n  \n{}\n", bad.join("\n")).into_bytes();
-    // Not UTF-8, and then a last line without an end.
+    // A line that is not UTF-8, and a last line without a line break.
     input.extend(b"{\"id\":\"\xff\"}\n");
     input.extend(good.as_bytes());
 
@@ -271,8 +276,8 @@ fn what_costs_nothing_is_exactly_zero() {
 
 #[test]
 fn a_lower_end_is_only_given_where_it_is_one() {
-    // Beyond what the grids can do there is one by the outputs' sum, not above the guarantee; then a pair
-    // that no two data sets have.
+    // First, more steps than the grids can handle: the lower end comes from the sum of the outputs, and is
+    // not above the guarantee. Then a pair that no two data sets attain: there is no lower end.
     let row = json!({"kind": "eps", "adjacency": "add_remove", "q": 0.01, "noise_multiplier": 1,
                      "steps": u64::MAX, "delta": 1e-5});
     let longest = answer(row);
@@ -305,7 +310,7 @@ fn a_group_never_costs_more_than_by_the_general_conversion() {
                      "noise_multiplier": 2, "steps": 10, "delta": 1e-5});
     let group = answer(row.clone());
     assert!(number(&group, "pld") < number(&group, "rdp"));
-    // Nothing sampled: three records are a third of the noise.
+    // Where nothing is sampled, three records cost as much as a third of the noise.
     let mut full = row;
     full["q"] = json!(1);
     let group = answer(full.clone());

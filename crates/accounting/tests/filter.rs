@@ -2,35 +2,20 @@
 
 use burn_dp_accounting::Error;
 use burn_dp_accounting::{
-    Accountant, Adjacency, Delta, DpEvent, Epsilon, GaussianAccountant, NoiseMultiplier,
-    RdpAccountant, RenyiFilter, RenyiOdometer, SamplingRate, Spending, ZeroConcentration,
+    Accountant, Adjacency, DpEvent, Epsilon, GaussianAccountant, RdpAccountant, RenyiFilter,
+    RenyiOdometer, Spending,
 };
 use chacha20::ChaCha12Rng;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 
+mod common {
+    pub mod events;
+}
+use common::events::{composed, delta, epsilon, gaussian, poisson, step, zcdp};
+
 const KIND: Adjacency = Adjacency::AddRemove;
-
-fn delta(value: f64) -> Delta {
-    Delta::new(value).unwrap()
-}
-
-fn epsilon(value: f64) -> Epsilon {
-    Epsilon::new(value).unwrap()
-}
-
-fn gaussian(z: f64) -> DpEvent {
-    DpEvent::gaussian(NoiseMultiplier::new(z).unwrap())
-}
-
-fn step(rate: f64, z: f64) -> DpEvent {
-    DpEvent::PoissonSampled { rate: SamplingRate::new(rate).unwrap(), event: gaussian(z).into() }
-}
-
-fn zcdp(rho: f64) -> DpEvent {
-    DpEvent::ZeroConcentrated { rho: ZeroConcentration::new(rho).unwrap() }
-}
 
 fn filter(at: f64, failure: f64, planned: &DpEvent) -> RenyiFilter {
     RenyiFilter::for_planned(KIND, epsilon(at), delta(failure), planned).unwrap()
@@ -69,9 +54,7 @@ mod filters {
         for (event, count) in [(step(0.01, 1.0), 1000), (gaussian(50.0), 300), (step(0.2, 4.0), 90)]
         {
             let planned = event.clone().repeated(count);
-            let mut accountant = RdpAccountant::new(KIND);
-            accountant.compose(&planned, 1).unwrap();
-            let cost = accountant.epsilon(delta(1e-6)).value();
+            let cost = composed(RdpAccountant::new(KIND), &planned, 1).epsilon(delta(1e-6)).value();
             let mut filter = filter(cost * (1.0 + 1e-9), 1e-6, &planned);
             let affordable = filter.affordable(&event).unwrap().value();
             assert!((count..=count + count / 20).contains(&affordable), "{affordable} of {count}");
@@ -109,9 +92,8 @@ mod filters {
 
     #[test]
     fn bad_input_is_an_error_and_changes_nothing() {
-        let at = |at, failure, order| {
-            RenyiFilter::at_order(KIND, Epsilon::new(at).unwrap(), delta(failure), order)
-        };
+        let at =
+            |at, failure, order| RenyiFilter::at_order(KIND, epsilon(at), delta(failure), order);
         for bad in [at(f64::INFINITY, 1e-5, 2.0), at(1.0, 1e-5, 1.0), at(1.0, 1e-5, f64::NAN)] {
             assert!(matches!(bad, Err(Error::Setting(_))));
         }
@@ -124,8 +106,7 @@ mod filters {
         let mut filter = at(2.0, 1e-5, 10.0).unwrap();
         assert_eq!(filter.try_spend(&gaussian(10.0), 1).unwrap(), Spending::Granted);
         let spent = filter.spent();
-        let rate = SamplingRate::new(0.1).unwrap();
-        let nested = DpEvent::PoissonSampled { rate, event: Box::new(step(0.1, 1.0)) };
+        let nested = poisson(0.1, step(0.1, 1.0));
         assert!(matches!(filter.try_spend(&nested, 1), Err(Error::UnsupportedEvent { .. })));
         assert!(matches!(filter.affordable(&nested), Err(Error::UnsupportedEvent { .. })));
         assert!(filter.try_spend(&gaussian(10.0), u64::MAX).is_err(), "cannot be counted");
@@ -135,7 +116,7 @@ mod filters {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// The adversary draws each request anew, larger ones while it is being refused less.
+        /// The adversary draws each request anew. Its requests grow while they are granted.
         #[test]
         fn no_adversary_passes_the_budget(
             seed in any::<u64>(), log_target in -1.5..2.5_f64, log_delta in -25.0..-3.0_f64,
@@ -202,8 +183,7 @@ mod odometers {
         {
             let mut odometer = odometer(1e-6);
             odometer.record(&event, count).unwrap();
-            let mut fixed = RdpAccountant::new(KIND);
-            fixed.compose(&event, count).unwrap();
+            let fixed = composed(RdpAccountant::new(KIND), &event, count);
             let ratio = odometer.epsilon().value() / fixed.epsilon(delta(1e-6)).value();
             assert!((1.0..1.6).contains(&ratio), "{ratio}");
         }
@@ -221,8 +201,8 @@ mod odometers {
         assert!(RenyiOdometer::with_orders(KIND, delta(1e-6), &[1.0]).is_err());
     }
 
-    /// Gaussian releases with noise chosen from the privacy loss so far, which the adversary is
-    /// given, by an adversary that wants the loss to pass what is shown, once, at any time.
+    /// The adversary is given the privacy loss so far, and chooses the noise of the next Gaussian release
+    /// by it. It wins if the loss is ever above what the odometer shows.
     #[test]
     fn the_loss_passes_what_is_shown_no_more_often_than_promised() {
         let failure = 0.05;
@@ -230,12 +210,12 @@ mod odometers {
         let runs = 1500;
         let mut caught = 0;
         for _ in 0..runs {
-            // Fewer orders: tighter, and so the harder test.
+            // With fewer orders the odometer is tighter, and so the test is harder.
             let mut odometer = RenyiOdometer::with_orders(KIND, delta(failure), &[2.5]).unwrap();
             let mut loss = 0.0;
             for _ in 0..25 {
                 let gap = odometer.epsilon().value() - loss;
-                // A move of the order of what is missing, but not too bold.
+                // The noise grows with the gap, so that no release is too bold.
                 let z = if loss > 0.0 { 1.0_f64.max(gap / 2.0) } else { 1.5 };
                 odometer.record(&gaussian(z), 1).unwrap();
                 let noise: f64 = StandardNormal.sample(&mut rng);

@@ -3,13 +3,21 @@
 
 use burn_dp_accounting::Error;
 use burn_dp_accounting::{
-    Accountant, Adjacency, ApproximateGdpAccountant, Delta, DpEvent, Epsilon, GaussianAccountant,
-    NoiseMultiplier, RdpAccountant, RunCount, SamplingRate, TradeOffCurve, ZcdpAccountant,
-    ZeroConcentration, calibrate_noise_multiplier,
+    Accountant, Adjacency, ApproximateGdpAccountant, DpEvent, Epsilon, GaussianAccountant,
+    RdpAccountant, RunCount, TradeOffCurve, ZcdpAccountant, calibrate_noise_multiplier,
 };
 use proptest::prelude::*;
 use serde_json::Value;
 use statrs::distribution::{ContinuousCDF, Normal};
+
+mod common {
+    pub mod events;
+    pub mod published;
+    pub mod strategies;
+}
+use common::events::{best_of, composed, delta, epsilon, gaussian, laplace, pure, step, zcdp};
+use common::published::{adjacency, count, number, rows};
+use common::strategies::{any_adjacency, multiplier};
 
 /// mpmath 1.3, 40 digits, from the definition of δ (Balle & Wang 2018): z, ε, δ(ε).
 const DELTAS: [(f64, f64, f64); 45] = [
@@ -114,63 +122,12 @@ const EPSILONS: [(f64, f64, f64); 50] = [
     (1e-5, 1e-300, 5003704708.63012),
 ];
 
-fn rows(kind: &str, accountant: &str) -> Vec<Value> {
-    let golden: Value = serde_json::from_str(include_str!("data/accounting.json")).unwrap();
-    let named = |row: &&Value| {
-        row["kind"] == kind && row["accountant"].as_str().unwrap().starts_with(accountant)
-    };
-    let rows: Vec<Value> =
-        golden["rows"].as_array().unwrap().iter().filter(named).cloned().collect();
-    assert!(!rows.is_empty(), "no {kind} rows of {accountant}");
-    rows
-}
-
-fn number(row: &Value, key: &str) -> f64 {
-    row[key].as_f64().unwrap_or_else(|| panic!("{}: no {key}", row["id"]))
-}
-
-fn adjacency(row: &Value) -> Adjacency {
-    match row["adjacency"].as_str().unwrap() {
-        "replace_one" => Adjacency::ReplaceOne,
-        _ => Adjacency::AddRemove,
-    }
-}
-
-fn delta(value: f64) -> Delta {
-    Delta::new(value).unwrap()
-}
-
-fn epsilon(value: f64) -> Epsilon {
-    Epsilon::new(value).unwrap()
-}
-
-fn gaussian(z: f64) -> DpEvent {
-    DpEvent::gaussian(NoiseMultiplier::new(z).unwrap())
-}
-
-fn laplace(z: f64) -> DpEvent {
-    DpEvent::Laplace { noise_multiplier: NoiseMultiplier::new(z).unwrap() }
-}
-
-fn step(rate: f64, z: f64) -> DpEvent {
-    DpEvent::PoissonSampled { rate: SamplingRate::new(rate).unwrap(), event: gaussian(z).into() }
-}
-
-fn zcdp(rho: f64) -> DpEvent {
-    DpEvent::ZeroConcentrated { rho: ZeroConcentration::new(rho).unwrap() }
-}
-
-fn with<A: Accountant>(mut accountant: A, event: &DpEvent, count: u64) -> A {
-    accountant.compose(event, count).unwrap();
-    accountant
-}
-
 fn exact(z: f64, count: u64) -> GaussianAccountant {
-    with(GaussianAccountant::new(Adjacency::AddRemove), &gaussian(z), count)
+    composed(GaussianAccountant::new(Adjacency::AddRemove), &gaussian(z), count)
 }
 
 fn concentrated(event: &DpEvent) -> ZcdpAccountant {
-    with(ZcdpAccountant::new(Adjacency::AddRemove), event, 1)
+    composed(ZcdpAccountant::new(Adjacency::AddRemove), event, 1)
 }
 
 mod exact_gaussian {
@@ -178,17 +135,17 @@ mod exact_gaussian {
 
     #[test]
     fn published_values_are_met_from_above() {
-        let composed = |row: &Value| {
+        let of = |row: &Value| {
             let event = gaussian(number(row, "noise_multiplier"));
-            with(GaussianAccountant::new(adjacency(row)), &event, row["steps"].as_u64().unwrap())
+            composed(GaussianAccountant::new(adjacency(row)), &event, count(row, "steps"))
         };
         for row in rows("eps", "exact_gaussian") {
-            let ours = composed(&row).epsilon(delta(number(&row, "delta"))).value();
+            let ours = of(&row).epsilon(delta(number(&row, "delta"))).value();
             let error = ours / number(&row, "epsilon") - 1.0;
             assert!((0.0..1e-12).contains(&error), "{}: {error:e}", row["id"]);
         }
         for row in rows("delta", "exact_gaussian") {
-            let ours = composed(&row).delta(epsilon(number(&row, "epsilon")));
+            let ours = of(&row).delta(epsilon(number(&row, "epsilon")));
             let error = ours / number(&row, "delta") - 1.0;
             assert!((0.0..1e-12).contains(&error), "{}: {error:e}", row["id"]);
         }
@@ -231,7 +188,7 @@ mod exact_gaussian {
             assert_eq!((nothing.mu(), nothing.equivalent_noise_multiplier()), (0.0, None));
             assert_eq!(nothing.epsilon(delta(1e-300)).value(), 0.0);
             assert_eq!(nothing.delta(epsilon(0.0)), 0.0);
-            let open = with(GaussianAccountant::new(kind), &gaussian(0.0), 1);
+            let open = composed(GaussianAccountant::new(kind), &gaussian(0.0), 1);
             assert_eq!(open.epsilon(delta(0.9)), Epsilon::INFINITY);
             assert_eq!(open.delta(Epsilon::INFINITY), 1.0);
             assert_eq!(open.equivalent_noise_multiplier().unwrap().value(), 0.0);
@@ -296,11 +253,11 @@ mod zero_concentrated {
     }
 
     #[test]
-    fn pure_privacy_costs_what_randomised_response_does() {
+    fn pure_privacy_costs_what_randomized_response_does() {
         for e in [1e-4, 0.1, 0.5, 1.0, 3.0, 10.0, 100.0] {
             let rho = concentrated(&DpEvent::PureDp { epsilon: epsilon(e) }).rho();
             assert!(rho <= 0.5 * e * e * (1.0 + 1e-14) && rho <= e * (1.0 + 1e-14));
-            // log cosh, for randomised response of parameter ε at order α.
+            // log cosh, for randomized response of parameter ε at order α.
             let log_cosh = |x: f64| x + (-2.0 * x).exp().ln_1p() - std::f64::consts::LN_2;
             for order in [1.0 + 1e-4, 1.01, 1.5, 2.0, 5.0, 50.0, 1000.0] {
                 let rdp = (log_cosh((order - 0.5) * e) - log_cosh(0.5 * e)) / (order - 1.0);
@@ -321,7 +278,7 @@ mod zero_concentrated {
         ] {
             for (kind, expected) in [(Adjacency::AddRemove, rho), (Adjacency::ReplaceOne, replaced)]
             {
-                let ours = with(ZcdpAccountant::new(kind), &event, 3).rho();
+                let ours = composed(ZcdpAccountant::new(kind), &event, 3).rho();
                 let error = ours / (3.0 * expected) - 1.0;
                 assert!((0.0..1e-14).contains(&error), "{event:?}: {error:e}");
             }
@@ -333,9 +290,9 @@ mod zero_concentrated {
         let nothing = ZcdpAccountant::new(Adjacency::AddRemove);
         assert_eq!((nothing.rho(), nothing.delta(epsilon(0.0))), (0.0, 0.0));
         assert_eq!(nothing.epsilon(delta(1e-300)).value(), 0.0);
-        let free = concentrated(&DpEvent::PureDp { epsilon: epsilon(0.0) });
+        let free = concentrated(&pure(0.0));
         assert_eq!(free.epsilon(delta(1e-300)).value(), 0.0);
-        for event in [gaussian(0.0), DpEvent::PureDp { epsilon: Epsilon::INFINITY }] {
+        for event in [gaussian(0.0), pure(f64::INFINITY)] {
             let open = concentrated(&event);
             assert_eq!(open.epsilon(delta(0.9)), Epsilon::INFINITY);
             assert_eq!(open.delta(Epsilon::INFINITY), 1.0);
@@ -350,13 +307,7 @@ mod zero_concentrated {
             assert_eq!(some.delta(Epsilon::INFINITY), 0.0);
             assert!(some.delta(epsilon(1e300)) > 0.0);
         }
-        for refused in [
-            step(0.5, 1.0),
-            DpEvent::RepeatAndSelect {
-                event: gaussian(1.0).into(),
-                runs: RunCount::geometric(2.0).unwrap(),
-            },
-        ] {
+        for refused in [step(0.5, 1.0), best_of(gaussian(1.0), RunCount::geometric(2.0).unwrap())] {
             assert!(matches!(nothing.supports(&refused), Err(Error::UnsupportedEvent { .. })));
         }
     }
@@ -381,10 +332,10 @@ mod zero_concentrated {
         ) {
             let (z, at) = (log_z.exp(), delta(log_delta.exp()));
             let least = exact(z, count);
-            let ours = with(ZcdpAccountant::new(Adjacency::AddRemove), &gaussian(z), count);
+            let ours = composed(ZcdpAccountant::new(Adjacency::AddRemove), &gaussian(z), count);
             prop_assert!(ours.epsilon(at) >= least.epsilon(at));
             prop_assert!(ours.delta(epsilon(1.0)) >= least.delta(epsilon(1.0)));
-            let rdp = with(RdpAccountant::new(Adjacency::AddRemove), &gaussian(z), count);
+            let rdp = composed(RdpAccountant::new(Adjacency::AddRemove), &gaussian(z), count);
             prop_assert!(ours.epsilon(at).value() <= rdp.epsilon(at).value() * (1.0 + 1e-9) + 1e-11);
         }
     }
@@ -397,10 +348,10 @@ mod central_limit {
     fn published_values_are_reproduced() {
         for row in rows("gdp", "gdp_clt_poisson") {
             let event = step(number(&row, "q"), number(&row, "noise_multiplier"));
-            let accountant = with(
+            let accountant = composed(
                 ApproximateGdpAccountant::new(Adjacency::AddRemove),
                 &event,
-                row["steps"].as_u64().unwrap(),
+                count(&row, "steps"),
             );
             assert!((accountant.mu() / number(&row, "mu") - 1.0).abs() < 1e-12, "{}", row["id"]);
             let ours = accountant.epsilon(delta(number(&row, "delta"))).value();
@@ -412,7 +363,7 @@ mod central_limit {
     #[test]
     fn it_says_that_it_is_no_bound_and_it_is_none() {
         let accountant =
-            with(ApproximateGdpAccountant::new(Adjacency::ZeroOut), &step(1e-4, 0.5), 100_000);
+            composed(ApproximateGdpAccountant::new(Adjacency::ZeroOut), &step(1e-4, 0.5), 100_000);
         assert!(!accountant.is_upper_bound() && accountant.name().starts_with("approximate"));
         let said = accountant.epsilon(delta(1e-8)).value();
         assert!((1.19..1.20).contains(&said), "{said} for a true 4.47");
@@ -421,14 +372,15 @@ mod central_limit {
     #[test]
     fn what_is_exact_stays_exact() {
         for kind in [Adjacency::AddRemove, Adjacency::ReplaceOne] {
-            let ours = with(ApproximateGdpAccountant::new(kind), &gaussian(3.0), 10);
-            let exact = with(GaussianAccountant::new(kind), &gaussian(3.0), 10);
+            let ours = composed(ApproximateGdpAccountant::new(kind), &gaussian(3.0), 10);
+            let exact = composed(GaussianAccountant::new(kind), &gaussian(3.0), 10);
             assert_eq!(ours.epsilon(delta(1e-5)), exact.epsilon(delta(1e-5)));
             assert!(matches!(ours.supports(&laplace(1.0)), Err(Error::UnsupportedEvent { .. })));
         }
         let replacing = ApproximateGdpAccountant::new(Adjacency::ReplaceOne);
         assert!(replacing.supports(&step(0.1, 1.0)).is_err());
-        let open = with(ApproximateGdpAccountant::new(Adjacency::AddRemove), &step(0.1, 1e-3), 1);
+        let open =
+            composed(ApproximateGdpAccountant::new(Adjacency::AddRemove), &step(0.1, 1e-3), 1);
         assert_eq!(open.epsilon(delta(1e-5)), Epsilon::INFINITY, "e^(1/z²) overflows");
     }
 }
@@ -466,7 +418,7 @@ mod trade_off {
 
     #[test]
     fn it_is_symmetric_convex_and_falling() {
-        let sampled = with(RdpAccountant::new(Adjacency::AddRemove), &step(0.01, 1.0), 1000);
+        let sampled = composed(RdpAccountant::new(Adjacency::AddRemove), &step(0.01, 1.0), 1000);
         let accountants: [&dyn Accountant; 3] =
             [&exact(1.0, 1), &concentrated(&laplace(2.0)), &sampled];
         for accountant in accountants {
@@ -518,16 +470,6 @@ mod laws {
             Box::new(ZcdpAccountant::new(kind)),
             Box::new(ApproximateGdpAccountant::new(kind)),
         ]
-    }
-
-    fn any_adjacency() -> impl Strategy<Value = Adjacency> {
-        let kinds = [Adjacency::AddRemove, Adjacency::ZeroOut, Adjacency::ReplaceOne];
-        prop::sample::select(kinds.to_vec())
-    }
-
-    /// From 0.1 to 1000.
-    fn multiplier() -> impl Strategy<Value = f64> {
-        (-2.3..6.9_f64).prop_map(f64::exp)
     }
 
     /// From 1e-15 to 0.5, and far below.
@@ -598,19 +540,19 @@ mod laws {
         fn gaussians_compose_to_one_gaussian(
             z in multiplier(), other in multiplier(), count in 1..1000_u64, kind in any_adjacency(),
         ) {
-            let mut many = with(GaussianAccountant::new(kind), &gaussian(z), count);
+            let mut many = composed(GaussianAccountant::new(kind), &gaussian(z), count);
             many.compose(&gaussian(other), 1).unwrap();
             let expected = (count as f64 / (z * z) + 1.0 / (other * other)).sqrt().recip();
             let one = many.equivalent_noise_multiplier().unwrap();
             prop_assert!((0.0..1e-14).contains(&(expected / one.value() - 1.0)));
-            let single = with(GaussianAccountant::new(kind), &DpEvent::gaussian(one), 1);
+            let single = composed(GaussianAccountant::new(kind), &DpEvent::gaussian(one), 1);
             let ratio = single.epsilon(delta(1e-5)).value() / many.epsilon(delta(1e-5)).value();
             prop_assert!((1.0..1.0 + 1e-12).contains(&ratio) || ratio.is_nan(), "{ratio}");
         }
 
         #[test]
         fn replacing_is_half_the_noise(z in multiplier(), at in failure()) {
-            let replaced = with(GaussianAccountant::new(Adjacency::ReplaceOne), &gaussian(z), 5);
+            let replaced = composed(GaussianAccountant::new(Adjacency::ReplaceOne), &gaussian(z), 5);
             prop_assert_eq!(replaced.epsilon(delta(at)), exact(z / 2.0, 5).epsilon(delta(at)));
         }
 

@@ -1,8 +1,8 @@
-//! Every accountant gives the same ε, to the last digit, as when `data/golden.json` was written: on every
-//! setting of `data/accounting.json`.
+//! On every setting of `data/accounting.json`, every accountant gives the same ε, to the last digit, as
+//! when `data/golden.json` was written.
 //!
-//! `BURN_DP_WRITE_GOLDEN=1 cargo test -p burn-dp-accounting --test golden` writes the file anew. An ε that changes belongs into
-//! CHANGELOG.md; one that rises says that an earlier one was wrong.
+//! `BURN_DP_WRITE_GOLDEN=1 cargo test -p burn-dp-accounting --test golden` writes the file anew. An ε that
+//! changes belongs in CHANGELOG.md. If an ε rises, the earlier one was wrong.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,14 @@ use burn_dp_accounting::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod common {
+    pub mod published;
+}
+use common::published::table;
+
 const FILE: &str = "tests/data/golden.json";
 
-/// The event of a row, and how often it happens, where the row is of a Gaussian mechanism.
+/// The event of a row and how often it happens, if the row is about a Gaussian mechanism.
 fn run(row: &Value) -> Option<(DpEvent, u64)> {
     let number = |key: &str| row[key].as_f64();
     let noise_multiplier = NoiseMultiplier::new(number("noise_multiplier")?).ok()?;
@@ -26,9 +31,9 @@ fn run(row: &Value) -> Option<(DpEvent, u64)> {
 
 /// Rows by id; answers by accountant and adjacency.
 fn computed() -> BTreeMap<String, BTreeMap<String, String>> {
-    let rows: Value = serde_json::from_str(include_str!("data/accounting.json")).unwrap();
+    let table = table();
     let mut all = BTreeMap::new();
-    for row in rows["rows"].as_array().unwrap() {
+    for row in table["rows"].as_array().unwrap() {
         let Some((event, steps)) = run(row) else { continue };
         let delta = Delta::new(row["delta"].as_f64().unwrap_or(1e-5)).unwrap();
         let found = all.entry(row["id"].as_str().unwrap().to_owned()).or_insert(BTreeMap::new());
@@ -78,7 +83,7 @@ fn every_epsilon_has_the_digits_that_it_always_had() {
 
 #[derive(Serialize, Deserialize)]
 struct Golden {
-    /// How elementary functions round where the file was written: the last digits depend on it.
+    /// How elementary functions round on the machine that wrote the file. The last digits depend on it.
     mathematics: u64,
     /// What each accountant says of each row.
     rows: BTreeMap<String, BTreeMap<String, String>>,

@@ -3,55 +3,31 @@
 
 use burn_dp_accounting::Error;
 use burn_dp_accounting::{
-    Accountant, Adjacency, Delta, DpEvent, Epsilon, GaussianAccountant, GroupSize, NoiseMultiplier,
-    PldAccountant, RdpAccountant, RunCount, SamplingRate, ZeroConcentration,
+    Accountant, Adjacency, DpEvent, Epsilon, GaussianAccountant, GroupSize, PldAccountant,
+    RdpAccountant, RunCount,
 };
 use proptest::prelude::*;
 use serde_json::Value;
 
-mod strategies;
-use strategies::{any_adjacency, failure, multiplier, rate};
-
-fn rows() -> Vec<Value> {
-    let golden: Value = serde_json::from_str(include_str!("data/accounting.json")).unwrap();
-    golden["rows"].as_array().unwrap().clone()
+mod common {
+    pub mod events;
+    pub mod published;
+    pub mod strategies;
 }
+use common::events::{
+    best_of, composed, delta, epsilon, fixed_size, gaussian, pure, step, truncated, zcdp,
+};
+use common::published::{adjacency, count, number, rows};
+use common::strategies::{any_adjacency, failure, multiplier, rate};
 
-fn number(row: &Value, key: &str) -> f64 {
-    row[key].as_f64().unwrap_or_else(|| panic!("{}: no {key}", row["id"]))
-}
-
-fn adjacency(row: &Value) -> Adjacency {
-    match row["adjacency"].as_str().unwrap() {
-        "zero_out" => Adjacency::ZeroOut,
-        name if name.starts_with("replace_one") => Adjacency::ReplaceOne,
-        _ => Adjacency::AddRemove,
-    }
-}
-
-fn delta(value: f64) -> Delta {
-    Delta::new(value).unwrap()
-}
-
-fn gaussian(z: f64) -> DpEvent {
-    DpEvent::gaussian(NoiseMultiplier::new(z).unwrap())
-}
-
-fn step(rate: f64, z: f64) -> DpEvent {
-    DpEvent::PoissonSampled { rate: SamplingRate::new(rate).unwrap(), event: gaussian(z).into() }
-}
-
-fn composed(adjacency: Adjacency, event: &DpEvent, count: u64) -> PldAccountant {
-    let mut accountant = PldAccountant::new(adjacency);
-    accountant.compose(event, count).unwrap();
-    accountant
+fn pld(adjacency: Adjacency, event: &DpEvent, count: u64) -> PldAccountant {
+    composed(PldAccountant::new(adjacency), event, count)
 }
 
 /// The event of a row that is about sampled or plain Gaussians.
 fn event_of(row: &Value) -> DpEvent {
     let one = |row: &Value| {
-        step(number(row, "q"), number(row, "noise_multiplier"))
-            .repeated(row["steps"].as_u64().unwrap())
+        step(number(row, "q"), number(row, "noise_multiplier")).repeated(count(row, "steps"))
     };
     match row["phases"].as_array() {
         Some(phases) => DpEvent::Composed(phases.iter().map(one).collect()),
@@ -59,25 +35,14 @@ fn event_of(row: &Value) -> DpEvent {
     }
 }
 
-/// Rows whose accountant's name starts so; never none.
-fn rows_by(kinds: &[&str], accountant: &str) -> Vec<Value> {
-    let wanted = |row: &Value| {
-        kinds.contains(&row["kind"].as_str().unwrap())
-            && row["accountant"].as_str().unwrap().starts_with(accountant)
-    };
-    let rows: Vec<Value> = rows().into_iter().filter(wanted).collect();
-    assert!(!rows.is_empty(), "no {kinds:?} rows of {accountant}");
-    rows
-}
-
 #[test]
 fn epsilon_is_at_most_a_hundredth_above_connect_the_dots_elsewhere() {
-    for row in rows_by(&["eps", "compose"], "google_pld") {
-        let accountant = composed(adjacency(&row), &event_of(&row), 1);
+    for row in [rows("eps", "google_pld"), rows("compose", "google_pld")].concat() {
+        let accountant = pld(adjacency(&row), &event_of(&row), 1);
         let ours = accountant.epsilon(delta(number(&row, "delta"))).value();
-        let theirs = row["epsilon"].as_f64().unwrap_or(f64::INFINITY);
+        let theirs = number(&row, "epsilon");
         assert!(ours <= theirs * 1.01, "{}: {ours} instead of {theirs}", row["id"]);
-        // On their grid of 1e-4 they are up to that much above the truth where epsilon is tiny.
+        // Their grid has a step of 1e-4, so where epsilon is tiny they are up to that much above the truth.
         if theirs.is_finite() && theirs > 0.01 {
             assert!(ours >= theirs * 0.999, "{}: {ours} instead of {theirs}", row["id"]);
         }
@@ -86,15 +51,15 @@ fn epsilon_is_at_most_a_hundredth_above_connect_the_dots_elsewhere() {
 
 #[test]
 fn brackets_contain_the_truth() {
-    for row in rows_by(&["eps"], "exact_") {
-        let accountant = composed(adjacency(&row), &event_of(&row), 1);
+    for row in rows("eps", "exact_") {
+        let accountant = pld(adjacency(&row), &event_of(&row), 1);
         let (lower, upper) = accountant.epsilon_bracket(delta(number(&row, "delta")));
         let exact = number(&row, "epsilon");
         assert!(lower.value() <= exact && exact <= upper.value(), "{}", row["id"]);
         assert!(upper.value() - lower.value() < 2e-3 * exact, "{}", row["id"]);
     }
-    for row in rows_by(&["eps", "compose"], "ms_prv") {
-        let accountant = composed(adjacency(&row), &event_of(&row), 1);
+    for row in [rows("eps", "ms_prv"), rows("compose", "ms_prv")].concat() {
+        let accountant = pld(adjacency(&row), &event_of(&row), 1);
         let (lower, upper) = accountant.epsilon_bracket(delta(number(&row, "delta")));
         assert!(upper.value() >= number(&row, "epsilon_lower"), "{}", row["id"]);
         let theirs = number(&row, "epsilon_upper").max(0.0);
@@ -104,9 +69,9 @@ fn brackets_contain_the_truth() {
 
 #[test]
 fn delta_is_the_exact_one() {
-    for row in rows_by(&["delta"], "exact_") {
-        let accountant = composed(Adjacency::AddRemove, &event_of(&row), 1);
-        let ours = accountant.delta(Epsilon::new(number(&row, "epsilon")).unwrap());
+    for row in rows("delta", "exact_") {
+        let accountant = pld(Adjacency::AddRemove, &event_of(&row), 1);
+        let ours = accountant.delta(epsilon(number(&row, "epsilon")));
         let exact = number(&row, "delta");
         assert!(ours >= exact && ours <= exact * (1.0 + 1e-3), "{}: {ours} of {exact}", row["id"]);
     }
@@ -117,44 +82,40 @@ fn groups_truncation_pure_and_mixed_releases_are_as_published() {
     let close = |ours: f64, theirs: f64, what: &str| {
         assert!((ours / theirs - 1.0).abs() < 1e-4, "{what}: {ours} instead of {theirs}");
     };
-    for row in rows_by(&["eps_group"], "google") {
-        let group = GroupSize::new(row["group_size"].as_u64().unwrap() as u32).unwrap();
-        let mut accountant = PldAccountant::for_groups(Adjacency::AddRemove, group);
-        accountant.compose(&event_of(&row), 1).unwrap();
+    for row in rows("eps_group", "google") {
+        let group = GroupSize::new(count(&row, "group_size") as u32).unwrap();
+        let accountant = PldAccountant::for_groups(Adjacency::AddRemove, group);
+        let accountant = composed(accountant, &event_of(&row), 1);
         let ours = accountant.epsilon(delta(number(&row, "delta"))).value();
         close(ours, number(&row, "epsilon"), "group");
     }
-    for row in rows_by(&["eps_truncated"], "google") {
-        let event = DpEvent::TruncatedPoissonSampled {
-            rate: SamplingRate::new(number(&row, "q")).unwrap(),
-            dataset_size: row["dataset_size"].as_u64().unwrap(),
-            largest_batch: row["truncated_batch"].as_u64().unwrap(),
-            event: gaussian(number(&row, "noise_multiplier")).into(),
-        };
-        let accountant = composed(adjacency(&row), &event, row["steps"].as_u64().unwrap());
+    for row in rows("eps_truncated", "google") {
+        let event = truncated(
+            number(&row, "q"),
+            count(&row, "dataset_size"),
+            count(&row, "truncated_batch"),
+            gaussian(number(&row, "noise_multiplier")),
+        );
+        let accountant = pld(adjacency(&row), &event, count(&row, "steps"));
         close(
             accountant.epsilon(delta(number(&row, "delta"))).value(),
             number(&row, "epsilon"),
             "truncated",
         );
     }
-    for row in rows_by(&["pure_dp_compose"], "google") {
-        let event =
-            DpEvent::PureDp { epsilon: Epsilon::new(number(&row, "epsilon_each")).unwrap() };
-        let accountant = composed(Adjacency::AddRemove, &event, row["steps"].as_u64().unwrap());
+    for row in rows("pure_dp_compose", "google") {
+        let event = pure(number(&row, "epsilon_each"));
+        let accountant = pld(Adjacency::AddRemove, &event, count(&row, "steps"));
         close(
             accountant.epsilon(delta(number(&row, "delta"))).value(),
             number(&row, "epsilon"),
             "pure",
         );
     }
-    for row in rows_by(&["compose_mixed"], "google") {
-        let event = DpEvent::Composed(vec![
-            DpEvent::PureDp { epsilon: Epsilon::new(0.2).unwrap() },
-            gaussian(20.0),
-            step(0.01, 1.0).repeated(1000),
-        ]);
-        let accountant = composed(Adjacency::AddRemove, &event, 1);
+    for row in rows("compose_mixed", "google") {
+        let event =
+            DpEvent::Composed(vec![pure(0.2), gaussian(20.0), step(0.01, 1.0).repeated(1000)]);
+        let accountant = pld(Adjacency::AddRemove, &event, 1);
         close(
             accountant.epsilon(delta(number(&row, "delta"))).value(),
             number(&row, "epsilon"),
@@ -213,14 +174,13 @@ fn small_compositions_equal_direct_integration() {
         let forward = Mixtures { z, p: p_parts, q: q_parts };
         let backward = forward.swapped();
         for (count, nodes, tolerance) in [(1, 20_000, 1e-3), (2, 1_200, 1e-3), (3, 120, 5e-3)] {
-            let accountant = composed(adjacency, &step(q, z), u64::from(count));
-            for epsilon in [0.0, 0.3, 1.0] {
-                let direct =
-                    forward.delta(epsilon, count, nodes).max(backward.delta(epsilon, count, nodes));
-                let ours = accountant.delta(Epsilon::new(epsilon).unwrap());
+            let accountant = pld(adjacency, &step(q, z), u64::from(count));
+            for at in [0.0, 0.3, 1.0] {
+                let direct = forward.delta(at, count, nodes).max(backward.delta(at, count, nodes));
+                let ours = accountant.delta(epsilon(at));
                 assert!(
                     (ours / direct - 1.0).abs() < tolerance || (ours - direct).abs() < 1e-9,
-                    "{adjacency}, q={q}, z={z}, {count} runs, epsilon {epsilon}: {ours} of {direct}"
+                    "{adjacency}, q={q}, z={z}, {count} runs, epsilon {at}: {ours} of {direct}"
                 );
             }
         }
@@ -232,9 +192,8 @@ fn small_compositions_equal_direct_integration() {
 fn composition_at_rate_one_is_the_exact_gaussian() {
     for (z, count) in [(1.0, 1), (3.0, 10), (10.0, 1_000), (100.0, 100_000), (0.5, 20)] {
         for adjacency in [Adjacency::AddRemove, Adjacency::ReplaceOne] {
-            let sampled = composed(adjacency, &step(1.0 - 1e-15, z), count);
-            let mut exact = GaussianAccountant::new(adjacency);
-            exact.compose(&gaussian(z), count).unwrap();
+            let sampled = pld(adjacency, &step(1.0 - 1e-15, z), count);
+            let exact = composed(GaussianAccountant::new(adjacency), &gaussian(z), count);
             for at in [1e-2, 1e-5, 1e-10, 1e-14] {
                 let (ours, truth) = (sampled.epsilon(delta(at)), exact.epsilon(delta(at)));
                 let ratio = ours.value() / truth.value();
@@ -244,26 +203,21 @@ fn composition_at_rate_one_is_the_exact_gaussian() {
     }
 }
 
-/// Without replacement, the order-one divergence of one run is known for every ε (Balle, Barthe &
-/// Gaboardi 2018): q times that of the Gaussian at log(1 + (e^ε − 1)/q).
+/// Without replacement, δ of one run is known for every ε (Balle, Barthe & Gaboardi 2018): q times that of
+/// the Gaussian at log(1 + (e^ε − 1)/q).
 #[test]
 fn sampling_without_replacement_is_amplified_as_proven() {
     for (dataset_size, batch_size, z) in [(100, 10, 2.0), (3400, 100, 4.0), (10, 9, 1.0)] {
         let rate = batch_size as f64 / dataset_size as f64;
-        let event = DpEvent::SampledWithoutReplacement {
-            dataset_size,
-            batch_size,
-            event: gaussian(z).into(),
-        };
-        let accountant = composed(Adjacency::ReplaceOne, &event, 1);
-        let mut whole = GaussianAccountant::new(Adjacency::ReplaceOne);
-        whole.compose(&gaussian(z), 1).unwrap();
-        for epsilon in [0.0_f64, 0.1, 0.5, 1.0] {
-            let inner = (epsilon.exp_m1() / rate).ln_1p();
-            let exact = rate * whole.delta(Epsilon::new(inner).unwrap());
-            let ours = accountant.delta(Epsilon::new(epsilon).unwrap());
+        let event = fixed_size(dataset_size, batch_size, gaussian(z));
+        let accountant = pld(Adjacency::ReplaceOne, &event, 1);
+        let whole = composed(GaussianAccountant::new(Adjacency::ReplaceOne), &gaussian(z), 1);
+        for at in [0.0_f64, 0.1, 0.5, 1.0] {
+            let inner = (at.exp_m1() / rate).ln_1p();
+            let exact = rate * whole.delta(epsilon(inner));
+            let ours = accountant.delta(epsilon(at));
             let ratio = ours / exact;
-            assert!((1.0 - 1e-9..1.0 + 1e-3).contains(&ratio), "{rate} {epsilon}: {ratio}");
+            assert!((1.0 - 1e-9..1.0 + 1e-3).contains(&ratio), "{rate} {at}: {ratio}");
         }
         assert!(
             PldAccountant::new(Adjacency::AddRemove).supports(&event).is_err(),
@@ -274,27 +228,27 @@ fn sampling_without_replacement_is_amplified_as_proven() {
 
 #[test]
 fn pure_releases_compose_optimally() {
-    // Kairouz, Oh & Viswanath 2015: δ of k randomised responses is a binomial sum.
+    // Kairouz, Oh & Viswanath 2015: δ of k randomized responses is a binomial sum.
     for (epsilon_each, count) in [(0.1_f64, 10_u32), (1.0, 3), (0.01, 500)] {
         let truth = 1.0 / (1.0 + (-epsilon_each).exp());
-        let event = DpEvent::PureDp { epsilon: Epsilon::new(epsilon_each).unwrap() };
-        let accountant = composed(Adjacency::AddRemove, &event, u64::from(count));
+        let event = pure(epsilon_each);
+        let accountant = pld(Adjacency::AddRemove, &event, u64::from(count));
         for share in [0.0, 0.2, 0.5] {
-            let epsilon = share * epsilon_each * f64::from(count);
+            let at = share * epsilon_each * f64::from(count);
             let mut exact = 0.0;
             let mut log_choose = 0.0;
             for trues in 0..=count {
                 let (k, n) = (f64::from(trues), f64::from(count));
                 let loss = (2.0 * k - n) * epsilon_each;
                 let log_p = log_choose + k * truth.ln() + (n - k) * (1.0 - truth).ln();
-                exact += log_p.exp() * (-(epsilon - loss).exp_m1()).max(0.0);
+                exact += log_p.exp() * (-(at - loss).exp_m1()).max(0.0);
                 log_choose += ((n - k) / (k + 1.0)).ln();
             }
-            let ours = accountant.delta(Epsilon::new(epsilon).unwrap());
+            let ours = accountant.delta(epsilon(at));
             let ratio = ours / exact;
             assert!((1.0 - 1e-9..1.0 + 2e-3).contains(&ratio), "{epsilon_each} {count}: {ratio}");
         }
-        let all = Epsilon::new(epsilon_each * f64::from(count) * (1.0 + 1e-3)).unwrap();
+        let all = epsilon(epsilon_each * f64::from(count) * (1.0 + 1e-3));
         assert!(accountant.delta(all) < 1e-12, "epsilon adds up");
     }
 }
@@ -302,29 +256,23 @@ fn pure_releases_compose_optimally() {
 #[test]
 fn edge_cases_of_the_domain() {
     for kind in [Adjacency::AddRemove, Adjacency::ZeroOut, Adjacency::ReplaceOne] {
-        let at =
-            |rate, z, count| composed(kind, &step(rate, z), count).epsilon(delta(1e-5)).value();
+        let at = |rate, z, count| pld(kind, &step(rate, z), count).epsilon(delta(1e-5)).value();
         assert_eq!(at(0.0, 1.0, 1000), 0.0, "nothing is sampled");
         assert_eq!(at(0.0, 0.0, 1000), 0.0, "nothing is sampled, no noise");
         assert_eq!(at(0.3, 1.0, 0), 0.0, "no step");
         assert_eq!(at(0.3, 0.0, 1), f64::INFINITY, "no noise");
-        assert_eq!(composed(kind, &step(0.3, 0.0), 1).delta(Epsilon::INFINITY), 1.0, "no noise");
-        assert_eq!(PldAccountant::new(kind).delta(Epsilon::new(0.0).unwrap()), 0.0);
-        let free = DpEvent::PureDp { epsilon: Epsilon::new(0.0).unwrap() };
-        assert_eq!(composed(kind, &free, 5).epsilon(delta(1e-5)).value(), 0.0);
+        assert_eq!(pld(kind, &step(0.3, 0.0), 1).delta(Epsilon::INFINITY), 1.0, "no noise");
+        assert_eq!(PldAccountant::new(kind).delta(epsilon(0.0)), 0.0);
+        assert_eq!(pld(kind, &pure(0.0), 5).epsilon(delta(1e-5)).value(), 0.0);
     }
 }
 
 #[test]
 fn a_refused_event_changes_nothing() {
-    let mut accountant = composed(Adjacency::AddRemove, &step(0.01, 1.0), 10);
+    let mut accountant = pld(Adjacency::AddRemove, &step(0.01, 1.0), 10);
     let before = accountant.epsilon(delta(1e-5));
-    let rho = ZeroConcentration::new(0.1).unwrap();
-    let best = DpEvent::RepeatAndSelect {
-        event: step(0.01, 1.0).into(),
-        runs: RunCount::geometric(10.0).unwrap(),
-    };
-    for event in [DpEvent::ZeroConcentrated { rho }, best] {
+    let best = best_of(step(0.01, 1.0), RunCount::geometric(10.0).unwrap());
+    for event in [zcdp(0.1), best] {
         let partly = DpEvent::Composed(vec![step(0.01, 1.0), event]);
         assert!(matches!(accountant.compose(&partly, 3), Err(Error::UnsupportedEvent { .. })));
     }
@@ -332,13 +280,13 @@ fn a_refused_event_changes_nothing() {
     assert_eq!(accountant.epsilon(delta(1e-5)), before);
 }
 
-/// How often anything runs, from once to 1e7.
+/// From 1 to 1e7.
 fn counts() -> impl Strategy<Value = u64> {
     (0.0..16.1_f64).prop_map(|log| log.exp() as u64)
 }
 
-fn epsilon(kind: Adjacency, q: f64, z: f64, count: u64, at: f64) -> f64 {
-    composed(kind, &step(q, z), count).epsilon(delta(at)).value()
+fn spent(kind: Adjacency, q: f64, z: f64, count: u64, at: f64) -> f64 {
+    pld(kind, &step(q, z), count).epsilon(delta(at)).value()
 }
 
 proptest! {
@@ -348,7 +296,7 @@ proptest! {
     fn answers_are_numbers_and_delta_of_epsilon_is_at_most_delta(
         q in rate(), z in multiplier(), count in counts(), at in failure(), kind in any_adjacency(),
     ) {
-        let accountant = composed(kind, &step(q, z), count);
+        let accountant = pld(kind, &step(q, z), count);
         let answer = accountant.epsilon(delta(at));
         prop_assert!(answer.value() >= 0.0 && answer.is_finite(), "epsilon {answer}");
         let back = accountant.delta(answer);
@@ -359,13 +307,12 @@ proptest! {
     fn renyi_is_never_tighter_and_the_bracket_is_one(
         q in rate(), z in multiplier(), count in counts(), at in failure(), kind in any_adjacency(),
     ) {
-        let accountant = composed(kind, &step(q, z), count);
+        let accountant = pld(kind, &step(q, z), count);
         let (lower, upper) = accountant.epsilon_bracket(delta(at));
         prop_assert!(lower <= upper);
-        let mut renyi = RdpAccountant::new(kind);
-        renyi.compose(&step(q, z), count).unwrap();
-        let loose = renyi.epsilon(delta(at)).value();
-        // Not where the allowance for rounding shows, nor where ε is so large that its grid is coarse.
+        let loose = composed(RdpAccountant::new(kind), &step(q, z), count).epsilon(delta(at)).value();
+        // The two are not compared where the allowance for rounding shows, or where ε is so large that its
+        // grid is coarse.
         let comparable = at > 1e-11 && loose < 1e4;
         prop_assert!(!comparable || upper.value() <= loose * (1.0 + 1e-4) + 1e-6, "{upper} {loose}");
         prop_assert!(lower.value() <= loose);
@@ -377,7 +324,7 @@ proptest! {
         kind in any_adjacency(),
     ) {
         let (one, two) = (step(q, z), step(0.02, 3.0));
-        let mut forward = composed(kind, &one, first + second);
+        let mut forward = pld(kind, &one, first + second);
         forward.compose(&two, 3).unwrap();
         let mut split = PldAccountant::new(kind);
         for event in [&two, &one, &two] {
@@ -393,30 +340,28 @@ proptest! {
         q in rate(), z in multiplier(), count in counts(), at in failure(), kind in any_adjacency(),
         factor in 1.01..3.0_f64,
     ) {
-        let base = epsilon(kind, q, z, count, at);
-        // The grids differ, by 1e-4 of log δ or 2e-5 of ε; flat where log δ hardly falls. Far below the
-        // rounding of a float, rare large losses leave no tilt to use, and the allowance for it shows.
+        let base = spent(kind, q, z, count, at);
+        // The grids differ, by 1e-4 in log δ or 2e-5 in ε. This is a larger part of ε where log δ hardly
+        // falls. For a δ far below the rounding of a float, rare large losses leave no tilt to use, and the
+        // allowance for rounding shows.
         let fine = at > 1e-11 && base < 1e4;
         let (relative, absolute) = if fine { (2e-3, 1e-5) } else { (0.5, 0.05) };
         let at_most = |less: f64, more: f64| less <= more * (1.0 + relative) + absolute;
-        prop_assert!(at_most(base, epsilon(kind, (q * factor).min(1.0), z, count, at)), "rate");
-        prop_assert!(at_most(base, epsilon(kind, q, z / factor, count, at)), "noise");
-        prop_assert!(at_most(base, epsilon(kind, q, z, count + count / 2, at)), "count");
-        prop_assert!(at_most(base, epsilon(kind, q, z, count, at / factor)), "delta");
-        prop_assert!(at_most(base, epsilon(Adjacency::ReplaceOne, q, z, count, at)), "adjacency");
+        prop_assert!(at_most(base, spent(kind, (q * factor).min(1.0), z, count, at)), "rate");
+        prop_assert!(at_most(base, spent(kind, q, z / factor, count, at)), "noise");
+        prop_assert!(at_most(base, spent(kind, q, z, count + count / 2, at)), "count");
+        prop_assert!(at_most(base, spent(kind, q, z, count, at / factor)), "delta");
+        prop_assert!(at_most(base, spent(Adjacency::ReplaceOne, q, z, count, at)), "adjacency");
     }
 
     #[test]
     fn a_larger_group_costs_more(q in rate(), z in multiplier(), count in 1..10_000_u64, k in 2..16_u32) {
         let of = |k| {
-            let mut group =
-                PldAccountant::for_groups(Adjacency::AddRemove, GroupSize::new(k).unwrap());
-            group.compose(&step(q, z), count).unwrap();
-            group.epsilon(delta(1e-6)).value()
+            let group = PldAccountant::for_groups(Adjacency::AddRemove, GroupSize::new(k).unwrap());
+            composed(group, &step(q, z), count).epsilon(delta(1e-6)).value()
         };
         let (one, many) = (of(1), of(k));
         prop_assert!(many >= one * 0.999);
-        // Black-box group privacy, at the same δ, is looser.
         prop_assert!(many >= 0.0 && many.is_finite());
     }
 }

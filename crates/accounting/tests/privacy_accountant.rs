@@ -2,31 +2,19 @@
 
 use burn_dp_accounting::Error;
 use burn_dp_accounting::{
-    Accountant, Adjacency, Delta, DpEvent, Epsilon, GaussianAccountant, Ledger, NoiseMultiplier,
-    PldAccountant, PrivacyAccountant, RdpAccountant, RunCount, SamplingRate, ZeroConcentration,
+    Accountant, Adjacency, DpEvent, Epsilon, GaussianAccountant, Ledger, NoiseMultiplier,
+    PldAccountant, PrivacyAccountant, RdpAccountant, RunCount, SamplingRate,
     affordable_sampling_rate, affordable_steps, calibrate_noise_multiplier,
 };
 use proptest::prelude::*;
 
+mod common {
+    pub mod events;
+}
+use common::events::{best_of, composed, delta, gaussian, step, truncated, zcdp};
+
 const ADJACENCIES: [Adjacency; 3] =
     [Adjacency::AddRemove, Adjacency::ZeroOut, Adjacency::ReplaceOne];
-
-fn delta(value: f64) -> Delta {
-    Delta::new(value).unwrap()
-}
-
-fn gaussian(z: f64) -> DpEvent {
-    DpEvent::gaussian(NoiseMultiplier::new(z).unwrap())
-}
-
-fn step(rate: f64, z: f64) -> DpEvent {
-    DpEvent::PoissonSampled { rate: SamplingRate::new(rate).unwrap(), event: gaussian(z).into() }
-}
-
-fn composed<A: Accountant>(mut accountant: A, event: &DpEvent, count: u64) -> A {
-    accountant.compose(event, count).unwrap();
-    accountant
-}
 
 #[test]
 fn without_sampling_the_bound_is_exact_and_with_it_numerical() {
@@ -44,29 +32,20 @@ fn without_sampling_the_bound_is_exact_and_with_it_numerical() {
 #[test]
 fn events_that_few_support_leave_the_rest_out() {
     let mut accountant = composed(PrivacyAccountant::new(Adjacency::AddRemove), &step(0.1, 2.0), 9);
-    let best = DpEvent::RepeatAndSelect {
-        event: step(0.01, 1.0).repeated(100).into(),
-        runs: RunCount::geometric(5.0).unwrap(),
-    };
+    let best = best_of(step(0.01, 1.0).repeated(100), RunCount::geometric(5.0).unwrap());
     accountant.compose(&best, 1).unwrap();
     assert_eq!(accountant.bound(delta(1e-5)).1, RdpAccountant::new(Adjacency::AddRemove).name());
 
-    let rho = ZeroConcentration::new(0.1).unwrap();
-    let concentrated = DpEvent::ZeroConcentrated { rho };
-    let zcdp = composed(PrivacyAccountant::new(Adjacency::AddRemove), &concentrated, 2);
-    assert!(zcdp.epsilon(delta(1e-5)).is_finite());
+    let concentrated = composed(PrivacyAccountant::new(Adjacency::AddRemove), &zcdp(0.1), 2);
+    assert!(concentrated.epsilon(delta(1e-5)).is_finite());
 
-    // Truncated batches are the loss distribution's alone, zCDP is not: nobody is left.
-    let truncated = DpEvent::TruncatedPoissonSampled {
-        rate: SamplingRate::new(0.1).unwrap(),
-        dataset_size: 1000,
-        largest_batch: 110,
-        event: gaussian(2.0).into(),
-    };
-    let mut accountant = composed(PrivacyAccountant::new(Adjacency::ZeroOut), &truncated, 10);
+    // Only the loss distribution supports truncated batches, and it does not support zCDP: no accountant
+    // is left.
+    let cut = truncated(0.1, 1000, 110, gaussian(2.0));
+    let mut accountant = composed(PrivacyAccountant::new(Adjacency::ZeroOut), &cut, 10);
     let before = accountant.bound(delta(1e-5));
     assert!(before.0.is_finite());
-    let refused = accountant.compose(&concentrated, 1);
+    let refused = accountant.compose(&zcdp(0.1), 1);
     assert!(matches!(refused, Err(Error::UnsupportedEvent { .. })));
     assert_eq!(accountant.bound(delta(1e-5)), before, "nothing has changed");
 }

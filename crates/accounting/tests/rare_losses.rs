@@ -1,11 +1,15 @@
 //! Losses that are rare and large: small sampling rates, where the bulk of a composition and its tail
 //! differ by many orders of magnitude. Bounds from both sides, against closed forms.
 
-use burn_dp_accounting::{
-    Accountant, Adjacency, Delta, DpEvent, Epsilon, NoiseMultiplier, PldAccountant,
-    PrivacyAccountant, RdpAccountant, SamplingRate,
-};
+use burn_dp_accounting::{Accountant, Adjacency, PldAccountant, PrivacyAccountant, RdpAccountant};
 use proptest::prelude::*;
+
+mod common {
+    pub mod events;
+    pub mod strategies;
+}
+use common::events::{composed, delta, epsilon, step};
+use common::strategies::{any_adjacency, failure};
 
 /// Sampling rate, noise multiplier, runs, δ and ε under add/remove: mpmath 1.3, 60 digits for one run (a
 /// closed form in Φ), 25 for two (an integral of it over the other run's output, cut where it is steep).
@@ -22,22 +26,6 @@ const GOLDEN: [(f64, f64, u64, f64, f64); 11] = [
     (1e-5, 0.5, 2, 1e-8, 0.0292097315734),
     (1e-9, 1.0, 2, 1e-15, 1.5200083106282e-7),
 ];
-
-fn delta(value: f64) -> Delta {
-    Delta::new(value).unwrap()
-}
-
-fn step(rate: f64, z: f64) -> DpEvent {
-    DpEvent::poisson_sampled_gaussian(
-        SamplingRate::new(rate).unwrap(),
-        NoiseMultiplier::new(z).unwrap(),
-    )
-}
-
-fn composed<A: Accountant>(mut accountant: A, event: &DpEvent, count: u64) -> A {
-    accountant.compose(event, count).unwrap();
-    accountant
-}
 
 fn bracket(kind: Adjacency, rate: f64, z: f64, count: u64, at: f64) -> (f64, f64) {
     let accountant = composed(PldAccountant::new(kind), &step(rate, z), count);
@@ -71,7 +59,7 @@ fn many_runs_at_tiny_rates_have_narrow_brackets() {
     }
 }
 
-/// Outcomes differ at most where a record was ever drawn, and then only as far as noise lets them.
+/// Outcomes differ only if a record was ever drawn, and then only as far as the noise lets them.
 #[test]
 fn below_the_chance_of_ever_mattering_nothing_is_lost() {
     for (rate, z, count) in [(1e-9, 1.0, 1000_u64), (1e-6, 0.1, 10), (1e-8, 30.0, 1_000_000)] {
@@ -79,12 +67,12 @@ fn below_the_chance_of_ever_mattering_nothing_is_lost() {
         for kind in [Adjacency::AddRemove, Adjacency::ReplaceOne] {
             let accountant = composed(PldAccountant::new(kind), &step(rate, z), count);
             assert_eq!(accountant.epsilon(delta(ever * 1.001)).value(), 0.0);
-            assert!(accountant.delta(Epsilon::new(0.0).unwrap()) <= ever * 1.001);
+            assert!(accountant.delta(epsilon(0.0)) <= ever * 1.001);
         }
     }
 }
 
-/// Each step costs little, but the sum of many cannot be hidden: a lower bound from the outputs' sum.
+/// Each step costs little, but the sum of many outputs gives the record away. This proves a lower bound.
 #[test]
 fn very_many_runs_have_a_lower_bound_and_the_best_upper_bound() {
     for (rate, z, count) in [(1e-3, 1.0, 1_000_000_000), (0.5, 20.0, 100_000_000)] {
@@ -124,15 +112,6 @@ fn noise() -> impl Strategy<Value = f64> {
     (-2.3..3.0_f64).prop_map(f64::exp)
 }
 
-/// From 1e-15 to 0.5.
-fn failure() -> impl Strategy<Value = f64> {
-    (-34.5..-0.7_f64).prop_map(f64::exp)
-}
-
-fn any_adjacency() -> impl Strategy<Value = Adjacency> {
-    prop_oneof![Just(Adjacency::AddRemove), Just(Adjacency::ZeroOut), Just(Adjacency::ReplaceOne)]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -140,7 +119,7 @@ proptest! {
     fn one_run_is_bracketed_by_its_closed_form(q in rare(), z in noise(), at in failure()) {
         let (lower, upper) = bracket(Adjacency::AddRemove, q, z, 1, at);
         prop_assert!(lower <= upper);
-        // Rounding of the tails here; what the bounds allow for is more.
+        // The slack is for the rounding of the tails in this test. The bounds allow for more.
         let slack = 1e-12 * at + 1e-16 * q.max(1e-6);
         prop_assert!(exact_delta(q, z, upper) <= at + slack, "upper {upper:e}");
         prop_assert!(lower == 0.0 || exact_delta(q, z, lower) >= at - slack, "lower {lower:e}");
@@ -157,7 +136,7 @@ proptest! {
         let count = log_count.exp() as u64;
         let (lower, upper) = bracket(kind, q, z, count, at);
         prop_assert!(lower <= upper && upper.is_finite());
-        // A lower bound on less is one on more.
+        // A lower bound for a cheaper run is also one for a more expensive run.
         let (_, more_runs) = bracket(kind, q, z, count + count / 2, at);
         prop_assert!(lower <= more_runs);
         let (_, less_noise) = bracket(kind, q, z / 1.3, count, at);

@@ -1,6 +1,4 @@
 //! The Rényi accountant against published values, and the laws that every accountant obeys.
-//!
-//! `data/accounting.json` says in its `meta` which tool made each row and how to compare.
 
 use burn_dp_accounting::Error;
 use burn_dp_accounting::{
@@ -10,76 +8,28 @@ use burn_dp_accounting::{
 use proptest::prelude::*;
 use serde_json::Value;
 
-mod strategies;
-use strategies::{any_adjacency, failure, multiplier, rate};
-
-fn golden() -> Value {
-    serde_json::from_str(include_str!("data/accounting.json")).unwrap()
+mod common {
+    pub mod events;
+    pub mod published;
+    pub mod strategies;
 }
-
-/// The rows of one kind whose accountant's name starts with `accountant`; never none.
-fn rows(kind: &str, accountant: &str) -> Vec<Value> {
-    let golden = golden();
-    let rows: Vec<Value> = golden["rows"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|row| {
-            row["kind"] == kind && row["accountant"].as_str().unwrap().starts_with(accountant)
-        })
-        .cloned()
-        .collect();
-    assert!(!rows.is_empty(), "no {kind} rows of {accountant}");
-    rows
-}
+use common::events::{composed, delta, gaussian, poisson, step};
+use common::published::{adjacency, count, number, rows, table};
+use common::strategies::{any_adjacency, failure, multiplier, rate};
 
 fn google_orders() -> Vec<f64> {
-    let golden = golden();
-    let orders = golden["meta"]["google_default_rdp_orders"].as_array().unwrap();
+    let table = table();
+    let orders = table["meta"]["google_default_rdp_orders"].as_array().unwrap();
     orders.iter().map(|order| order.as_f64().unwrap()).collect()
 }
 
-fn number(row: &Value, key: &str) -> f64 {
-    if row[key] == "inf" {
-        return f64::INFINITY;
-    }
-    row[key].as_f64().unwrap_or_else(|| panic!("{}: no {key}", row["id"]))
-}
-
-fn adjacency(row: &Value) -> Adjacency {
-    match row["adjacency"].as_str().unwrap() {
-        "add_remove" => Adjacency::AddRemove,
-        "zero_out" => Adjacency::ZeroOut,
-        // Some rows go on with a remark.
-        name if name.starts_with("replace_one") => Adjacency::ReplaceOne,
-        other => panic!("unknown adjacency {other}"),
-    }
-}
-
-fn delta(value: f64) -> Delta {
-    Delta::new(value).unwrap()
-}
-
-fn step(rate: f64, noise_multiplier: f64) -> DpEvent {
-    DpEvent::poisson_sampled_gaussian(
-        SamplingRate::new(rate).unwrap(),
-        NoiseMultiplier::new(noise_multiplier).unwrap(),
-    )
-}
-
-fn steps_of(row: &Value) -> u64 {
-    row["steps"].as_u64().unwrap()
-}
-
-/// Composes one row, or one phase of a row, `steps` times.
-fn composed(adjacency: Adjacency, rate: f64, z: f64, steps: u64) -> RdpAccountant {
-    let mut accountant = RdpAccountant::new(adjacency);
-    accountant.compose(&step(rate, z), steps).unwrap();
-    accountant
+/// An accountant with the steps of one row, or of one phase of a row.
+fn sampled(adjacency: Adjacency, rate: f64, z: f64, steps: u64) -> RdpAccountant {
+    composed(RdpAccountant::new(adjacency), &step(rate, z), steps)
 }
 
 fn epsilon(adjacency: Adjacency, rate: f64, z: f64, steps: u64, at: f64) -> f64 {
-    composed(adjacency, rate, z, steps).epsilon(delta(at)).value()
+    sampled(adjacency, rate, z, steps).epsilon(delta(at)).value()
 }
 
 fn epsilon_of(row: &Value) -> f64 {
@@ -87,7 +37,7 @@ fn epsilon_of(row: &Value) -> f64 {
         adjacency(row),
         number(row, "q"),
         number(row, "noise_multiplier"),
-        steps_of(row),
+        count(row, "steps"),
         number(row, "delta"),
     )
 }
@@ -110,7 +60,7 @@ fn epsilon_is_the_exact_one_at_the_same_orders() {
     for row in rows("eps_rdp_exact", "rdp_exact_signed") {
         let mut accountant = RdpAccountant::with_orders(Adjacency::AddRemove, &orders).unwrap();
         let event = step(number(&row, "q"), number(&row, "noise_multiplier"));
-        accountant.compose(&event, steps_of(&row)).unwrap();
+        accountant.compose(&event, count(&row, "steps")).unwrap();
         let ours = accountant.epsilon(delta(number(&row, "delta"))).value();
         let difference = ours - number(&row, "epsilon");
         assert!(difference.abs() <= 1e-5, "{}: off by {difference:e}", row["id"]);
@@ -135,7 +85,7 @@ fn epsilon_is_never_below_the_truth() {
     for row in rows("eps", "ms_prv") {
         assert!(epsilon_of(&row) >= number(&row, "epsilon_lower"), "{}", row["id"]);
     }
-    // Below about 1e-12 the grid of those rows says nothing.
+    // Where δ is below about 1e-12, those rows say nothing, because of their grid.
     for row in rows("eps", "google_pld") {
         if number(&row, "epsilon") == f64::INFINITY {
             continue;
@@ -143,11 +93,11 @@ fn epsilon_is_never_below_the_truth() {
         assert!(epsilon_of(&row) >= 0.99 * number(&row, "epsilon"), "{}", row["id"]);
     }
     for row in rows("delta", "exact_") {
-        let accountant = composed(
+        let accountant = sampled(
             adjacency(&row),
             number(&row, "q"),
             number(&row, "noise_multiplier"),
-            steps_of(&row),
+            count(&row, "steps"),
         );
         let ours = accountant.delta(Epsilon::new(number(&row, "epsilon")).unwrap());
         assert!(ours >= number(&row, "delta"), "{}: {ours}", row["id"]);
@@ -160,7 +110,7 @@ fn mixed_phases_compose() {
         let mut accountant = RdpAccountant::new(Adjacency::AddRemove);
         for phase in row["phases"].as_array().unwrap() {
             let event = step(number(phase, "q"), number(phase, "noise_multiplier"));
-            accountant.compose(&event, steps_of(phase)).unwrap();
+            accountant.compose(&event, count(phase, "steps")).unwrap();
         }
         let ours = accountant.epsilon(delta(number(&row, "delta"))).value();
         if row["accountant"] == "google_rdp" {
@@ -178,7 +128,7 @@ fn affordable_number_of_steps() {
             let (rate, z) = (number(&row, "q"), number(&row, "noise_multiplier"));
             epsilon(Adjacency::AddRemove, rate, z, steps, number(&row, "delta"))
         };
-        let most = row["max_steps"].as_u64().unwrap();
+        let most = count(&row, "max_steps");
         assert!(at(most) <= number(&row, "epsilon"), "{}", row["id"]);
         assert!(at(most) <= number(&row, "eps_at_max") * (1.0 + 1e-6), "{}", row["id"]);
     }
@@ -187,7 +137,7 @@ fn affordable_number_of_steps() {
 #[test]
 fn calibration_needs_no_more_noise_than_published() {
     for row in rows("calibrate_sigma", "google_rdp") {
-        let (rate, steps) = (number(&row, "q"), steps_of(&row));
+        let (rate, steps) = (number(&row, "q"), count(&row, "steps"));
         let ours = calibrate(Adjacency::AddRemove, rate, steps, number(&row, "epsilon"), 1e-5);
         let published = number(&row, "noise_multiplier");
         let ratio = ours.unwrap() / published;
@@ -224,17 +174,16 @@ fn calibrate(
 #[test]
 fn full_batches_are_the_exact_gaussian() {
     for z in [0.1, 0.7, 1.0, 3.0, 250.0] {
-        let mut gaussian = RdpAccountant::new(Adjacency::AddRemove);
-        gaussian.compose(&DpEvent::gaussian(NoiseMultiplier::new(z).unwrap()), 7).unwrap();
-        let sampled = composed(Adjacency::AddRemove, 1.0, z, 7);
-        assert_eq!(gaussian.rdp(), sampled.rdp());
-        for (&order, ours) in sampled.orders().iter().zip(sampled.rdp()) {
+        let whole = composed(RdpAccountant::new(Adjacency::AddRemove), &gaussian(z), 7);
+        let full = sampled(Adjacency::AddRemove, 1.0, z, 7);
+        assert_eq!(whole.rdp(), full.rdp());
+        for (&order, ours) in full.orders().iter().zip(full.rdp()) {
             let error = ours / (7.0 * order / (2.0 * z * z)) - 1.0;
             assert!((0.0..1e-11).contains(&error), "order {order}: {error:e}");
         }
         // Replacing a record halves the multiplier, exactly.
-        let replaced = composed(Adjacency::ReplaceOne, 1.0, z, 7).rdp();
-        let halved = composed(Adjacency::AddRemove, 1.0, z / 2.0, 7).rdp();
+        let replaced = sampled(Adjacency::ReplaceOne, 1.0, z, 7).rdp();
+        let halved = sampled(Adjacency::AddRemove, 1.0, z / 2.0, 7).rdp();
         for (replaced, halved) in replaced.iter().zip(halved) {
             assert!((replaced / halved - 1.0).abs() < 1e-11, "{replaced} is not {halved}");
         }
@@ -248,7 +197,7 @@ fn edge_cases_of_the_domain() {
         assert_eq!(epsilon(kind, 0.0, 0.0, 1000, 1e-5), 0.0, "nothing is sampled, no noise");
         assert_eq!(epsilon(kind, 0.3, 1.0, 0, 1e-5), 0.0, "no step");
         assert_eq!(epsilon(kind, 0.3, 0.0, 1, 1e-5), f64::INFINITY, "no noise");
-        let silent = composed(kind, 0.3, 0.0, 1);
+        let silent = sampled(kind, 0.3, 0.0, 1);
         assert_eq!(silent.delta(Epsilon::INFINITY), 1.0, "no noise");
         assert_eq!(RdpAccountant::new(kind).delta(Epsilon::new(0.0).unwrap()), 0.0);
     }
@@ -262,10 +211,9 @@ fn edge_cases_of_the_domain() {
 
 #[test]
 fn a_refused_event_changes_nothing() {
-    let mut accountant = composed(Adjacency::AddRemove, 0.01, 1.0, 10);
+    let mut accountant = sampled(Adjacency::AddRemove, 0.01, 1.0, 10);
     let before = accountant.rdp();
-    let rate = SamplingRate::new(0.1).unwrap();
-    let nested = DpEvent::PoissonSampled { rate, event: Box::new(step(0.1, 1.0)) };
+    let nested = poisson(0.1, step(0.1, 1.0));
     let partly = DpEvent::Composed(vec![step(0.01, 1.0), step(0.2, 2.0), nested]);
     assert!(matches!(accountant.compose(&partly, 3), Err(Error::UnsupportedEvent { .. })));
     assert!(accountant.compose(&step(0.01, 1.0), u64::MAX).is_err(), "the count overflows");
@@ -291,7 +239,7 @@ proptest! {
         q in rate(), z in multiplier(), steps in 0..10_000_000_u64, at in failure(),
         kind in any_adjacency(),
     ) {
-        let accountant = composed(kind, q, z, steps);
+        let accountant = sampled(kind, q, z, steps);
         prop_assert!(accountant.rdp().iter().all(|&rdp| rdp >= 0.0));
         let answer = accountant.epsilon(delta(at));
         prop_assert!(answer.value() >= 0.0);
@@ -325,7 +273,7 @@ proptest! {
         for _ in 0..count {
             many.compose(&step(q, z), 1).unwrap();
         }
-        prop_assert_eq!(many.rdp(), composed(Adjacency::AddRemove, q, z, count).rdp());
+        prop_assert_eq!(many.rdp(), sampled(Adjacency::AddRemove, q, z, count).rdp());
     }
 
     #[test]
@@ -334,7 +282,7 @@ proptest! {
         kind in any_adjacency(), factor in 1.0..3.0_f64,
     ) {
         let base = epsilon(kind, q, z, steps, at);
-        // What is computed is exact up to an allowance far below this.
+        // The answers are exact up to an allowance far below this tolerance.
         let at_most = |less: f64, more: f64| less <= more * (1.0 + 1e-9) + 1e-9;
         prop_assert!(at_most(base, epsilon(kind, (q * factor).min(1.0), z, steps, at)), "q");
         prop_assert!(at_most(base, epsilon(kind, q, z / factor, steps, at)), "noise");

@@ -1,63 +1,21 @@
 //! The Rényi accountant beyond the sampled Gaussian: against published values, integrals and laws.
 
 use burn_dp_accounting::Error;
-use burn_dp_accounting::{
-    Accountant, Adjacency, Delta, DpEvent, Epsilon, NoiseMultiplier, RdpAccountant, RunCount,
-    SamplingRate, ZeroConcentration,
-};
+use burn_dp_accounting::{Accountant, Adjacency, DpEvent, Epsilon, RdpAccountant, RunCount};
 use proptest::prelude::*;
+
+mod common {
+    pub mod events;
+    pub mod strategies;
+}
+use common::events::{
+    best_of, composed, delta, fixed_size, gaussian, laplace, poisson, pure, selection, truncated,
+    zcdp,
+};
+use common::strategies::{any_adjacency, multiplier};
 
 const ADJACENCIES: [Adjacency; 3] =
     [Adjacency::AddRemove, Adjacency::ZeroOut, Adjacency::ReplaceOne];
-
-fn delta(value: f64) -> Delta {
-    Delta::new(value).unwrap()
-}
-
-fn multiplier(z: f64) -> NoiseMultiplier {
-    NoiseMultiplier::new(z).unwrap()
-}
-
-fn gaussian(z: f64) -> DpEvent {
-    DpEvent::gaussian(multiplier(z))
-}
-
-fn laplace(z: f64) -> DpEvent {
-    DpEvent::Laplace { noise_multiplier: multiplier(z) }
-}
-
-fn pure(epsilon: f64) -> DpEvent {
-    DpEvent::PureDp { epsilon: Epsilon::new(epsilon).unwrap() }
-}
-
-fn concentrated(rho: f64) -> DpEvent {
-    DpEvent::ZeroConcentrated { rho: ZeroConcentration::new(rho).unwrap() }
-}
-
-fn selection(epsilon: f64, selections: u64) -> DpEvent {
-    DpEvent::ExponentialSelection { epsilon: Epsilon::new(epsilon).unwrap(), selections }
-}
-
-fn poisson(rate: f64, event: DpEvent) -> DpEvent {
-    DpEvent::PoissonSampled { rate: SamplingRate::new(rate).unwrap(), event: Box::new(event) }
-}
-
-fn fixed_size(dataset_size: u64, batch_size: u64, event: DpEvent) -> DpEvent {
-    DpEvent::SampledWithoutReplacement { dataset_size, batch_size, event: Box::new(event) }
-}
-
-fn truncated(event: DpEvent) -> DpEvent {
-    DpEvent::TruncatedPoissonSampled {
-        rate: SamplingRate::new(0.01).unwrap(),
-        dataset_size: 1000,
-        largest_batch: 20,
-        event: Box::new(event),
-    }
-}
-
-fn best_of(event: DpEvent, runs: RunCount) -> DpEvent {
-    DpEvent::RepeatAndSelect { event: Box::new(event), runs }
-}
 
 /// The bounds for one run at these orders.
 fn rdp(adjacency: Adjacency, orders: &[f64], event: &DpEvent) -> Vec<f64> {
@@ -69,9 +27,7 @@ fn rdp_at(adjacency: Adjacency, order: f64, event: &DpEvent) -> f64 {
 }
 
 fn epsilon(adjacency: Adjacency, event: &DpEvent, at: f64) -> f64 {
-    let mut accountant = RdpAccountant::new(adjacency);
-    accountant.compose(event, 1).unwrap();
-    accountant.epsilon(delta(at)).value()
+    composed(RdpAccountant::new(adjacency), event, 1).epsilon(delta(at)).value()
 }
 
 /// `ours` is `exact` rounded up.
@@ -104,8 +60,9 @@ fn tuning_costs_no_more_than_published() {
 /// Row eps-355 of dp-accounting 0.6.0: batches of 100 of 3400 records, noise of 4 C, 1500 steps, δ = 1e-4
 /// (Wang, Balle & Kasiviswanathan 2019).
 ///
-/// The lower end is the conversion of the exact divergence of the worst positions of three Gaussians that
-/// were tried, by quadrature in the plane with scipy 1.17.1: no bound on the divergence can be below.
+/// The lower end is the conversion of an exact divergence: that of the worst position of the three
+/// Gaussians that was tried, by quadrature in the plane with scipy 1.17.1. No bound on the divergence can
+/// be below it.
 #[test]
 fn batches_of_fixed_size_cost_no_more_than_published() {
     let steps = fixed_size(3400, 100, gaussian(4.0)).repeated(1500);
@@ -162,7 +119,7 @@ fn laplace_is_its_integral() {
 }
 
 #[test]
-fn pure_dp_is_randomised_response() {
+fn pure_dp_is_randomized_response() {
     for epsilon in [0.3_f64, 1.0, 4.0] {
         for order in [1.2, 2.0, 17.0] {
             let truth = epsilon.exp() / (1.0 + epsilon.exp());
@@ -203,7 +160,7 @@ fn bounded_range_is_the_worst_pair_of_two_losses() {
 #[test]
 fn concentrated_dp_is_linear_in_the_order() {
     for adjacency in ADJACENCIES {
-        assert_rounded_up(rdp_at(adjacency, 12.5, &concentrated(0.25)), 3.125, 1e-11);
+        assert_rounded_up(rdp_at(adjacency, 12.5, &zcdp(0.25)), 3.125, 1e-11);
     }
 }
 
@@ -220,7 +177,7 @@ fn a_pure_release_on_a_sample_covers_the_mixture() {
         let exact = divergence(order, &mixture, &rest).max(divergence(order, &rest, &mixture));
         for adjacency in [Adjacency::AddRemove, Adjacency::ZeroOut] {
             let ours = rdp_at(adjacency, order, &event);
-            // The sums above lose what the rate squared leaves of 1e-16.
+            // The sums above are rounded to about 1e-16, which shows where the rate squared is small.
             assert!(ours >= exact * (1.0 - 1e-9) - 1e-15, "{ours} < {exact}");
             assert!(ours <= 2.0 * exact + 1e-15, "{ours} is far from {exact}");
             let unsampled = (rate * epsilon.exp_m1()).ln_1p();
@@ -229,8 +186,8 @@ fn a_pure_release_on_a_sample_covers_the_mixture() {
     }
 }
 
-/// A mechanism that is ε-differentially private for replacing a record may tell an empty batch from one
-/// with a record: then sampling leaves the worst log-ratio at ε.
+/// A mechanism that is ε-differentially private for replacing a record may still tell an empty batch from
+/// one with a record. Then the worst log-ratio stays at ε under sampling.
 #[test]
 fn sampling_does_not_amplify_what_replacing_alone_bounds() {
     let (rate, epsilon) = (0.2, 1.0_f64);
@@ -280,7 +237,7 @@ fn edge_cases_of_the_domain() {
             pure(0.0),
             selection(0.0, 3),
             selection(1.0, 0),
-            concentrated(0.0),
+            zcdp(0.0),
             poisson(0.0, pure(f64::INFINITY)),
             poisson(0.5, pure(0.0)),
             best_of(poisson(0.0, gaussian(0.0)), RunCount::poisson(9.0).unwrap()),
@@ -320,10 +277,10 @@ fn what_has_no_bound_is_refused_and_changes_nothing() {
         accountant.compose(&pure(0.5), 3).unwrap();
         let before = accountant.rdp();
         let mut refused = vec![
-            truncated(gaussian(1.0)),
-            truncated(pure(1.0)),
-            best_of(truncated(gaussian(1.0)), runs),
-            DpEvent::Composed(vec![gaussian(1.0), truncated(laplace(1.0))]),
+            truncated(0.01, 1000, 20, gaussian(1.0)),
+            truncated(0.01, 1000, 20, pure(1.0)),
+            best_of(truncated(0.01, 1000, 20, gaussian(1.0)), runs),
+            DpEvent::Composed(vec![gaussian(1.0), truncated(0.01, 1000, 20, laplace(1.0))]),
             poisson(0.1, poisson(0.1, gaussian(1.0))),
         ];
         if adjacency == Adjacency::AddRemove {
@@ -343,7 +300,7 @@ fn what_has_no_bound_is_refused_and_changes_nothing() {
 
 // Replace-one.
 
-/// Group privacy over a removal and an addition needs the cost under add/remove of everything.
+/// Group privacy over a removal and an addition needs to know the cost of everything under add/remove.
 #[test]
 fn group_privacy_ends_where_a_cost_is_stated_for_replacing() {
     let steps = || poisson(1e-4, gaussian(0.5)).repeated(1000);
@@ -354,21 +311,21 @@ fn group_privacy_ends_where_a_cost_is_stated_for_replacing() {
     let grouped = epsilon(Adjacency::ReplaceOne, &steps(), 1e-5);
     let removed = epsilon(Adjacency::AddRemove, &steps(), 1e-5);
     assert!(grouped > removed && grouped < 3.0 * removed, "{grouped} and {removed}");
-    // Events without cost under add/remove leave the bound alone ..
+    // Events that cost nothing under add/remove leave the bound as it is.
     for free in
         [gaussian(1e9), laplace(1e9), poisson(0.5, laplace(1e9)), best_of(gaussian(1e9), runs)]
     {
         assert_rounded_up(with(free), grouped, 1e-6);
     }
-    // .. and those that say nothing about it end it, though they cost nothing under replace-one.
+    // Events whose cost under add/remove is not known end it, even if they cost nothing under replace-one.
     let direct = with(pure(0.0));
     assert!(direct > 1.03 * grouped, "{direct} and {grouped}");
     for silent in [
         poisson(0.5, pure(0.0)),
-        concentrated(0.0),
+        zcdp(0.0),
         selection(0.0, 1),
         fixed_size(100, 1, gaussian(1e9)),
-        best_of(concentrated(0.0), runs),
+        best_of(zcdp(0.0), runs),
     ] {
         assert_rounded_up(with(silent), direct, 1e-6);
     }
@@ -387,7 +344,7 @@ fn replacing_doubles_the_distance_but_not_a_stated_cost() {
         let at = |adjacency, event: &DpEvent| rdp_at(adjacency, order, event);
         let replaced = at(Adjacency::ReplaceOne, &laplace(3.0));
         assert_rounded_up(replaced, at(Adjacency::AddRemove, &laplace(1.5)), 1e-10);
-        for stated in [pure(0.7), concentrated(0.2), selection(0.7, 2)] {
+        for stated in [pure(0.7), zcdp(0.2), selection(0.7, 2)] {
             assert_eq!(at(Adjacency::ReplaceOne, &stated), at(Adjacency::AddRemove, &stated));
         }
     }
@@ -400,19 +357,14 @@ fn any_epsilon() -> impl Strategy<Value = f64> {
     (-27.6..6.55_f64).prop_map(f64::exp)
 }
 
-/// From 0.1 to 1000.
-fn any_multiplier() -> impl Strategy<Value = f64> {
-    (-2.3..6.9_f64).prop_map(f64::exp)
-}
-
 fn any_rate() -> impl Strategy<Value = f64> {
     prop_oneof![(-14.0..0.0_f64).prop_map(f64::exp), 0.9..1.0_f64]
 }
 
 fn base() -> impl Strategy<Value = DpEvent> {
     prop_oneof![
-        any_multiplier().prop_map(gaussian),
-        any_multiplier().prop_map(laplace),
+        multiplier().prop_map(gaussian),
+        multiplier().prop_map(laplace),
         any_epsilon().prop_map(pure),
     ]
 }
@@ -431,7 +383,7 @@ fn any_event() -> impl Strategy<Value = DpEvent> {
         base(),
         (any_rate(), base()).prop_map(|(rate, event)| poisson(rate, event)),
         any_epsilon().prop_map(|epsilon| selection(epsilon, 1)),
-        any_epsilon().prop_map(concentrated),
+        any_epsilon().prop_map(zcdp),
     ];
     let runs = (one.clone(), 1..50_u64, any_runs())
         .prop_map(|(event, count, runs)| best_of(event.repeated(count), runs));
@@ -442,10 +394,6 @@ fn any_fixed_size() -> impl Strategy<Value = DpEvent> {
     (2..1_000_000_u64, any_rate(), base()).prop_map(|(records, rate, event)| {
         fixed_size(records, ((records as f64 * rate) as u64).clamp(1, records), event)
     })
-}
-
-fn any_adjacency() -> impl Strategy<Value = Adjacency> {
-    prop_oneof![Just(Adjacency::AddRemove), Just(Adjacency::ZeroOut), Just(Adjacency::ReplaceOne)]
 }
 
 fn fixed_adjacency() -> impl Strategy<Value = Adjacency> {
@@ -464,7 +412,7 @@ proptest! {
         let orders = [1.000_001, 1.01, 1.5, 2.0, 2.7, 3.0, 7.9, 8.0, 9.0, 64.0, 65.0, 1000.0];
         let bounds = rdp(adjacency, &orders, &event);
         prop_assert!(bounds.iter().all(|&bound| bound > 0.0), "{bounds:?}");
-        // So close to 1 the sampled Gaussian has the bound of order 2 only.
+        // So close to order 1, the sampled Gaussian has only the bound of order 2.
         for pair in bounds[1..].windows(2) {
             prop_assert!(pair[0] <= pair[1] * (1.0 + 1e-6), "{bounds:?}");
         }
@@ -472,8 +420,7 @@ proptest! {
 
     #[test]
     fn delta_of_epsilon_is_at_most_delta((adjacency, event) in case(), at in -34.5..-0.7_f64) {
-        let mut accountant = RdpAccountant::new(adjacency);
-        accountant.compose(&event, 3).unwrap();
+        let accountant = composed(RdpAccountant::new(adjacency), &event, 3);
         let answer = accountant.epsilon(delta(at.exp()));
         prop_assert!(accountant.delta(answer) <= at.exp());
     }
@@ -497,7 +444,7 @@ proptest! {
 
     #[test]
     fn more_noise_or_less_sampling_never_costs_more(
-        z in any_multiplier(), epsilon in any_epsilon(), rate in any_rate(), factor in 1.0..4.0_f64,
+        z in multiplier(), epsilon in any_epsilon(), rate in any_rate(), factor in 1.0..4.0_f64,
         adjacency in any_adjacency(), order in 1.01..200.0_f64,
     ) {
         let at = |event: &DpEvent| rdp_at(adjacency, order, event);
@@ -519,7 +466,7 @@ proptest! {
 
     #[test]
     fn a_batch_of_fixed_size_costs_less_than_all_and_more_than_poisson(
-        z in any_multiplier(), epsilon in any_epsilon(), batch in 1..1000_u64,
+        z in multiplier(), epsilon in any_epsilon(), batch in 1..1000_u64,
         adjacency in fixed_adjacency(), order in 1.01..200.0_f64,
     ) {
         let at = |event: &DpEvent| rdp_at(adjacency, order, event);
@@ -529,7 +476,8 @@ proptest! {
             let fewer = at(&fixed_size(1000, batch / 2, event.clone()));
             prop_assert!(fewer <= sampled * (1.0 + 1e-9), "{event:?}");
         }
-        // The pair of zeroing out a record among others without a contribution is that of Poisson sampling.
+        // If the other records contribute nothing, zeroing out a record makes the same pair as Poisson
+        // sampling.
         if adjacency == Adjacency::ZeroOut {
             let rate = batch as f64 / 1000.0;
             // At a whole order, where the bound for Poisson sampling is exact.
@@ -539,8 +487,8 @@ proptest! {
         }
     }
 
-    /// Three outputs of one batch each: with the record, with it in the neighbouring data set, and with
-    /// another record in its place.
+    /// The outputs of three batches: with the record, with it in the neighboring data set, and with another
+    /// record in its place.
     #[test]
     fn no_discrete_mechanism_exceeds_the_bound_for_batches_of_fixed_size(
         weights in prop::array::uniform3(0.01..1.0_f64),
@@ -587,7 +535,7 @@ proptest! {
             prop_assert!(*fewer >= once * (1.0 - 1e-6), "{fewer} < {once}");
             prop_assert!(*fewer <= more * (1.0 + 1e-9), "{fewer} > {more}");
         }
-        // Always one run.
+        // With a mean of 1, there is always one run.
         if runs.shape().is_finite() {
             for (single, once) in at(1.0).iter().zip(&once) {
                 prop_assert!(*single <= once * (1.0 + 1e-11) + 1e-300, "{single} > {once}");

@@ -5,8 +5,8 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::Device;
 use burn_dp::mask::{BetaShares, CentralNoise, MaskKind, MaskSet, MaskShares, SuperMaskConfig};
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::NoiseMultiplier;
+use burn_dp::seed::Seed;
 use chacha20::ChaCha20Rng;
 use rand::SeedableRng;
 
@@ -65,7 +65,7 @@ pub fn run(
                 args,
                 clients,
                 &config,
-                config.begin(model.clone(), &shares)?,
+                config.with_shares(model.clone(), &shares)?,
                 client,
                 round,
             )?;
@@ -98,7 +98,7 @@ pub fn run(
                 beta.mean().unwrap_or(mean)
             }
         };
-        let tested = config.begin(model.clone(), &shares)?;
+        let tested = config.with_shares(model.clone(), &shares)?;
         let tested = config.refresh(tested, args.seed, round)?.materialize().valid();
         outcome.accuracies.push(clients.accuracy(|features| tested.forward(features)));
     }

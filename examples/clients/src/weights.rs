@@ -5,8 +5,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_dp::BoundedSum;
-use burn_dp::mechanism::{Domain, Seed};
 use burn_dp::privacy::{ClippingNorm, ExpectedBatchSize, Noise, NoiseMultiplier};
+use burn_dp::seed::{Domain, Seed};
 use chacha20::ChaCha20Rng;
 use rand::SeedableRng;
 

@@ -74,17 +74,17 @@ impl<B: Backend> Contraction<B> {
             return SquaredNorms::<B>::of_squares(value, each)
                 .with_rounded_operands(&self.device, |norms| norms.value.clone());
         }
-        SquaredNorms::of_squares(self.materialised_norms(), each)
-            .with_rounded_operands(&self.device, |_| self.absolute().materialised_norms())
+        SquaredNorms::of_squares(self.materialized_norms(), each)
+            .with_rounded_operands(&self.device, |_| self.absolute().materialized_norms())
     }
 
-    fn materialised_norms(&self) -> FloatTensor<B> {
+    fn materialized_norms(&self) -> FloatTensor<B> {
         let each = self.groups * self.rows * self.cols;
         let together = (MASKED_AT_ONCE / each.max(1)).max(1);
         let mut norms = Vec::new();
         for first in (0..self.batch).step_by(together) {
             let some = self.some(first, together.min(self.batch - first));
-            norms.push(per_example_sum::<B>(square::<B>(&some.materialise())));
+            norms.push(per_example_sum::<B>(square::<B>(&some.materialize())));
         }
         if norms.is_empty() { self.no_norms() } else { B::float_cat(norms, 0) }
     }

@@ -9,7 +9,7 @@ use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, Scalar};
 
 use super::SquaredNorms;
-use crate::per_example::tensors::{is_on_host, is_wgpu};
+use crate::device::Capabilities;
 
 /// An operand loses at most 2⁻¹⁰ of each entry, whether it is rounded or cut off; there are two of them in a product,
 /// and two products: the norm's, and the sum's.
@@ -41,14 +41,12 @@ impl<B: Backend> SquaredNorms<B> {
     }
 }
 
-/// Unknown devices are taken to. Through wgpu, products are in f32; `tests/conformance/precision.rs` holds each
-/// backend to what is said here.
 fn rounds_operands<B: Backend>(device: &B::Device) -> bool {
     #[cfg(test)]
     if tests::PRETEND.get() {
         return true;
     }
-    !is_on_host::<B>(device) && !is_wgpu::<B>(device)
+    Capabilities::of::<B>(device).rounds_operands
 }
 
 #[cfg(test)]
@@ -123,7 +121,7 @@ mod tests {
                 let right = numbers(BATCH * positions * COLS, 2);
                 let given = contraction(cut(&left), cut(&right), mask);
                 let (with, without) = (bounds(&given, true), bounds(&given, false));
-                let exact = contraction(left, right, mask).materialise();
+                let exact = contraction(left, right, mask).materialize();
                 let exact = read_sync(Dispatch::float_into_data(exact)).unwrap();
                 let exact: Vec<f64> = exact.iter().collect();
                 for (example, gradient) in exact.chunks(ROWS * COLS).enumerate() {

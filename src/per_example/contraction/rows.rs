@@ -5,7 +5,7 @@ use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, DType, Scalar, Shape, TensorMetadata};
 
 use super::{Factor, Factors, in_f32};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TraceError};
 use crate::per_example::factor::{Conv, Operand, Shared, Side, Source, Use};
 use crate::per_example::replay::Replay;
 use crate::per_example::rules::flex::{self, Windows};
@@ -170,5 +170,5 @@ fn shared_matrix<B: Backend>(
 }
 
 fn broken() -> Error {
-    Error::BrokenTrace { tensor: 0 }
+    Error::Trace(TraceError::Broken { tensor: 0 })
 }

@@ -2,19 +2,19 @@
 
 use burn_ir::{MatmulOpIr, ModuleOperationIr, OperationIr};
 
-use super::frame::Frame;
-use super::{Conv, Layout, Operand, Side, Source, Use};
+use super::factored::{Conv, Layout, Operand, Side, Source, Use};
+use super::stacked_matrices::StackedMatrices;
 
 /// A contraction: its factors, and what comes of them.
 pub(super) struct Leaf {
     pub(super) use_: Use,
-    pub(super) frame: Frame,
+    pub(super) matrices: StackedMatrices,
 }
 
 impl Leaf {
-    fn new(left: Source, right: Source, length: usize, frame: Frame) -> Self {
+    fn new(left: Source, right: Source, length: usize, matrices: StackedMatrices) -> Self {
         let side = |source| Side { source, then: Vec::new() };
-        Self { use_: Use { left: side(left), right: side(right), length, scale: 1.0 }, frame }
+        Self { use_: Use { left: side(left), right: side(right), length, scale: 1.0 }, matrices }
     }
 
     /// burn's own weight gradients.
@@ -33,8 +33,8 @@ impl Leaf {
                     })
                 };
                 let length = stack.iter().product::<usize>() * positions;
-                let frame = Frame::one_matrix(rows, cols);
-                Some(Self::new(side(&o.x), side(&o.output_grad), length, frame))
+                let matrices = StackedMatrices::one_matrix(rows, cols);
+                Some(Self::new(side(&o.x), side(&o.output_grad), length, matrices))
             }
             ModuleOperationIr::EmbeddingBackward(o) => {
                 let [classes, width] = *o.weights.shape.as_slice() else { return None };
@@ -47,8 +47,8 @@ impl Leaf {
                 };
                 let indices = Source::OneHot { indices: o.indices.clone(), classes };
                 let length = o.indices.shape.num_elements();
-                let frame = Frame::one_matrix(classes, width);
-                Some(Self::new(indices, Source::Operand(grad), length, frame))
+                let matrices = StackedMatrices::one_matrix(classes, width);
+                Some(Self::new(indices, Source::Operand(grad), length, matrices))
             }
             ModuleOperationIr::Conv2dWeightBackward(o) => {
                 let [_, _, height, width] = *o.output_grad.shape.as_slice() else { return None };
@@ -68,14 +68,14 @@ impl Leaf {
                 let left = Source::Channels { grad: o.output_grad.clone(), groups };
                 let right = Source::Patches { x: o.x.clone(), conv };
                 let shape = o.weight.shape.as_slice().to_vec();
-                let frame = Frame {
+                let matrices = StackedMatrices {
                     groups,
                     rows: channels / groups,
                     cols: per_group * kh * kw,
                     layout: vec![Layout::Reshape(shape.clone())],
                     shape,
                 };
-                Some(Self::new(left, right, height * width, frame))
+                Some(Self::new(left, right, height * width, matrices))
             }
             _ => None,
         }
@@ -96,12 +96,13 @@ impl Leaf {
         let length = *o.lhs.shape.as_slice().last()?;
         let groups = stack.iter().product();
         let (rows, cols) = (*rows, *cols);
-        let frame = Frame { groups, rows, cols, layout: Vec::new(), shape: out.to_vec() };
-        Some(Self::new(operand(&o.lhs, true), operand(&o.rhs, false), length, frame))
+        let matrices =
+            StackedMatrices { groups, rows, cols, layout: Vec::new(), shape: out.to_vec() };
+        Some(Self::new(operand(&o.lhs, true), operand(&o.rhs, false), length, matrices))
     }
 }
 
-impl Frame {
+impl StackedMatrices {
     fn one_matrix(rows: usize, cols: usize) -> Self {
         Self { groups: 1, rows, cols, layout: Vec::new(), shape: vec![rows, cols] }
     }

@@ -6,6 +6,7 @@ use burn_ir::{
     TensorId, TensorIr,
 };
 
+use super::change::Change;
 use super::leaf::Leaf;
 
 /// An operation as the walk sees it.
@@ -20,29 +21,6 @@ pub(super) enum Link<'t> {
         product: Option<&'t MatmulOpIr>,
     },
     Leaf(Box<Leaf>),
-}
-
-/// Something linear that keeps factors.
-pub(super) enum Change<'t> {
-    Scale(f64),
-    Reshape(&'t [usize]),
-    Permute(Vec<usize>),
-    /// Times a shared value of the same shape.
-    Mask(&'t TensorIr),
-    Sum {
-        axes: &'t [usize],
-        shape: &'t [usize],
-    },
-    /// `value · matrix`, the matrix shared.
-    Times {
-        matrix: &'t TensorIr,
-        out: &'t [usize],
-    },
-    /// `matrix · value`, the matrix shared.
-    Under {
-        matrix: &'t TensorIr,
-        out: &'t [usize],
-    },
 }
 
 impl<'t> Link<'t> {

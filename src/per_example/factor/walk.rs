@@ -2,10 +2,10 @@
 //!
 //! The walk starts at the gradients and looks through additions (several uses of one parameter),
 //! reshapes, transpositions, scalar factors, masks and products with shared matrices (LoRA). What it does
-//! not understand is materialised, which is always right.
+//! not understand is materialized, which is always right.
 //!
 //! It visits values, never paths, of which there may be 2ⁿ: first every value once, to find what it is
-//! ([`Frame`]), then for each gradient the values under it, last first, so that all ways from a value to the
+//! ([`StackedMatrices`]), then for each gradient the values under it, last first, so that all ways from a value to the
 //! gradient are known when it is its turn.
 
 use std::cell::Cell;
@@ -14,15 +14,16 @@ use std::rc::Rc;
 
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
-use super::frame::{Effect, Frame};
+use super::change::Change;
+use super::factored::{Factored, Use, Work};
 use super::leaf::Leaf;
-use super::link::{Change, Link};
+use super::link::Link;
+use super::stacked_matrices::{Effect, StackedMatrices};
 use super::ways::{Matrices, Way};
-use super::{Factored, Use, Work};
 
 /// Ways from one value to one gradient. More come of values that are added to products of themselves, as in
 /// `h + hA`: each time the ways double, each is a use of its own at replay, and the gradient is better
-/// materialised.
+/// materialized.
 const MAX_WAYS: usize = 4;
 
 /// Finds factors in a traced graph.
@@ -36,7 +37,7 @@ pub(crate) struct Factorizer {
 
 /// A value that factors.
 struct Node {
-    frame: Rc<Frame>,
+    matrices: Rc<StackedMatrices>,
     kind: Kind,
     /// Whether the loss needs the value, or one that this only arranges in another way.
     is_forward: bool,
@@ -102,9 +103,10 @@ impl Factorizer {
             Link::Sum(terms) => {
                 let [one, other] = terms.map(|id| self.find(id));
                 let ((one, first), (other, second)) = (one?, other?);
-                let alike = Rc::ptr_eq(&first.frame, &second.frame) || first.frame == second.frame;
+                let alike = Rc::ptr_eq(&first.matrices, &second.matrices)
+                    || first.matrices == second.matrices;
                 alike.then(|| Node {
-                    frame: first.frame.clone(),
+                    matrices: first.matrices.clone(),
                     kind: Kind::Sum([one, other]),
                     is_forward: is_forward || first.is_forward && second.is_forward,
                     work: None,
@@ -128,7 +130,7 @@ impl Factorizer {
         self.nodes.get(&index).map(|node| (index, node))
     }
 
-    /// The factors of the gradient `id`; `None` where it is better, or has to be, materialised.
+    /// The factors of the gradient `id`; `None` where it is better, or has to be, materialized.
     pub(crate) fn factor(&self, id: TensorId) -> Option<Factored> {
         let (start, root) = self.find(id)?;
         let mut pending = BTreeMap::from([(start, vec![Way::start()])]);
@@ -153,7 +155,7 @@ impl Factorizer {
                 }
             }
         }
-        let Frame { groups, rows, cols, ref layout, .. } = *root.frame;
+        let StackedMatrices { groups, rows, cols, ref layout, .. } = *root.matrices;
         let unfactored = unfactored.into_iter().copied().sum();
         Some(Factored { uses, groups, rows, cols, layout: layout.clone(), unfactored })
     }
@@ -172,7 +174,7 @@ fn join(pending: &mut BTreeMap<usize, Vec<Way>>, index: usize, way: Way) -> Opti
 impl Node {
     /// The value after a step from this one, which is at `index`.
     fn followed_by(&self, index: usize, change: &Change<'_>, is_forward: bool) -> Option<Self> {
-        let (frame, effect) = self.frame.after(change)?;
+        let (matrices, effect) = self.matrices.after(change)?;
         // Steps that only scale become one, so that no chain of them is walked for every gradient.
         let kind = match (&self.kind, effect) {
             (Kind::Step { input, effect: Effect::Scaled(before) }, Effect::Scaled(factor)) => {
@@ -181,22 +183,22 @@ impl Node {
             (_, effect) => Kind::Step { input: index, effect },
         };
         let product = match change {
-            Change::Times { matrix, .. } => Some((self.frame.rows, matrix)),
-            Change::Under { matrix, .. } => Some((self.frame.cols, matrix)),
+            Change::Times { matrix, .. } => Some((self.matrices.rows, matrix)),
+            Change::Under { matrix, .. } => Some((self.matrices.cols, matrix)),
             _ => None,
         };
         let work = product.map(|(rows, matrix)| Work::product(rows, matrix.shape.num_elements()));
         let is_forward = is_forward || self.is_forward && work.is_none();
-        Some(Self { frame, kind, is_forward, work })
+        Some(Self { matrices, kind, is_forward, work })
     }
 }
 
 impl Leaf {
     fn into_node(self, is_forward: bool) -> Node {
-        let Self { use_, frame } = self;
-        let entries = frame.groups.saturating_mul(frame.rows * frame.cols);
+        let Self { use_, matrices } = self;
+        let entries = matrices.groups.saturating_mul(matrices.rows * matrices.cols);
         let work = Some(Work::product(use_.length, entries));
-        Node { frame: Rc::new(frame), kind: Kind::Leaf(Box::new(use_)), is_forward, work }
+        Node { matrices: Rc::new(matrices), kind: Kind::Leaf(Box::new(use_)), is_forward, work }
     }
 }
 
@@ -208,9 +210,9 @@ mod tests {
     use burn::tensor::{Device, Distribution, Tensor};
 
     use super::Factorizer;
+    use crate::model::ModuleTensors;
     use crate::per_example::graph::depends_on_example;
     use crate::per_example::simplify::simplify;
-    use crate::per_example::tensors::ModuleTensors;
     use crate::per_example::trace::trace;
 
     type Matrix = Param<Tensor<2>>;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use burn_ir::TensorId;
 
-use super::frame::Effect;
-use super::{Shared, Source, Use};
+use super::factored::{Shared, Source, Use};
+use super::stacked_matrices::Effect;
 
 /// The shared matrices that may gather on one way: each is a product for every use at every replay.
 const MAX_MATRICES: usize = 8;

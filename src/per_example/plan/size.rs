@@ -16,7 +16,7 @@ impl Plan {
     pub(crate) fn bytes(&self) -> usize {
         let constants = self.constants.iter().map(|(_, value)| constant(value));
         let gradients = self.gradients.iter().map(|gradient| match gradient {
-            Planned::Zero | Planned::Materialised(_) => size_of::<Planned>(),
+            Planned::Zero | Planned::Materialized(_) => size_of::<Planned>(),
             Planned::Ghost(factored) | Planned::Contracted(factored) => factors(factored),
         });
         graph(&self.shared) + graph(&self.graph) + constants.chain(gradients).sum::<usize>()

@@ -6,11 +6,14 @@ use burn_ir::{ActivationOperationIr, BinaryOpIr, DimOpIr, TensorIr};
 
 use super::flex;
 use crate::error::Result;
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::simplify::SoftmaxBackward;
 use crate::per_example::value::Value;
 
-pub(super) fn apply<B: Backend>(o: &ActivationOperationIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn apply<B: Backend>(
+    o: &ActivationOperationIr,
+    r: &mut Replay<'_, B>,
+) -> Result<Applied> {
     use ActivationOperationIr as A;
     match o {
         A::Relu(o) => unary(&o.input, &o.out, r, B::relu),
@@ -50,7 +53,7 @@ fn unary<B: Backend>(
     out: &TensorIr,
     r: &mut Replay<'_, B>,
     run: impl FnOnce(FloatTensor<B>) -> FloatTensor<B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let input = r.float(input)?;
     r.put(out, Value::Float(run(input)))
 }
@@ -59,7 +62,7 @@ fn unary<B: Backend>(
 pub(super) fn softmax_backward<B: Backend>(
     o: &SoftmaxBackward<'_>,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let axis = o.axis + r.lead();
     let serves = flex::serves(r, o.result) && flex::serves(r, o.gradient);
     let result = r.full(o.result)?.float()?;
@@ -78,7 +81,7 @@ fn pair<B: Backend>(
     o: &BinaryOpIr,
     r: &mut Replay<'_, B>,
     run: impl FnOnce(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let lhs = r.full(&o.lhs)?.float()?;
     let rhs = r.full(&o.rhs)?.float()?;
     r.put(&o.out, Value::Float(run(lhs, rhs)))
@@ -86,7 +89,7 @@ fn pair<B: Backend>(
 
 /// The slopes are traced with the input's rank (`[1, channels, 1, ..]`), so they broadcast as they
 /// are once the batch axis is in front of them too.
-fn prelu<B: Backend>(o: &BinaryOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+fn prelu<B: Backend>(o: &BinaryOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let input = r.full(&o.lhs)?.float()?;
     let slopes = r.float(&o.rhs)?;
     r.put(&o.out, Value::Float(B::prelu(input, slopes)))
@@ -96,7 +99,7 @@ fn along<B: Backend>(
     o: &DimOpIr,
     r: &mut Replay<'_, B>,
     run: impl FnOnce(FloatTensor<B>, usize) -> FloatTensor<B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let axis = o.axis + r.lead();
     unary(&o.input, &o.out, r, |x| run(x, axis))
 }

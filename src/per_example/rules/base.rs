@@ -5,10 +5,11 @@ use burn_ir::{BaseOperationIr, ShapeOpIr};
 
 use super::index;
 use crate::error::Result;
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::value::Value;
 
-pub(super) fn apply<B: Backend>(op: &BaseOperationIr, r: &mut Replay<'_, B>) -> Result<()> {
+#[expect(clippy::too_many_lines, reason = "a table, one rule a line")]
+pub(super) fn apply<B: Backend>(op: &BaseOperationIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     use BaseOperationIr as Op;
     let lead = r.lead();
     match op {
@@ -123,7 +124,7 @@ pub(super) fn rows<B: Backend>(x: Value<B>, lead: usize) -> Value<B> {
 }
 
 /// An expansion may also add axes in front of the traced shape; they go behind the batch.
-fn expand<B: Backend>(o: &ShapeOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+fn expand<B: Backend>(o: &ShapeOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let lead = r.lead();
     let out = r.shape(&o.out);
     let x = r.arg(&o.input)?;

@@ -11,10 +11,10 @@ use burn_ir::{
 
 use crate::error::Result;
 use crate::per_example::indices::index_type;
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::value::Value;
 
-pub(super) fn select<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn select<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     if !r.is_batched(&o.indices) {
         let x = r.arg(&o.tensor)?;
         let indices = r.raw(&o.indices)?.int()?;
@@ -34,7 +34,7 @@ pub(super) fn select<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Resul
 
 /// All examples read one shared table: one selection of all their indices, then the batch moves to
 /// the front.
-fn select_shared<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+fn select_shared<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let batch = r.batch();
     let count = o.indices.shape.num_elements();
     let table = r.raw(&o.tensor)?;
@@ -49,7 +49,10 @@ fn select_shared<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Result<()
     r.put(&o.out, selected.permute(&axes))
 }
 
-pub(super) fn select_assign<B: Backend>(o: &SelectAssignOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn select_assign<B: Backend>(
+    o: &SelectAssignOpIr,
+    r: &mut Replay<'_, B>,
+) -> Result<Applied> {
     let dim = o.dim + r.lead();
     if !r.is_batched(&o.indices) {
         let (x, value) = (r.full(&o.tensor)?, r.full(&o.value)?);
@@ -64,27 +67,27 @@ pub(super) fn select_assign<B: Backend>(o: &SelectAssignOpIr, r: &mut Replay<'_,
     r.put(&o.out, x.scatter(dim, indices, value, o.update)?)
 }
 
-pub(super) fn gather<B: Backend>(o: &GatherOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn gather<B: Backend>(o: &GatherOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let x = r.full(&o.tensor)?;
     let indices = r.full_int(&o.indices)?;
     let indices = r.indices(&o.indices, indices, o.tensor.shape[o.dim]);
     r.put(&o.out, x.gather(o.dim + r.lead(), indices))
 }
 
-pub(super) fn scatter<B: Backend>(o: &ScatterOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn scatter<B: Backend>(o: &ScatterOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let (x, value) = (r.full(&o.tensor)?, r.full(&o.value)?);
     let indices = r.full_int(&o.indices)?;
     let indices = r.indices(&o.indices, indices, o.tensor.shape[o.dim]);
     r.put(&o.out, x.scatter(o.dim + r.lead(), indices, value, o.update)?)
 }
 
-pub(super) fn gather_nd<B: Backend>(o: &GatherNdOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn gather_nd<B: Backend>(o: &GatherNdOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let x = r.full(&o.data)?;
     let indices = with_example(&o.indices, &o.data, r)?;
     r.put(&o.out, x.gather_nd(indices)?)
 }
 
-pub(super) fn scatter_nd<B: Backend>(o: &ScatterNdOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn scatter_nd<B: Backend>(o: &ScatterNdOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let (x, values) = (r.full(&o.data)?, r.full(&o.values)?);
     let indices = with_example(&o.indices, &o.data, r)?;
     r.put(&o.out, x.scatter_nd(indices, values, o.reduction)?)

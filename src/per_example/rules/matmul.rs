@@ -4,10 +4,10 @@ use burn_backend::{Backend, Shape};
 use burn_ir::MatmulOpIr;
 
 use crate::error::Result;
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::value::Value;
 
-pub(super) fn float<B: Backend>(o: &MatmulOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn float<B: Backend>(o: &MatmulOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let weight = o.rhs.shape.as_slice();
     let matrix = weight.len() >= 2 && weight[..weight.len() - 2].iter().all(|n| *n == 1);
     if matrix && r.is_batched(&o.lhs) && !r.is_batched(&o.rhs) {
@@ -18,7 +18,7 @@ pub(super) fn float<B: Backend>(o: &MatmulOpIr, r: &mut Replay<'_, B>) -> Result
 }
 
 /// `[batch, ..., t, d] x [d, p]` as one product of all rows, instead of one product an example.
-fn rows_times_matrix<B: Backend>(o: &MatmulOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+fn rows_times_matrix<B: Backend>(o: &MatmulOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let out = r.shape(&o.out);
     let weight = o.rhs.shape.as_slice();
     let (d, p) = (weight[weight.len() - 2], weight[weight.len() - 1]);

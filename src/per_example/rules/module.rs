@@ -8,28 +8,25 @@
 mod conv;
 mod dense;
 mod pool;
+mod rows;
 mod sequence;
 mod weight_grad;
 
 #[cfg(test)]
 pub(super) mod tests;
 
-use burn_backend::tensor::FloatTensor;
-use burn_backend::{Backend, Shape};
-use burn_ir::{ModuleOperationIr, OperationIr, TensorIr};
+use burn_backend::Backend;
+use burn_ir::ModuleOperationIr;
 
 use self::conv::{Layer, XGrad};
+use self::rows::{plain, rowwise, rowwise_pair, unfold};
 use self::weight_grad::{Window, bias_grad, conv_weight_grad, transposed_weight_grad};
 use super::flex;
 use crate::error::Result;
-use crate::per_example::replay::Replay;
-use crate::per_example::value::Value;
+use crate::per_example::replay::{Applied, Replay};
 
-pub(super) fn apply<B: Backend>(
-    o: &ModuleOperationIr,
-    op: &OperationIr,
-    r: &mut Replay<'_, B>,
-) -> Result<()> {
+#[expect(clippy::too_many_lines, reason = "a table, one rule a line")]
+pub(super) fn apply<B: Backend>(o: &ModuleOperationIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     use ModuleOperationIr as M;
 
     /// `y = convolution(x, weight, bias)`.
@@ -37,14 +34,14 @@ pub(super) fn apply<B: Backend>(
         ($o:ident, $run:ident) => {{
             let layer =
                 Layer { x: &$o.x, weight: &$o.weight, bias: $o.bias.as_ref(), out: &$o.out };
-            layer.run(op, r, |x, w, b| Ok(B::$run(x, w, b, $o.options.clone().into())))
+            layer.run(r, |x, w, b| Ok(B::$run(x, w, b, $o.options.clone().into())))
         }};
     }
     /// The gradient of a convolution's input.
     macro_rules! x_grad {
         ($o:ident, $run:ident) => {{
             let grad = XGrad { x: &$o.x, weight: &$o.weight, grad: &$o.output_grad, out: &$o.out };
-            grad.run(op, r, |x, w, g| B::$run(x, w, g, $o.options.clone().into()))
+            grad.run(r, |x, w, g| B::$run(x, w, g, $o.options.clone().into()))
         }};
     }
     /// The gradient of a (transposed) convolution's weight; unbatched, the backend's own.
@@ -62,13 +59,13 @@ pub(super) fn apply<B: Backend>(
 
     match o {
         M::Conv1d(o) => convolution!(o, conv1d),
-        M::Conv2d(o) => conv::conv2d(o, op, r),
+        M::Conv2d(o) => conv::conv2d(o, r),
         M::Conv3d(o) => convolution!(o, conv3d),
         M::ConvTranspose1d(o) => convolution!(o, conv_transpose1d),
         M::ConvTranspose2d(o) => convolution!(o, conv_transpose2d),
         M::ConvTranspose3d(o) => convolution!(o, conv_transpose3d),
-        M::DeformableConv2d(o) => conv::deformable(o, op, r),
-        M::DeformableConv2dBackward(o) => conv::deformable_backward(o, op, r),
+        M::DeformableConv2d(o) => conv::deformable(o, r),
+        M::DeformableConv2dBackward(o) => conv::deformable_backward(o, r),
 
         M::Conv1dXBackward(o) => x_grad!(o, conv1d_x_backward),
         M::Conv2dXBackward(o) => x_grad!(o, conv2d_x_backward),
@@ -94,18 +91,18 @@ pub(super) fn apply<B: Backend>(
         M::ConvTranspose2dBiasBackward(o) => bias_grad(&o.output_grad, &o.out, r),
         M::ConvTranspose3dBiasBackward(o) => bias_grad(&o.output_grad, &o.out, r),
 
-        M::Linear(o) => dense::linear(o, op, r),
-        M::LinearXBackward(o) => dense::linear_x_grad(o, op, r),
+        M::Linear(o) => dense::linear(o, r),
+        M::LinearXBackward(o) => dense::linear_x_grad(o, r),
         M::LinearWeightBackward(o) => dense::linear_weight_grad(o, r),
         M::LinearBiasBackward(o) => dense::linear_bias_grad(o, r),
-        M::LayerNorm(o) => dense::layer_norm(o, op, r),
-        M::BatchNorm(o) => dense::batch_norm(o, op, r),
+        M::LayerNorm(o) => dense::layer_norm(o, r),
+        M::BatchNorm(o) => dense::batch_norm(o, r),
 
-        M::Embedding(o) => sequence::embedding(o, op, r),
-        M::EmbeddingBackward(o) => sequence::embedding_grad(o, op, r),
+        M::Embedding(o) => sequence::embedding(o, r),
+        M::EmbeddingBackward(o) => sequence::embedding_grad(o, r),
         M::Attention(o) => sequence::attention(o, r),
-        M::CtcLoss(o) => sequence::ctc_loss(o, op, r),
-        M::CtcLossBackward(o) => sequence::ctc_loss_grad(o, op, r),
+        M::CtcLoss(o) => sequence::ctc_loss(o, r),
+        M::CtcLossBackward(o) => sequence::ctc_loss_grad(o, r),
 
         M::AvgPool1d(o) => pool::avg_pool1d(o, r),
         M::AvgPool2d(o) => pool::avg_pool2d(o, r),
@@ -145,66 +142,4 @@ pub(super) fn apply<B: Backend>(
         }),
         M::Unfold4d(o) => pool::unfold4d(o, r),
     }
-}
-
-/// `[batch, rows, ..]` as `[batch * rows, ..]`; the value as it is in an unbatched operation.
-fn fold<B: Backend>(tensor: &TensorIr, r: &mut Replay<'_, B>) -> Result<Value<B>> {
-    let value = r.full(tensor)?;
-    Ok(if r.lead() == 1 { value.reshape(folded(tensor, r)) } else { value })
-}
-
-fn folded<B: Backend>(tensor: &TensorIr, r: &Replay<'_, B>) -> Shape {
-    let mut dims = tensor.shape.to_vec();
-    if let Some(rows) = dims.first_mut() {
-        *rows *= r.batch();
-    }
-    Shape::from(dims)
-}
-
-/// Stores `[batch * rows, ..]` as `[batch, rows, ..]`.
-fn unfold<B: Backend>(out: &TensorIr, value: FloatTensor<B>, r: &mut Replay<'_, B>) -> Result<()> {
-    let shape = r.shape(out);
-    r.put(out, Value::Float(value).reshape(shape))
-}
-
-/// An operation of rows without weights.
-fn rowwise<B: Backend>(
-    x: &TensorIr,
-    out: &TensorIr,
-    r: &mut Replay<'_, B>,
-    run: impl FnOnce(FloatTensor<B>) -> FloatTensor<B>,
-) -> Result<()> {
-    let x = fold(x, r)?.float()?;
-    unfold(out, run(x), r)
-}
-
-/// An operation of pairs of rows without weights: a backward one, of the input and the gradient.
-fn rowwise_pair<B: Backend>(
-    x: &TensorIr,
-    grad: &TensorIr,
-    out: &TensorIr,
-    r: &mut Replay<'_, B>,
-    run: impl FnOnce(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
-) -> Result<()> {
-    let x = fold(x, r)?.float()?;
-    let grad = fold(grad, r)?.float()?;
-    unfold(out, run(x, grad), r)
-}
-
-/// Whether one of an operation's weights depends on the example.
-fn varies<B: Backend, const N: usize>(r: &Replay<'_, B>, weights: [Option<&TensorIr>; N]) -> bool {
-    weights.into_iter().flatten().any(|weight| r.is_batched(weight))
-}
-
-/// A value without a batch axis: a weight that all examples share, or any input of an unbatched
-/// operation.
-fn plain<B: Backend>(tensor: &TensorIr, r: &mut Replay<'_, B>) -> Result<FloatTensor<B>> {
-    r.raw(tensor)?.float()
-}
-
-fn optional_plain<B: Backend>(
-    tensor: Option<&TensorIr>,
-    r: &mut Replay<'_, B>,
-) -> Result<Option<FloatTensor<B>>> {
-    tensor.map(|tensor| plain(tensor, r)).transpose()
 }

@@ -5,10 +5,11 @@ use burn_ir::{BinaryOpIr, NumericOperationIr, ReduceOpIr, ScalarOpIr, UnaryOpIr}
 
 use super::base::rows;
 use crate::error::Result;
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::value::Value;
 
-pub(super) fn apply<B: Backend>(op: &NumericOperationIr, r: &mut Replay<'_, B>) -> Result<()> {
+#[expect(clippy::too_many_lines, reason = "a table, one rule a line")]
+pub(super) fn apply<B: Backend>(op: &NumericOperationIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     use NumericOperationIr as Op;
     let lead = r.lead();
     match op {
@@ -175,7 +176,7 @@ pub(super) fn unary<B: Backend>(
     o: &UnaryOpIr,
     r: &mut Replay<'_, B>,
     f: impl FnOnce(Value<B>) -> Result<Value<B>>,
-) -> Result<()> {
+) -> Result<Applied> {
     let x = r.arg(&o.input)?;
     r.put(&o.out, f(x)?)
 }
@@ -184,7 +185,7 @@ pub(super) fn binary<B: Backend>(
     o: &BinaryOpIr,
     r: &mut Replay<'_, B>,
     f: impl FnOnce(Value<B>, Value<B>) -> Result<Value<B>>,
-) -> Result<()> {
+) -> Result<Applied> {
     let (a, b) = (r.arg(&o.lhs)?, r.arg(&o.rhs)?);
     r.put(&o.out, f(a, b)?)
 }
@@ -193,7 +194,7 @@ pub(super) fn scalar<B: Backend>(
     o: &ScalarOpIr,
     r: &mut Replay<'_, B>,
     f: impl FnOnce(Value<B>, Scalar) -> Result<Value<B>>,
-) -> Result<()> {
+) -> Result<Applied> {
     let x = r.arg(&o.lhs)?;
     r.put(&o.out, f(x, o.rhs.into())?)
 }
@@ -203,7 +204,7 @@ fn reduce<B: Backend>(
     o: &ReduceOpIr,
     r: &mut Replay<'_, B>,
     f: impl FnOnce(Value<B>) -> Result<Value<B>>,
-) -> Result<()> {
+) -> Result<Applied> {
     let shape = r.shape(&o.out);
     let x = rows(r.arg(&o.input)?, r.lead());
     r.put(&o.out, f(x)?.reshape(shape))

@@ -10,14 +10,14 @@ use burn_ir::{
 use super::numeric::{binary, unary};
 use super::{matmul, refused};
 use crate::error::Result;
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::value::Value;
 
 pub(super) fn float<B: Backend>(
     op: &FloatOperationIr,
     whole: &OperationIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     use FloatOperationIr as Op;
     match op {
         Op::Exp(o) => float_unary(o, r, B::float_exp),
@@ -94,7 +94,7 @@ pub(super) fn float<B: Backend>(
     }
 }
 
-pub(super) fn int<B: Backend>(op: &IntOperationIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn int<B: Backend>(op: &IntOperationIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     use IntOperationIr as Op;
     match op {
         Op::IntoFloat(o) => {
@@ -119,7 +119,7 @@ pub(super) fn int<B: Backend>(op: &IntOperationIr, r: &mut Replay<'_, B>) -> Res
     }
 }
 
-pub(super) fn bool<B: Backend>(op: &BoolOperationIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn bool<B: Backend>(op: &BoolOperationIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     use BoolOperationIr as Op;
     match op {
         Op::IntoFloat(o) | Op::IntoInt(o) => {
@@ -137,7 +137,7 @@ pub(super) fn float_unary<B: Backend>(
     o: &UnaryOpIr,
     r: &mut Replay<'_, B>,
     f: impl FnOnce(FloatTensor<B>) -> FloatTensor<B>,
-) -> Result<()> {
+) -> Result<Applied> {
     unary(o, r, |x| Ok(Value::Float(f(x.float()?))))
 }
 
@@ -145,7 +145,7 @@ pub(super) fn float_binary<B: Backend>(
     o: &BinaryOpIr,
     r: &mut Replay<'_, B>,
     f: impl FnOnce(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
-) -> Result<()> {
+) -> Result<Applied> {
     binary(o, r, |a, b| Ok(Value::Float(f(a.float()?, b.float()?))))
 }
 
@@ -153,7 +153,7 @@ fn int_binary<B: Backend>(
     o: &BinaryOpIr,
     r: &mut Replay<'_, B>,
     f: impl FnOnce(IntTensor<B>, IntTensor<B>) -> IntTensor<B>,
-) -> Result<()> {
+) -> Result<Applied> {
     binary(o, r, |a, b| Ok(Value::Int(f(a.int()?, b.int()?))))
 }
 
@@ -161,7 +161,7 @@ fn int_scalar<B: Backend>(
     o: &ScalarOpIr,
     r: &mut Replay<'_, B>,
     f: impl FnOnce(IntTensor<B>, Scalar) -> IntTensor<B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let x = r.arg(&o.lhs)?.int()?;
     r.put(&o.out, Value::Int(f(x, o.rhs.into())))
 }

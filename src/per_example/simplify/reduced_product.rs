@@ -17,7 +17,7 @@ use burn_ir::{
     ReduceDimOpIr, ShapeOpIr, SwapDimsOpIr, TensorId, TensorIr,
 };
 
-use super::{Fresh, replace};
+use super::replace::{Fresh, replace};
 
 /// Replaces each such sum over one of the `shared` values, where that is smaller.
 pub(super) fn shorten(operations: &mut Vec<OperationIr>, shared: &[TensorId]) {
@@ -179,8 +179,8 @@ mod tests {
 
     use super::super::simplify;
     use crate::mask::{MaskKind, Structure, SuperMaskConfig};
+    use crate::model::ModuleTensors;
     use crate::per_example::graph::{Graph, depends_on_example};
-    use crate::per_example::tensors::ModuleTensors;
     use crate::per_example::trace::trace;
     use crate::per_example::verify;
 

@@ -15,7 +15,7 @@ use burn_ir::{
     NumericOperationIr, OperationIr, ReduceDimOpIr, ScalarIr, TensorId, TensorIr,
 };
 
-use super::replace;
+use super::replace::replace;
 
 /// Replaces each such pass; what it needed before is left for the graph to drop.
 pub(super) fn shorten(operations: &mut Vec<OperationIr>) {

@@ -9,8 +9,8 @@ use burn_dispatch::DispatchTensor;
 use sha2::{Digest as _, Sha256};
 
 use crate::batch::Structure;
+use crate::model::ModuleTensors;
 use crate::per_example::fingerprint::Digest;
-use crate::per_example::tensors::ModuleTensors;
 
 /// Everything that can be seen of what a trace depends on: shapes and types of the batch's tensors, its
 /// structure, the model's tensors, which of them are trained, its flags, its device, and what else `Debug`

@@ -7,13 +7,16 @@ use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use burn_ir::{BaseOperationIr, NumericOperationIr, OperationIr, ScalarIr};
 
-use super::FLOOR;
 use super::products::{Products, best_factor, best_weights, misfit};
 use super::whole::{Whole, whole};
 use crate::batch::{self, Batch};
-use crate::error::{Error, Result};
+use crate::error::{Error, GradientError, LossError, Result};
+use crate::model::ModuleTensors;
 use crate::per_example::trace::trace;
-use crate::per_example::{Engine, Loop, ModuleTensors, PerExample, read};
+use crate::per_example::{Engine, Loop, PerExample, read};
+
+/// A parameter's entries are compared relative to at least this share of the largest of all.
+pub(super) const FLOOR: f64 = 1e-3;
 
 /// What the loss of a batch is, made of the losses of batches of one. `Display` says what to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,11 +121,11 @@ where
     if lengths.iter().zip(&bad).all(nothing) {
         let finite = bad.iter().all(Option::is_none);
         let batch_has_one = of_batch.is_finite() && of_batch > 0.0;
-        return Err(Error::LossWithoutGradient { finite, batch_has_one });
+        return Err(Error::Loss(LossError::WithoutGradient { finite, batch_has_one }));
     }
     if let Some((example, Some(parameter))) = bad.into_iter().enumerate().find(|(_, b)| b.is_some())
     {
-        return Err(Error::GradientNotFinite { example, parameter });
+        return Err(Error::Gradient(GradientError::NotFinite { example, parameter }));
     }
     if examples == 1 {
         return cannot_tell("one example is its own batch; give at least two".to_owned());
@@ -156,7 +159,7 @@ where
         return Ok(LossKind::OtherMultiple { factor });
     }
     let difference = misfit(&products, [1.0 / examples as f64], FLOOR);
-    Err(Error::LossMixesExamples { difference })
+    Err(Error::Loss(LossError::MixesExamples { difference }))
 }
 
 /// The length of every record's gradient, and the parameter where it is not finite, or so long that a step takes it for
@@ -237,12 +240,12 @@ where
         let Some(weights) = best_weights(&products) else { continue };
         let difference = misfit(&products, weights, FLOOR);
         if difference > tolerance || weights.iter().any(|weight| *weight < 0.0) {
-            return Err(Error::LossMixesExamples { difference });
+            return Err(Error::Loss(LossError::MixesExamples { difference }));
         }
         // Weights explain the pair if they fit far better than no weights, which mixing does only by chance.
         let alike = misfit(&products, [(weights[0] + weights[1]) / 2.0; 2], FLOOR);
         if alike > tolerance && difference < alike / 10.0 {
-            return Err(Error::LossWeightedByBatch { examples, weights });
+            return Err(Error::Loss(LossError::WeightedByBatch { examples, weights }));
         }
     }
     Ok(())

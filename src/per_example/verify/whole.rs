@@ -8,8 +8,9 @@ use burn::tensor::{DType, Gradients, Tensor};
 
 use crate::batch::{self, Batch};
 use crate::error::Result;
+use crate::model::ModuleTensors;
+use crate::per_example::read;
 use crate::per_example::trace::panic_to_error;
-use crate::per_example::{ModuleTensors, read};
 
 /// The flat gradient of each parameter that has one.
 pub(super) type Whole = HashMap<ParamId, Vec<f64>>;

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use crate::error::Result;
 
-/// The first stride in search of a bracket is at most this factor; each next one, the square.
+/// The first stride in search of a bracket is at most this factor. The limit of each further stride is the
+/// square of the limit before it.
 const FIRST_STRIDE: f64 = 16.0;
 
 /// How exact the answer must be, and on which side of the boundary the function is at most 0.
@@ -28,8 +29,8 @@ struct Sample {
 /// The number in `range` closest to the boundary where `function` was computed to be at most 0;
 /// `None` if it is above 0 on all of it. Starts from `start`.
 ///
-/// Values may be infinite. A function that is not quite monotone (numerical accountants are not) still
-/// gives a number where it is at most 0, and next to it one where it is not.
+/// Values may be infinite. The function need not be quite monotone (numerical accountants are not). The
+/// answer is then still a number where the function is at most 0, next to a number where it is not.
 pub(super) fn boundary(
     start: f64,
     range: RangeInclusive<f64>,
@@ -38,9 +39,9 @@ pub(super) fn boundary(
 ) -> Result<Option<f64>> {
     let sample = |at| function(at).map(|value| Sample { at, value });
     let mut before = sample(start)?;
-    // Towards the boundary, by ever longer strides, until it has been passed.
-    let upwards = matches!(snap, Snap::Above(_)) == (before.value > 0.0);
-    let end = if upwards { *range.end() } else { *range.start() };
+    // Go toward the boundary, by ever longer strides, until one has passed it.
+    let upward = matches!(snap, Snap::Above(_)) == (before.value > 0.0);
+    let end = if upward { *range.end() } else { *range.start() };
     let mut stride = FIRST_STRIDE;
     let mut slope = None;
     let after = loop {
@@ -48,7 +49,7 @@ pub(super) fn boundary(
             return Ok(Some(before).filter(|end| end.value <= 0.0).map(|end| end.at));
         }
         let factor = reach(before.value, slope).clamp(2.0, stride);
-        let next = if upwards { before.at * factor } else { before.at / factor };
+        let next = if upward { before.at * factor } else { before.at / factor };
         let next = match snap {
             Snap::Integer => next.round(),
             _ => next,
@@ -65,15 +66,16 @@ pub(super) fn boundary(
     Ok(Some(if one.value <= 0.0 { one.at } else { other.at }))
 }
 
-/// The factor by which a straight line in logarithms says that the boundary is away, and a little
-/// more. The slope of ε in the number of steps, the rate and the noise is near 1 where nothing is known.
+/// How far away the boundary is, as a factor and with a little to spare, if the function is a straight line
+/// in logarithms. A slope that is not known is taken to be 1, because the slope of ε in the number of
+/// steps, the rate and the noise is near 1.
 fn reach(value: f64, slope: Option<f64>) -> f64 {
     let factor = (1.2 * value.abs() / slope.unwrap_or(1.0)).exp();
     if factor.is_nan() { f64::INFINITY } else { factor }
 }
 
-/// Narrows a bracket as far as `snap` asks for, by interpolation where that is safe and else by
-/// bisection (Chandrupatla 1997), in the logarithm of the argument.
+/// Narrows a bracket as far as `snap` asks for (Chandrupatla 1997). It works in the logarithm of the
+/// argument: by interpolation where that is safe, and by bisection elsewhere.
 fn narrow(
     mut newest: Sample,
     mut opposite: Sample,
@@ -94,7 +96,7 @@ fn narrow(
     Ok((newest, opposite))
 }
 
-/// Where to try next, as a share of the way (of logarithms) from the newest to the opposite end.
+/// Where to try next: a share of the way, in logarithms, from the newest to the opposite end.
 fn share(newest: Sample, opposite: Sample, replaced: Option<Sample>) -> f64 {
     let (a, b) = (newest.value, opposite.value);
     let Some(Sample { at, value: c }) = replaced else {
@@ -113,8 +115,9 @@ fn share(newest: Sample, opposite: Sample, replaced: Option<Sample>) -> f64 {
 }
 
 impl Snap {
-    /// A number this share of the way from one end of the bracket to the other, and at least so far
-    /// from both that the bracket is done with when the boundary lies between; `None` if it is.
+    /// A number this share of the way from one end of the bracket to the other; `None` if the bracket is
+    /// narrow enough. The number keeps a small distance from both ends. If the boundary turns out to be
+    /// within that distance of an end, the next bracket is narrow enough.
     fn between(self, one: f64, other: f64, share: f64) -> Option<f64> {
         let (low, high) = (one.min(other), one.max(other));
         let at = |share: f64| ((1.0 - share) * one.ln() + share * other.ln()).exp();

@@ -1,4 +1,4 @@
-//! Laws of calibration, with the exact Gaussian, and how many evaluations it takes.
+//! The laws of calibration, checked with the exact Gaussian, and the number of evaluations that it takes.
 
 use std::cell::Cell;
 

@@ -1,13 +1,13 @@
 //! Rough knowledge of a composition, by which the grid is chosen. Nothing here is a bound; a bad
 //! estimate makes the answer slower or looser, never wrong.
 
-use super::pair::LossPair;
+use super::pair::{LossPair, Masses};
 use crate::normal_tail::{mills, mills_slope};
 
-/// Beyond so many standard deviations of the sum below ε a loss hardly ever raises the sum above ε ...
+/// A loss more than this many standard deviations of the sum below ε hardly ever raises the sum above ε.
 const LOW: f64 = 8.0;
 
-/// ... and beyond so many above, it nearly always does.
+/// A loss more than this many standard deviations of the sum above ε nearly always raises the sum above ε.
 const HIGH: f64 = 5.0;
 
 /// One direction of a pair as some thousand atoms: losses, masses and their logs.
@@ -21,8 +21,8 @@ struct Atom {
     log_mass: f64,
 }
 
-/// Of losses that are not rare: mean and standard deviation of their sum, and the largest standard
-/// deviation of one.
+/// The losses that are not rare: mean and standard deviation of their sum, and the largest standard
+/// deviation of a single one.
 #[derive(Debug, Clone, Copy)]
 struct Spread {
     mean: f64,
@@ -38,8 +38,9 @@ pub(super) struct Cumulants {
     pub(super) variance: f64,
 }
 
-/// What is known about a composition near an ε: the tilt that moves its mean there, or the largest one
-/// below. Where the tail is heavy the mean jumps from the bulk to the tail, and ε may lie in between.
+/// What is known about a composition near an ε: the tilt that moves its mean to ε, or the largest tilt
+/// whose mean is still below ε. Where the tail is heavy, the mean jumps from the bulk to the tail, and ε
+/// may lie in between.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Saddle {
     pub(super) tilt: f64,
@@ -51,7 +52,7 @@ pub(super) struct Saddle {
 }
 
 impl Saddle {
-    /// About how fast log δ falls with ε, but for rare large losses.
+    /// About how fast log δ falls with ε, without rare large losses.
     pub(super) fn slope(&self) -> f64 {
         self.tilt + 1.0 / self.deviation.max(1e-12)
     }
@@ -63,11 +64,7 @@ pub(super) fn atoms(pair: &dyn LossPair) -> (Atoms, Atoms) {
     let (mut forward, mut backward) = (Vec::new(), Vec::new());
     for cell in probes.windows(2) {
         let [(lowest, low), (highest, high)] = cell else { continue };
-        let difference = |above: (f64, f64), below: (f64, f64)| {
-            if above.0 < 0.5 { above.0 - above.1 } else { below.1 - below.0 }
-        };
-        let p = difference((low.above.p, high.above.p), (low.below.p, high.below.p));
-        let q = difference((low.above.q, high.above.q), (low.below.q, high.below.q));
+        let Masses { p, q } = low.up_to(high);
         // Far out one of them underflows; the cell's middle will do there.
         let ratio = p.ln() - q.ln();
         let loss = if ratio.is_finite() { ratio } else { lowest + (highest - lowest) / 2.0 };
@@ -82,8 +79,9 @@ pub(super) fn atoms(pair: &dyn LossPair) -> (Atoms, Atoms) {
 }
 
 impl Cumulants {
-    /// δ is about e^(K − λε) times E[e^(−λX)(1 − e^(−X)); X > 0] for a normal X of the tilted deviation s,
-    /// which is (R(λs) − R(λs + s))/√2π by Mills' ratio R: −log of that.
+    /// −log of the factor by which δ differs from e^(K − λε). The factor is about E[e^(−λX)(1 − e^(−X));
+    /// X > 0] for a normal X of the tilted deviation s. With Mills' ratio R, this is
+    /// (R(λs) − R(λs + s))/√2π.
     fn log_spread(&self, tilt: f64) -> f64 {
         let deviation = self.variance.sqrt();
         let scaled = tilt * deviation;
@@ -116,15 +114,15 @@ impl Atoms {
     }
 }
 
-/// A composition: each direction's atoms with their counts.
+/// One direction of a composition: the atoms of each pair, with their counts.
 pub(super) struct Estimate<'a>(pub(super) Vec<(&'a Atoms, f64)>);
 
 /// What is known near an ε, and the losses that matter there.
 #[derive(Debug, Clone)]
 pub(super) struct Near {
     pub(super) saddle: Saddle,
-    /// Lower and higher ones may as well lie at these ends. A loss far above ε takes the sum above ε
-    /// whatever the others are, so its size does not matter; and so with one far below.
+    /// Losses outside these bounds may as well lie at the bounds. A loss far above ε takes the sum above ε
+    /// whatever the others are, so its size does not matter. The same holds for a loss far below.
     pub(super) bounds: (f64, f64),
     /// The largest standard deviation of one of the losses within the bounds.
     pub(super) deviation: f64,
@@ -134,7 +132,7 @@ pub(super) struct Near {
 impl Estimate<'_> {
     /// What is known near the ε of a δ.
     pub(super) fn at_delta(&self, delta: f64) -> Near {
-        // The leading term alone, which is enough where no loss is rare and large.
+        // Start from the leading term alone. It is enough where no loss is rare and large.
         let plain: Vec<(Atoms, f64)> =
             self.0.iter().map(|&(atoms, count)| (atoms.clone(), count)).collect();
         let mut at = Composition(&plain).epsilon_at(delta).max(0.0);
@@ -153,7 +151,7 @@ impl Estimate<'_> {
             if error.abs() < 0.5 || high <= 1.02 * low || high <= 1e-16 * largest {
                 break;
             }
-            // One standard deviation, or in logarithms.
+            // Move by one standard deviation, or halve the interval in logarithms.
             let near = if error > 0.0 { at + spread.sum } else { at - spread.sum };
             let middle = if low > 0.0 { low * (high / low).sqrt() } else { high / 16.0 };
             at = if error.abs() < 10.0 && low < near && near < high { near } else { middle };
@@ -178,7 +176,8 @@ impl Estimate<'_> {
         Near { saddle, bounds, deviation: spread.one, clamped }
     }
 
-    /// The losses that are not rare next to an ε: in the end those that one loss can still bring to ε.
+    /// The losses that are not rare, for an ε. Each round moves losses to the bounds that the spread of the
+    /// round before gives, until the spread hardly shrinks.
     fn spread(&self, epsilon: f64) -> Spread {
         let mut bounds = (f64::NEG_INFINITY, f64::INFINITY);
         let mut spread = Spread { mean: 0.0, sum: f64::INFINITY, one: 0.0 };
@@ -201,7 +200,8 @@ impl Estimate<'_> {
         spread
     }
 
-    /// About log δ: that the sum without rare large losses passes ε, or that one of these is large enough.
+    /// About log δ, from two parts: the sum without rare large losses exceeds ε, or one of these losses is
+    /// large enough.
     fn log_delta(&self, epsilon: f64, spread: Spread) -> f64 {
         let rest = (epsilon - spread.mean).max(0.0);
         let rare = rest + 0.5 * spread.sum;
@@ -235,7 +235,8 @@ impl Near {
 }
 
 impl Atoms {
-    /// Mean and variance of the losses, those outside moved to the bounds or to infinity.
+    /// Mean and variance of the losses. Those outside the bounds are moved to the bounds, or in part to
+    /// infinity.
     fn moments_within(&self, (low, high): (f64, f64)) -> (f64, f64) {
         let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
         for atom in &self.0 {
@@ -252,7 +253,8 @@ impl Atoms {
         (mean, (square - mean * mean).max(0.0))
     }
 
-    /// These with the losses outside two bounds moved to them, as connecting the dots moves them.
+    /// These atoms, with the losses outside two bounds moved to the bounds in the way that connecting the
+    /// dots does.
     fn clamped(&self, (low, high): (f64, f64)) -> Self {
         let mut atoms: Vec<Atom> =
             self.0.iter().filter(|atom| low < atom.loss && atom.loss < high).copied().collect();
@@ -272,7 +274,7 @@ impl Atoms {
         Self(atoms)
     }
 
-    /// δ of a single loss at ε, by the losses above `least`.
+    /// The part of a single loss's δ at ε that comes from losses above `least`.
     fn above(&self, epsilon: f64, least: f64) -> f64 {
         let above = self.0.iter().filter(|atom| atom.loss > least);
         above.map(|atom| atom.mass * -(epsilon - atom.loss).exp_m1()).sum()
@@ -283,7 +285,7 @@ impl Atoms {
 struct Composition<'a>(&'a [(Atoms, f64)]);
 
 impl Composition<'_> {
-    /// The ε whose δ is about that, by its leading term.
+    /// The ε whose δ is about `delta`, by the leading term.
     fn epsilon_at(&self, delta: f64) -> f64 {
         let log_delta = delta.ln();
         let leading = |tilt: f64| {
@@ -304,9 +306,9 @@ impl Composition<'_> {
         self.largest_tilt(|tilt| self.total(tilt).mean < epsilon)
     }
 
-    /// The least tilt, in steps of a fourth root of two, for which e^(K − λε), to which rounding errors
-    /// are relative, is at most e^`margin` times δ. Where the tail is heavy the distribution is much
-    /// narrower under a smaller tilt than the saddle's.
+    /// The least tilt, in steps of a fourth root of two, for which e^(K − λε) is at most e^`margin` times
+    /// δ. Rounding errors are relative to e^(K − λε), hence the limit. Where the tail is heavy, the
+    /// distribution is much narrower under a smaller tilt than the saddle's.
     fn gentlest_tilt(&self, saddle: &Saddle, margin: f64) -> f64 {
         let mut tilt = saddle.tilt;
         while tilt > 0.01 * saddle.tilt {
@@ -320,12 +322,13 @@ impl Composition<'_> {
         tilt
     }
 
-    /// About the largest tilt for which `below` holds, which it does up to some tilt; 0 for none.
+    /// About the largest tilt for which `below` holds; 0 if there is none. It must hold up to some tilt,
+    /// and not above it.
     fn largest_tilt(&self, below: impl Fn(f64) -> bool) -> f64 {
-        // Of a loss that hardly varies at all the variance underflows.
+        // The variance of a loss that hardly varies may underflow.
         let deviation = self.total(0.0).variance.sqrt().max(1e-100);
         let (mut low, mut high) = (1e-3 / deviation, 1.0 / deviation);
-        // Rare large losses may take over long before one deviation.
+        // Rare large losses may take over at far smaller tilts than one over the deviation.
         for _ in 0..20 {
             if below(low) {
                 break;
@@ -335,14 +338,15 @@ impl Composition<'_> {
         if !below(low) {
             return 0.0;
         }
-        // A bounded loss has no saddle beyond its bound, and no float left to find one near it.
+        // A bounded loss has no saddle beyond its bound, and close to the bound there are too few floats to
+        // find one.
         for _ in 0..26 {
             if !below(high) {
                 break;
             }
             (low, high) = (high, 2.0 * high);
         }
-        // The tilt is kept to a fourth root of two anyway.
+        // The tilt is rounded to a fourth root of two anyway.
         for _ in 0..64 {
             if high <= 1.05 * low {
                 break;
@@ -365,7 +369,7 @@ impl Composition<'_> {
     }
 }
 
-/// A power of the fourth root of two: nearby numbers become the same.
+/// Rounds to a power of the fourth root of two, so that nearby numbers become the same.
 pub(super) fn to_a_fourth_root_of_two(x: f64, rounded: impl Fn(f64) -> f64) -> f64 {
     (rounded(4.0 * x.log2()) / 4.0).exp2()
 }

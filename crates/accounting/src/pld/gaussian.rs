@@ -1,7 +1,7 @@
 //! Dominating pairs of Gaussian sums. The record's contribution has norm 1, the noise deviation z.
 
-use super::pair::{LossPair, Masses, Split};
-use super::witness::Shift;
+use super::numeric::{log_expm1_over, log_mixture};
+use super::pair::{LossPair, Masses, Shift, Split};
 
 /// Estimates look this many standard deviations beyond the outermost means.
 const REACH: f64 = 39.0;
@@ -14,7 +14,7 @@ const DENSITY: f64 = 12.0;
 ///
 /// For k = 1 this is the Poisson-subsampled Gaussian of DP-SGD, removal forward and addition backward
 /// (Zhu, Dong & Wang 2022), and for q = 1 the Gaussian of multiplier z/k. For k > 1 it is Choquette-Choo
-/// et al. 2023 (arXiv 2310.15526): contributions of any directions do no worse than k equal ones.
+/// et al. 2023 (arXiv 2310.15526): contributions in different directions are no worse than k equal ones.
 pub(super) struct Sampled {
     z: f64,
     /// log of the probability that at least one record is in the batch.
@@ -130,7 +130,8 @@ impl LossPair for Sampled {
         Some(Shift { records: self.weights.len() as f64, rate: self.rate, z: self.z })
     }
 
-    /// By joint convexity, of the parts from Q; for one record that is an equation.
+    /// By joint convexity it is at most the mean of the distances of P's parts from Q. For one record it is
+    /// equal to that.
     fn distance(&self) -> f64 {
         let parts = self.weights.iter().zip(1_u32..);
         let sum: f64 = parts.map(|(weight, i)| weight * apart(f64::from(i), self.z)).sum();
@@ -152,9 +153,9 @@ impl LossPair for Sampled {
 /// used are jointly convex, so averaging over the other coins does no harm). For γ ≥ 1 the hockey-stick
 /// divergence is N-mass of the set A = {q·N(u) > c·N(0) + γq·N(v)}, c = (1−q)(γ−1) ≥ 0. A is convex, and
 /// its outward normal is a positive multiple of λv − u for some λ in [0, 1]. By the envelope theorem
-/// the divergence changes with v by γq∮N(v)·n and with u by −q∮N(u)·n, n being that normal. Turning v
-/// away from u, at fixed length, therefore never lowers it; once they are opposite, neither does making
-/// them longer. For γ < 1 swap P and Q.
+/// the divergence changes with v by γq∮N(v)·n and with u by −q∮N(u)·n, n being that normal. So turning v
+/// away from u, at fixed length, never lowers the divergence. Once they are opposite, making them longer
+/// never lowers it either. For γ < 1 swap P and Q.
 pub(super) struct Replaced {
     rate: f64,
     z: f64,
@@ -184,15 +185,8 @@ impl Replaced {
     }
 
     fn loss(&self, x: f64) -> f64 {
-        let log_mixture = |x: f64| {
-            let u = x / self.z / self.z - 0.5 / self.z / self.z;
-            if u > 30.0 {
-                self.rate.ln() + u + ((1.0 - self.rate) / self.rate * (-u).exp()).ln_1p()
-            } else {
-                (self.rate * u.exp_m1()).ln_1p()
-            }
-        };
-        log_mixture(x) - log_mixture(-x)
+        let one = |x: f64| log_mixture(self.rate, x / self.z / self.z - 0.5 / self.z / self.z);
+        one(x) - one(-x)
     }
 }
 
@@ -222,8 +216,9 @@ impl LossPair for Replaced {
     }
 }
 
-/// A record is replaced in a data set from which batches of fixed size are drawn; `rate` is the share
-/// of the records that a batch holds, and `z` relative to how far replacing moves a batch's sum.
+/// A record is replaced in a data set from which batches of fixed size are drawn; `rate` is the share of
+/// the records that a batch holds, and `z` is the noise deviation relative to how far replacing a record
+/// moves a batch's sum.
 ///
 /// With P = N(1, z²), Q = N(0, z²), the divergence of order γ ≥ 1 is at most that of ((1−q)Q + qP, Q)
 /// and for γ < 1 that of (P, (1−q)P + qQ) (Balle, Barthe & Gaboardi 2018, arXiv 1807.01647; Zhu, Dong &
@@ -257,13 +252,7 @@ impl LossPair for WithoutReplacement {
 
     fn probes(&self) -> Vec<f64> {
         let u = |x: f64| (2.0 * x - 1.0) / 2.0 / self.z / self.z;
-        let loss = |u: f64| {
-            if u > 30.0 {
-                self.log_rate + u + ((1.0 - self.rate) / self.rate * (-u).exp()).ln_1p()
-            } else {
-                (self.rate * u.exp_m1()).ln_1p()
-            }
-        };
+        let loss = |u: f64| log_mixture(self.rate, u);
         let positive: Vec<f64> =
             outputs(0.0, 1.0, self.z).map(u).filter(|&u| u > 0.0).map(loss).collect();
         let negative = positive.iter().rev().map(|loss| -loss);
@@ -275,21 +264,12 @@ impl LossPair for WithoutReplacement {
     }
 }
 
-/// log(e^ℓ − 1 + s) for 0 < s ≤ 1; −∞ where that is not positive.
-fn log_expm1_over(loss: f64, some: f64, log_some: f64) -> f64 {
-    if loss > 30.0 {
-        return loss + ((some - 1.0) * (-loss).exp()).ln_1p();
-    }
-    let share = loss.exp_m1() / some;
-    if share <= -1.0 { f64::NEG_INFINITY } else { log_some + share.ln_1p() }
-}
-
 /// The total variation distance of N(0, z²) and N(mean, z²).
 fn apart(mean: f64, z: f64) -> f64 {
     libm::erf(mean / z * 0.5 * core::f64::consts::FRAC_1_SQRT_2)
 }
 
-/// N(mean, z²) above and not above x, in the fields of Q (and the same in those of P).
+/// The masses of N(mean, z²) above x and not above x. The fields of P and of Q are the same.
 fn normal(x: f64, mean: f64, z: f64) -> Split {
     let t = (x - mean) / z * core::f64::consts::FRAC_1_SQRT_2;
     let tail = 0.5 * libm::erfc(t.abs());
@@ -300,7 +280,7 @@ fn normal(x: f64, mean: f64, z: f64) -> Split {
 fn outputs(lowest: f64, highest: f64, z: f64) -> impl Iterator<Item = f64> {
     let first = lowest - REACH * z;
     let count = ((highest - lowest) / z + 2.0 * REACH) * DENSITY;
-    // Where the means are many deviations apart, the same number of probes spreads out.
+    // Where the means are many deviations apart, the number of probes stays the same and they spread out.
     let count = count.min(10_000.0);
     let step = (highest - lowest + 2.0 * REACH * z) / count;
     (0..=count as usize).map(move |n| first + n as f64 * step)

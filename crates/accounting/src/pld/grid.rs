@@ -16,8 +16,8 @@ pub(super) struct Grid {
     pub(super) beyond: Masses,
 }
 
-/// The losses that a grid looks at: those between two bounds, and none so rare that beyond it there is
-/// less than `cut` of probability.
+/// The losses that a grid covers: those between two bounds, without a tail of at most `cut` of probability
+/// at each end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Span {
     pub(super) lowest: f64,
@@ -26,7 +26,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The bounds of the pair's losses within it.
+    /// The lowest and the highest loss of the pair within the span.
     pub(super) fn of(self, pair: &dyn LossPair) -> (f64, f64) {
         let (low, high) = range(pair, self);
         (low, high.max(low))
@@ -68,9 +68,9 @@ impl Grid {
 /// joins the given pair's values at the grid points by straight lines in e^ε. Since the divergence is
 /// convex in e^ε, it is an upper bound at every ε, and so is every composition.
 ///
-/// The P- and Q-mass between two neighbouring grid points go to those two points, shared so that both
-/// are kept. What lies beyond the grid goes to its last point and to infinity, again so that both are
-/// kept: at every ε up to the last point that is exact.
+/// The P-mass and the Q-mass between two adjacent grid points go to those two points, divided so that both
+/// masses are kept. What lies beyond the grid goes to its last point and to infinity, again so that both
+/// masses are kept. At every ε up to the last point, this is exact.
 pub(super) fn connect_the_dots(pair: &dyn LossPair, step: f64, span: Span) -> Directions {
     let cells = Cells::new(pair, step, span);
     let nodes = cells.splits.len();
@@ -92,7 +92,7 @@ pub(super) fn connect_the_dots(pair: &dyn LossPair, step: f64, span: Span) -> Di
         q[index + 1] += masses.q * up_q;
     }
 
-    // Beyond the ends the loss goes to the end as far as the other distribution's mass allows.
+    // The losses beyond an end go to that end, as far as the other distribution's mass allows.
     let (bottom, top) = cells.outer();
     let up = (bottom.p.ln() - cells.loss(0)).exp().min(bottom.q);
     let down = (top.q.ln() + cells.loss(nodes - 1)).exp().min(top.p);
@@ -112,15 +112,17 @@ pub(super) fn connect_the_dots(pair: &dyn LossPair, step: f64, span: Span) -> Di
     Directions { forward: grid(cells.first, p, infinite_p), backward: grid(-last, q, infinite_q) }
 }
 
-/// A lower bound: whoever sees only in which cell the loss fell cannot tell the pair apart better.
+/// A lower bound: an observer who sees only the cell that the loss fell into cannot tell the pair apart any
+/// better.
 ///
-/// A cell's loss is then log of the ratio of its masses, within the cell. It is rounded down to a grid
-/// that is shifted as suits most of the mass (weighted by e^(tilt·loss)), which costs only second
-/// order in the step. What lies above the grid is one cell; what lies below is left out.
+/// The loss of a cell is then the log of the ratio of its masses, which lies within the cell. It is rounded
+/// down to a shifted grid. The shift suits most of the mass (weighted by e^(tilt·loss)), so rounding costs
+/// only second order in the step. Everything above the grid is one cell; everything below is left out.
 pub(super) fn merge_cells(pair: &dyn LossPair, step: f64, span: Span, tilt: f64) -> Directions {
     let cells = Cells::new(pair, step, span);
-    // The ratio of a cell's masses lies within the cell. Where it does not, the masses are all rounding: left out,
-    // which a lower bound may, or the grid would have to reach as far as the rounding does.
+    // The ratio of a cell's masses lies within the cell. Where it does not, the masses are nothing but
+    // rounding errors. They are left out, as a lower bound may do. Otherwise the grid would have to reach
+    // as far as the errors do.
     let near = |index: usize, loss: f64| (loss - cells.loss(index) - 0.5 * step).abs() <= step;
     let merged: Vec<(f64, Masses)> = cells
         .inner()
@@ -164,7 +166,7 @@ fn rounded_down(atoms: &[(f64, f64)], step: f64, tilt: f64) -> Grid {
     }
 
     let offset = shift * step;
-    // A little further down than the float result says.
+    // Round down a little further than the float result says.
     let index = |loss: f64| {
         let steps = (loss - offset) / step;
         (steps - 1e-9 - 4.0 * f64::EPSILON * steps.abs()).floor() as i64
@@ -205,7 +207,7 @@ impl Cells {
     /// The masses of the cell above each grid point but the last.
     fn inner(&self) -> impl Iterator<Item = (usize, Masses)> {
         self.splits.windows(2).enumerate().map(|(index, pair)| match pair {
-            [low, high] => (index, between(low, high)),
+            [low, high] => (index, low.up_to(high)),
             _ => (index, Masses::NONE),
         })
     }
@@ -219,30 +221,19 @@ impl Cells {
     }
 }
 
-/// The difference of the tails on the side where they are small.
-fn between(low: &Split, high: &Split) -> Masses {
-    let side = |above: (f64, f64), below: (f64, f64)| {
-        let difference = if above.0 < 0.5 { above.0 - above.1 } else { below.1 - below.0 };
-        difference.max(0.0)
-    };
-    Masses {
-        p: side((low.above.p, high.above.p), (low.below.p, high.below.p)),
-        q: side((low.above.q, high.above.q), (low.below.q, high.below.q)),
-    }
-}
-
-/// Losses of the span between which all lie but `cut` of Q's mass below and `cut` of P's mass above.
+/// The ends of the span without its tails: at most `cut` of Q's mass lies below, and at most `cut` of P's
+/// mass above.
 fn range(pair: &dyn LossPair, span: Span) -> (f64, f64) {
     let Span { lowest, highest, cut } = span;
     let high = |loss: f64| pair.split(loss).above.p <= cut;
     let low = |loss: f64| pair.split(-loss).below.q <= cut;
-    // The bound, where it is the nearer one, needs no search.
+    // A span's end needs no search where it is nearer than the tail.
     let highest = if high(highest) { boundary(&high).min(highest) } else { highest };
     let lowest = if low(-lowest) { (-boundary(&low)).max(lowest) } else { lowest };
     (lowest, highest)
 }
 
-/// About the smallest number for which `holds`; it holds for the answer.
+/// About the smallest number for which `holds` is true. It is true for the answer.
 fn boundary(holds: &dyn Fn(f64) -> bool) -> f64 {
     let (mut low, mut high) = if holds(0.0) { (-1.0, 0.0) } else { (0.0, 1.0) };
     while low < 0.0 && holds(low) {

@@ -2,8 +2,8 @@
 
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-use super::NAME;
 use super::gaussian::{Replaced, Sampled, WithoutReplacement};
+use super::numeric::log_mixture;
 use super::pair::{Either, LossPair};
 use super::pure::{Laplace, RandomizedResponse, Subsampled};
 use crate::adjacency::Adjacency;
@@ -11,9 +11,12 @@ use crate::composition::{Base, Composition, Mechanism};
 use crate::error::{Error, Result};
 use crate::quantities::GroupSize;
 
+/// The name of the accountant, which refusals give.
+pub(super) const NAME: &str = "privacy loss distribution";
+
 /// What dominates a composition.
 pub(super) enum Dominated {
-    /// These pairs, so often each.
+    /// These pairs, each with its count.
     By(Vec<(Box<dyn LossPair>, u64)>),
     /// No pair: some mechanism has no noise.
     ByNothing,
@@ -33,7 +36,7 @@ pub(super) fn dominating_pairs(
     let mut private = true;
     for (mechanism, count) in composition.iter() {
         match mechanism {
-            // Nothing is lost, and a grid would need a scale.
+            // This costs nothing, and a grid needs a loss above 0 for its scale.
             Mechanism::Plain(Base::PureDp { epsilon }) | Mechanism::BoundedRange { epsilon }
                 if epsilon.value() == 0.0 => {}
             Mechanism::Plain(Base::Gaussian { noise_multiplier }) => {
@@ -58,7 +61,7 @@ pub(super) fn dominating_pairs(
     Ok(Dominated::By(pairs))
 }
 
-/// Whether neighbouring data sets exist whose outputs are exactly the dominating pair, so that a lower
+/// Whether neighboring data sets exist whose outputs are exactly the dominating pair, so that a lower
 /// bound on the pair is one on the mechanism.
 pub(super) fn is_attained(mechanism: &Mechanism, adjacency: Adjacency, group: GroupSize) -> bool {
     let replaces = adjacency == Adjacency::ReplaceOne;
@@ -129,8 +132,8 @@ impl Context {
                     (z > 0.0).then(|| boxed(Subsampled { rate, base: Laplace { z } }))
                 }
             }
-            // A cost that was stated for replacing says nothing about the batch without the record,
-            // which amplification compares with.
+            // A cost that was stated for replacing says nothing about the batch without the record, but
+            // amplification compares with that batch.
             Base::PureDp { epsilon } if replaces => randomized(self.group(epsilon.value())),
             Base::PureDp { epsilon } => randomized(self.group(amplified(rate, epsilon.value()))),
         })
@@ -186,8 +189,8 @@ impl Context {
         if self.records > 1 {
             return Err(unsupported("groups of records under sampling without replacement"));
         }
-        // Where the record is not in the batch another one is, so that even zeroing out a record
-        // compares batches that differ by a replacement.
+        // A batch without the record has another record in its place. So even zeroing out a record compares
+        // batches that differ by a replacement.
         Ok(match base {
             Base::Gaussian { noise_multiplier } => {
                 let z = noise_multiplier.value() / 2.0;
@@ -203,7 +206,7 @@ impl Context {
         })
     }
 
-    /// How far the sum moves between neighbours, in units of C.
+    /// How far the sum moves between neighbors, in units of C.
     fn distance(&self) -> f64 {
         self.replaced() * f64::from(self.records)
     }
@@ -220,12 +223,7 @@ impl Context {
 
 /// Amplification of pure differential privacy by sampling: log(1 + q(e^ε − 1)), rounded up.
 fn amplified(rate: f64, epsilon: f64) -> f64 {
-    let amplified = if epsilon > 30.0 {
-        epsilon + rate.ln() + ((1.0 - rate) / rate * (-epsilon).exp()).ln_1p()
-    } else {
-        (rate * epsilon.exp_m1()).ln_1p()
-    };
-    (amplified * (1.0 + 1e-14)).min(epsilon)
+    (log_mixture(rate, epsilon) * (1.0 + 1e-14)).min(epsilon)
 }
 
 fn randomized(epsilon: f64) -> Option<Box<dyn LossPair>> {
@@ -241,5 +239,5 @@ fn boxed(pair: impl LossPair + 'static) -> Box<dyn LossPair> {
 }
 
 fn unsupported(event: &str) -> Error {
-    Error::UnsupportedEvent { accountant: NAME, event: event.to_owned() }
+    Error::unsupported(NAME, event)
 }

@@ -1,13 +1,11 @@
 //! Pairs of distributions that dominate a mechanism: what the accountant knows about it.
 //!
-//! (P, Q) dominates a mechanism if no two neighbouring data sets give outputs that are easier to tell
-//! apart, at any ratio of the two errors (Zhu, Dong & Wang 2022, arXiv 2106.08567); then the pairs'
-//! composition dominates the mechanisms' composition. The *privacy loss* is L = log(P/Q). "Forward"
+//! (P, Q) dominates a mechanism if no two neighboring data sets give outputs that are easier to tell
+//! apart, at any ratio of the two errors (Zhu, Dong & Wang 2022, arXiv 2106.08567). Then the composition of
+//! the pairs dominates the composition of the mechanisms. The *privacy loss* is L = log(P/Q). "Forward"
 //! tells P from Q, "backward" Q from P; for add/remove these are removal and addition.
 
-use super::witness::Shift;
-
-/// A dominating pair, as its losses' distribution under P and Q.
+/// A dominating pair: the distribution of its losses under P and under Q.
 pub(super) trait LossPair {
     /// Where the two distributions lie relative to a loss.
     fn split(&self, loss: f64) -> Split;
@@ -28,11 +26,18 @@ pub(super) trait LossPair {
         None
     }
 
-    /// A loss of which every loss with a probability of its own is a multiple, if there are such: a
-    /// grid that contains it is exact there.
+    /// If some single losses have a probability of their own, a loss that divides them all. A grid that
+    /// contains it is exact for them.
     fn unit(&self) -> Option<f64> {
         None
     }
+}
+
+/// A run releases noise of deviation `z`. Under P, Bin(`records`, `rate`) is added to it; under Q, nothing.
+pub(super) struct Shift {
+    pub(super) records: f64,
+    pub(super) rate: f64,
+    pub(super) z: f64,
 }
 
 /// Probabilities of the losses above and not above a value, each accurate where it is small.
@@ -67,7 +72,7 @@ impl Masses {
     /// A lower bound on p and an upper bound on q.
     pub(super) fn cautious(self) -> Self {
         let q = self.q * (1.0 + rounding(self.q));
-        // What underflowed is not nothing.
+        // A mass that underflowed is not 0.
         Self { p: self.p * (1.0 - rounding(self.p)), q: q.max(f64::MIN_POSITIVE) }
     }
 
@@ -107,12 +112,25 @@ impl Split {
     pub(super) fn from_below(below: Masses) -> Self {
         Self { above: below.rest(), below }
     }
+
+    /// The masses of the losses above this split's value and not above that of `high`: the difference of
+    /// the tails, on the side where they are small.
+    pub(super) fn up_to(&self, high: &Self) -> Masses {
+        let side = |above: (f64, f64), below: (f64, f64)| {
+            let difference = if above.0 < 0.5 { above.0 - above.1 } else { below.1 - below.0 };
+            difference.max(0.0)
+        };
+        Masses {
+            p: side((self.above.p, high.above.p), (self.below.p, high.below.p)),
+            q: side((self.above.q, high.above.q), (self.below.q, high.below.q)),
+        }
+    }
 }
 
-/// With probability `weight` the first pair, else the second, and everybody sees which.
+/// With probability `weight` the first pair, otherwise the second; everybody sees which.
 ///
-/// It dominates a mechanism whose two cases each pair dominates, if the case does not depend on the
-/// record in question.
+/// It dominates a mechanism of two cases if each pair dominates its case, and if the case does not depend
+/// on the record in question.
 pub(super) struct Either<A, B> {
     pub(super) weight: f64,
     pub(super) first: A,
@@ -170,8 +188,8 @@ impl LossPair for Box<dyn LossPair> {
     }
 }
 
-/// Bounds the relative rounding error of a tail probability. That of its argument t, a few units in the
-/// last place, is multiplied by about t², which is 2·log(1/mass).
+/// Bounds the relative rounding error of a tail probability. The error of its argument t, a few units in
+/// the last place, is multiplied by about t², which is 2·log(1/mass).
 fn rounding(mass: f64) -> f64 {
     if mass > 0.0 { 64.0 * f64::EPSILON * (1.0 - mass.min(1.0).ln()) } else { 0.0 }
 }

@@ -1,18 +1,19 @@
 //! The composed loss distribution and its privacy profile δ(ε).
 //!
 //! Grids are composed by Fourier transform, after an exponential tilt: each mass is multiplied by
-//! e^(λL − K(λ)), which composes as well, is undone afterwards, and moves the losses near the ε of
-//! interest to the middle of the distribution. Rounding errors of the transform, and what a finite
-//! window wraps around, are then relative to δ instead of to 1, so that a δ of 1e-15 is as exact as
-//! one of 1e-5 (the device is Grübel & Hermesmeier 1999's, for compound losses in insurance).
+//! e^(λL − K(λ)). The tilt composes as well, and is undone afterward. It moves the losses near the ε of
+//! interest to the middle of the distribution. Rounding errors of the transform, and what a finite window
+//! wraps around, are then relative to δ instead of to 1, so that a δ of 1e-15 is as exact as one of 1e-5.
+//! (Grübel & Hermesmeier 1999 do this for compound losses in insurance.)
 
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
 use super::grid::Grid;
+use super::numeric::bisect;
 use super::pair::Masses;
 
-/// The longest window.
+/// The longest window, in grid points.
 pub(super) const LONGEST: usize = 1 << 20;
 
 /// Bounds the relative rounding error of a transform, in units of ε · log2(length): the usual bound for
@@ -38,16 +39,16 @@ pub(super) struct Profile {
     lowest: f64,
     /// At each loss ℓⱼ: Σ over i >= j of the tilted mass times e^(−λ(ℓᵢ−ℓⱼ)).
     mass: Vec<f64>,
-    /// The same with each term times 1 − e^(ℓⱼ−ℓᵢ): δ(ℓⱼ) but for e^(K − λℓⱼ).
+    /// The same with each term times 1 − e^(ℓⱼ−ℓᵢ): δ(ℓⱼ) without its factor e^(K − λℓⱼ).
     dots: Vec<f64>,
-    /// Below this losses are missing, and δ is not known.
+    /// Below this, losses are missing and δ is not known.
     complete_from: f64,
     /// Probabilities of what is not in the window, under both distributions: P − e^ε·Q is added to δ.
     beyond: Masses,
-    /// Tilted probability that may have been wrapped around to where it does not belong; a lower bound
-    /// does without it.
+    /// Tilted probability that may have been wrapped around to where it does not belong. A lower bound
+    /// leaves it out.
     wrapped: f64,
-    /// How far rounding in the transform may move δ(ε), but for e^(K − λε).
+    /// How far rounding in the transform may move δ(ε), without its factor e^(K − λε).
     rounding: f64,
 }
 
@@ -92,8 +93,8 @@ impl Profile {
         // Every mass, moment and product below is off by a few units in the last place.
         let allowance =
             1e-13 + 64.0 * f64::EPSILON * total_count + 4.0 * f64::EPSILON * log_scale.abs();
-        // The shares of the cells are computed from differences of tails. Their errors cancel but for a few
-        // units in the last place of 1, which move the mean of each loss by as much.
+        // The shares of the cells are computed from differences of tails. Their errors cancel, except for a
+        // few units in the last place of 1. These move the mean of each loss by as much.
         let size = |part: &Tilted<'_>| step * (part.mean.abs() + part.variance.sqrt());
         let drift = sum(&|part| part.count * 4.0 * f64::EPSILON * (1.0 + size(part)));
         let drift = if bound == Bound::Upper { drift } else { -drift };
@@ -112,7 +113,7 @@ impl Profile {
 
         let highest = lowest + (count as f64 - 1.0) * step;
         let above = (log_scale + log_outside - tilt * highest).exp();
-        // That in some run the outcome is beyond the grid.
+        // The probability that the outcome of some run is beyond the grid.
         let any = |of: &dyn Fn(&Grid) -> f64, slack: f64| {
             let none = sum(&|part| part.count * (-of(part.grid).min(1.0)).ln_1p());
             -none.exp_m1() * (1.0 + slack)
@@ -186,15 +187,15 @@ impl Profile {
         let undo = |loss: f64| (self.log_scale - self.tilt * loss).exp();
         let inside =
             undo(loss) * ((epsilon - loss).exp() * dots - (epsilon - loss).exp_m1() * mass);
-        // What was wrapped around, and what rounding moved, lies above ε at worst. Clamping masses at
-        // zero has rounded a lower bound up once more.
+        // At worst, what was wrapped around and what rounding moved lies above ε. For a lower bound,
+        // rounding counts twice, because clamping masses at zero has rounded it up once more.
         let delta = if is_lower_bound {
             let inside = inside - (self.wrapped + 2.0 * self.rounding) * undo(epsilon);
             inside.max(0.0) + self.beyond(epsilon)
         } else {
             inside + self.rounding * undo(epsilon) + self.beyond(epsilon)
         };
-        // What is no number is 1.
+        // NaN becomes 1.
         if delta < 1.0 { delta.max(0.0) } else { 1.0 }
     }
 
@@ -227,10 +228,10 @@ impl Profile {
         self.bisect(0.0, highest, delta).1
     }
 
-    /// An ε >= 0 with δ(ε) not below `delta`, of a lower bound; 0 if there is none.
+    /// For a lower bound: an ε >= 0 with δ(ε) not below `delta`; 0 if there is none.
     ///
-    /// Far below the middle of the window the bound on what was wrapped around swamps everything, so
-    /// the search comes from above.
+    /// Far below the middle of the window the bound on what was wrapped around swamps everything, so the
+    /// search starts from above.
     pub(super) fn epsilon_below(&self, delta: f64) -> f64 {
         let highest = self.loss(self.mass.len().saturating_sub(1));
         if self.beyond(highest) > delta {
@@ -248,15 +249,8 @@ impl Profile {
     }
 
     /// Narrows an interval at whose lower end δ is above `delta` and at whose upper end it is not.
-    fn bisect(&self, mut low: f64, mut high: f64, delta: f64) -> (f64, f64) {
-        for _ in 0..200 {
-            let middle = low + (high - low) / 2.0;
-            if middle <= low || middle >= high {
-                break;
-            }
-            if self.delta(middle) <= delta { high = middle } else { low = middle }
-        }
-        (low, high)
+    fn bisect(&self, low: f64, high: f64, delta: f64) -> (f64, f64) {
+        bisect(low, high, 200, |epsilon| self.delta(epsilon) <= delta)
     }
 
     fn loss(&self, index: usize) -> f64 {
@@ -294,7 +288,7 @@ impl<'a> Tilted<'a> {
 
     /// log of E e^(t·(index − mean)) for a t per step, under the tilted masses.
     fn log_moment_generating(&self, per_step: f64) -> f64 {
-        // From the middle outwards with one multiplication a term; its rounding, at most 1e-9 of log E,
+        // From the middle outward with one multiplication a term; its rounding, at most 1e-9 of log E,
         // does not matter next to the logarithm of a probability.
         let center = self.mean - self.grid.first as f64;
         let middle = (center as usize).min(self.masses.len());
@@ -332,7 +326,8 @@ struct Window {
 }
 
 impl Window {
-    /// By Chernoff's bound on the tilted composition, at both ends, and at least up to `reach`.
+    /// The window by Chernoff's bound on the tilted composition at both ends. It reaches at least up to
+    /// `reach`.
     fn around(parts: &[Tilted<'_>], log_outside: f64, reach: f64) -> Option<Self> {
         let sum = |of: &dyn Fn(&Tilted<'_>) -> f64| -> f64 {
             parts.iter().map(|part| part.count * of(part)).sum()
@@ -340,8 +335,8 @@ impl Window {
         let mean = sum(&|part| part.mean);
         let deviation = sum(&|part| part.variance).sqrt().max(1e-3);
         let edge = |sign: f64| {
-            // The support itself is a bound. From the best t for a Gaussian down: heavier tails need
-            // smaller ones, and the bound has one minimum.
+            // The support itself is a bound. The search goes down from the best t for a Gaussian: heavier
+            // tails need a smaller t, and the bound has only one minimum.
             let mut best = sum(&|part| part.extent(sign));
             let mut t = (-2.0 * log_outside).sqrt() / deviation;
             let mut last = f64::INFINITY;
@@ -365,15 +360,15 @@ impl Window {
 /// Bounds on the rounding errors of the composed tilted masses.
 #[derive(Debug, Clone, Copy)]
 struct RoundingError {
-    /// Of each.
+    /// The largest error of a single mass.
     largest: f64,
-    /// Square root of the sum of their squares.
+    /// The square root of the sum of the squared errors.
     norm: f64,
 }
 
 impl RoundingError {
-    /// Of δ(ε), but for e^(K − λε): of Σ mᵢ e^(−λd)(1 − e^(−d)) over the distances d from ε. The smaller of
-    /// what the two bounds give.
+    /// The error of δ(ε), without its factor e^(K − λε): that of Σ mᵢ e^(−λd)(1 − e^(−d)) over the
+    /// distances d from ε. The two bounds give two answers; this is the smaller one.
     fn of_delta(self, tilt: f64, step: f64, count: usize) -> f64 {
         let (mut sum, mut squares) = (0.0, 0.0);
         let (fall, fall_more) = ((-tilt * step).exp(), (-step).exp());
@@ -448,7 +443,8 @@ fn convolve(
     output.rotate_left(start % length);
     let scale = 1.0 / length as f64;
     output.iter_mut().for_each(|mass| *mass *= scale);
-    // As above, it does not happen; an error of 1 makes the answer trivial and sound.
+    // As above, the transform does not fail. If it did, an error of 1 would make the answer trivial and
+    // sound.
     (output, if done { error } else { RoundingError { largest: 1.0, norm: 1.0 } })
 }
 

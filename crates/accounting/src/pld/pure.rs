@@ -2,7 +2,7 @@
 
 use super::pair::{LossPair, Masses, Split};
 
-/// Randomised response: it dominates every ε-differentially private mechanism (Kairouz, Oh &
+/// Randomized response: it dominates every ε-differentially private mechanism (Kairouz, Oh &
 /// Viswanath 2015, arXiv 1311.0776).
 pub(super) struct RandomizedResponse {
     pub(super) epsilon: f64,

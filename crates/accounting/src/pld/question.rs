@@ -2,17 +2,18 @@
 
 use std::rc::Rc;
 
-use super::Part;
 use super::estimate::{Estimate, Near, to_a_fourth_root_of_two};
 use super::grid::{Directions, Grid, Span, connect_the_dots, merge_cells};
+use super::numeric::bisect;
 use super::pair::{LossPair, Masses};
+use super::part::Part;
 use super::profile::{Bound, LONGEST, Profile, View};
 use super::witness;
 
-/// How far log δ may be off because of the grid ...
+/// How far log δ may be off because of the grid.
 const ACCURACY: f64 = 1e-4;
 
-/// ... or ε, relatively, if that is more.
+/// How far ε may be off because of the grid, relatively, if that allows more.
 const RELATIVE_ACCURACY: f64 = 2e-5;
 
 /// How far δ may be off, relatively, because of rounding in the transform.
@@ -21,19 +22,20 @@ const ROUNDING: f64 = 1e-5;
 /// The largest grid of one mechanism.
 const LARGEST_GRID: f64 = 1.2e5;
 
-/// Where a heavy tail drags the window away from ε, gentler tilts are tried, at the price of rounding.
+/// How much larger (in log) rounding may be than it should; tried in this order. A heavy tail can drag the
+/// window away from ε. Gentler tilts bring it back, at the price of more rounding.
 const LENIENCY: [f64; 3] = [0.0, 8.0, 16.0];
 
-/// A window of this length takes some ten milliseconds: beyond it, accuracy gives way to ...
+/// A window of this length takes some ten milliseconds. Beyond it, a coarser grid is used.
 const AFFORDABLE: f64 = 250_000.0;
 
-/// ... so much, in log δ.
+/// How far log δ may be off where the grid is coarser to keep the window short.
 const LEAST_ACCURACY: f64 = 3e-3;
 
-/// How often a question may be asked again on the grid of a better ε ...
+/// How often a question may be asked again on the grid of a better ε.
 const ATTEMPTS: usize = 8;
 
-/// ... and on a better grid for the same ε.
+/// How often a question may be asked again on a better grid for the same ε.
 const REFINEMENTS: usize = 3;
 
 /// The direction in which data sets are told apart.
@@ -123,8 +125,8 @@ impl<'a> Question<'a> {
             return forward;
         }
         let mut epsilon = forward.max(self.epsilon_in(Direction::Backward, delta));
-        // Each direction was computed on the grid of its own ε; on that of the larger one it may
-        // differ in the last digits.
+        // Each direction was computed on the grid of its own ε; on the grid of the larger one, δ may differ
+        // in the last digits.
         let mut margin = 1e-9 * (epsilon + 1e-9);
         while epsilon.is_finite() && self.delta(epsilon) > delta {
             epsilon += margin;
@@ -155,7 +157,8 @@ impl<'a> Question<'a> {
             let Settings { span, view, .. } = answer.settings;
             let step = answer.grids.first().map_or(1.0, |grids| grids.forward.step);
             let length = answer.profile.len() as f64;
-            // Rounding within a cell costs more than connecting the dots does; but there is a price.
+            // Rounding within a cell loses more than connecting the dots does, so a finer grid is used
+            // where it is affordable.
             let finer = [4.0, 2.0].into_iter().find(|finer| finer * length < AFFORDABLE);
             let mut step = step / finer.unwrap_or(1.0);
             loop {
@@ -174,7 +177,7 @@ impl<'a> Question<'a> {
         directions.iter().map(&mut lower).fold(0.0, f64::max)
     }
 
-    /// The pair, if it is one and composed once.
+    /// The pair, if there is only one and it is composed once.
     fn only(&self) -> Option<&'a dyn LossPair> {
         match self.parts {
             [Part { pair, count: 1, .. }] if witness::has_all_digits(pair.as_ref()) => {
@@ -184,8 +187,8 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// The total variation distance, δ at ε = 0, by coupling run by run: the outcomes differ at most where
-    /// those of some run do.
+    /// The total variation distance, δ at ε = 0, by coupling run by run: the outcomes differ only if those
+    /// of some run differ.
     fn distance(&self) -> f64 {
         let same: f64 =
             self.parts.iter().map(|part| part.count as f64 * (-part.pair.distance()).ln_1p()).sum();
@@ -195,7 +198,7 @@ impl<'a> Question<'a> {
     /// One direction's ε, for which [`answer`](Self::answer) gives a δ of at most `delta`.
     fn epsilon_in(&mut self, direction: Direction, delta: f64) -> f64 {
         let mut epsilon = self.estimate(direction).at_delta(delta).saddle.epsilon.max(0.0);
-        // Until the grid is the one that belongs to ε, and gives about this ε.
+        // Repeat until the grid is the one that belongs to ε, and gives about this ε.
         for _ in 0..ATTEMPTS {
             let answer = self.answer(direction, epsilon);
             let enough = self.delta_by(&answer, epsilon) <= delta;
@@ -216,7 +219,7 @@ impl<'a> Question<'a> {
             }
             epsilon = better;
         }
-        // Neighbouring grids disagree in the last digits: up, until ε's own is content.
+        // The grids of nearby ε disagree in the last digits. Raise ε until its own grid confirms it.
         let mut margin = 1e-6 * (epsilon + 1e-9);
         for _ in 0..ATTEMPTS {
             let answer = self.answer(direction, epsilon);
@@ -229,8 +232,8 @@ impl<'a> Question<'a> {
         f64::INFINITY
     }
 
-    /// A bound on one direction's δ: the profile's, or Chernoff's where that is smaller. Chernoff's is looser
-    /// but knows no rounding of a transform, so it is only asked where rounding shows.
+    /// A bound on one direction's δ: the profile's, or Chernoff's where that is smaller. Chernoff's is
+    /// looser but has no rounding of a transform, so it is only computed where that rounding shows.
     fn delta_by(&self, answer: &Answer, epsilon: f64) -> f64 {
         let profile = answer.profile.delta(epsilon);
         if !answer.profile.is_rough(epsilon) {
@@ -246,7 +249,7 @@ impl<'a> Question<'a> {
         self.chernoff(&answer.grids, answer.settings.direction, tilt).epsilon(delta)
     }
 
-    /// The profile with the settings that belong to an ε, and depend on nothing else.
+    /// The profile for an ε. Its settings depend on nothing but this ε.
     fn answer(&mut self, direction: Direction, epsilon: f64) -> Answer {
         let mut near = self.estimate(direction).at_epsilon(epsilon);
         let (mut slope, mut leniency) = (near.saddle.slope(), LENIENCY.into_iter());
@@ -258,8 +261,8 @@ impl<'a> Question<'a> {
                 let Some(next) = leniency.next() else { break };
                 lenient = next;
             } else {
-                // Where rare large losses dominate the moments, the saddle point knows neither δ nor the
-                // bulk that δ falls through: the profile itself does.
+                // Where rare large losses dominate the moments, the saddle point gives neither δ nor the
+                // slope at which δ falls through the bulk. The profile itself gives both.
                 let (log_delta, steeper) = (profile.delta(epsilon).ln(), profile.slope(epsilon));
                 let saddle = &mut near.saddle;
                 let known = log_delta >= saddle.log_delta - 5.0 || !profile.is_rough(epsilon);
@@ -270,7 +273,7 @@ impl<'a> Question<'a> {
                 slope = steeper.max(slope);
             }
             let settings = self.settings(direction, &near, slope, lenient);
-            // What cannot be had finer is not asked for again.
+            // A finer grid is not asked for again where there is none.
             let finer = settings.step < answer.settings.step && !answer.is_finest();
             let other = settings.view.tilt != answer.settings.view.tilt
                 || settings.span != answer.settings.span;
@@ -292,8 +295,8 @@ impl<'a> Question<'a> {
         self.chernoff(grids, Direction::Backward, tilt).delta(epsilon) <= delta
     }
 
-    /// The bound at about `tilt`: at less where connecting the dots, which adds λ(λ+1)·step²/12 to each log
-    /// moment, would be most of it.
+    /// The bound at about `tilt`. The tilt is lower where connecting the dots, which adds λ(λ+1)·step²/12
+    /// to each log moment, would make up most of the bound.
     fn chernoff(&self, grids: &[Directions], direction: Direction, tilt: f64) -> Chernoff {
         let counted = self.counted(grids, direction);
         let step = counted.first().map_or(1.0, |(grid, _)| grid.step);
@@ -337,7 +340,7 @@ impl<'a> Question<'a> {
         let allowed = ACCURACY.max(RELATIVE_ACCURACY * saddle.epsilon * slope);
         let finest = (12.0 * allowed / self.count / slope / (slope + 1.0)).sqrt();
         let mut step = ((2.0 * finest.log2()).floor() / 2.0).exp2();
-        // Finer, and the masses of the cells would be lost in the rounding of the tails.
+        // On a finer grid, the masses of the cells would be lost in the rounding of the tails.
         step = step.max(to_a_fourth_root_of_two(6e-8 * near.deviation.sqrt(), f64::ceil));
         let (lowest, highest) = near.bounds;
         let span = Span { lowest, highest, cut };
@@ -384,7 +387,7 @@ impl<'a> Question<'a> {
             if let Some(profile) = Profile::new(&counted, view, Bound::Upper) {
                 break (grids, profile.into());
             }
-            // Too wide for a window: coarser.
+            // The window would be too long, so use a coarser grid.
             step *= 2.0;
             if !step.is_finite() {
                 break (grids, Profile::trivial().into());
@@ -398,7 +401,8 @@ impl<'a> Question<'a> {
         answer
     }
 
-    /// Both directions' grids come at once, so they may be known.
+    /// The grids. Those of both directions are made together, so they may be known from the other
+    /// direction.
     fn grids(&self, step: f64, span: Span) -> Rc<Vec<Directions>> {
         let same = |known: &&Answer| {
             known.settings.span == span
@@ -446,14 +450,7 @@ fn exact_lower_epsilon(pair: &dyn LossPair, delta: f64) -> f64 {
         }
         (low, high) = (high, 16.0 * high);
     }
-    for _ in 0..1100 {
-        let middle = low + (high - low) / 2.0;
-        if middle <= low || middle >= high {
-            break;
-        }
-        if exceeds(middle) { low = middle } else { high = middle }
-    }
-    low
+    bisect(low, high, 1100, |epsilon| !exceeds(epsilon)).0
 }
 
 /// The smallest ε with a δ of at most `delta`, by [`exact_delta`]; +∞ if there is none.
@@ -468,18 +465,11 @@ fn exact_epsilon(pair: &dyn LossPair, delta: f64) -> f64 {
         }
         (low, high) = (high, high * if high < 1e-15 { 1e15 } else { 16.0 });
     }
-    for _ in 0..200 {
-        let middle = low + (high - low) / 2.0;
-        if middle <= low || middle >= high {
-            break;
-        }
-        if exact_delta(pair, middle) <= delta { high = middle } else { low = middle }
-    }
-    high
+    bisect(low, high, 200, |epsilon| exact_delta(pair, epsilon) <= delta).1
 }
 
 /// What one tilt says of a composition of grids: δ(ε) <= e^(K(λ) − λε) λ^λ / (λ+1)^(λ+1), because
-/// 1 − e^(ε−L), where it is positive, is at most e^(λ(L−ε)) times that.
+/// 1 − e^(ε−L), where it is positive, is at most e^(λ(L−ε)) λ^λ / (λ+1)^(λ+1).
 struct Chernoff {
     tilt: f64,
     log_moment: f64,

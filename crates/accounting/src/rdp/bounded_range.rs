@@ -1,9 +1,9 @@
 //! Rényi divergence of bounded range: the exponential mechanism and Gumbel noise.
 //!
-//! A mechanism of bounded range ε has, between neighbours, all its privacy losses in [t−ε, t] for some t
+//! A mechanism of bounded range ε has, between neighbors, all its privacy losses in [t−ε, t] for some t
 //! in [0, ε] (Durfee & Rogers 2019, arXiv 1905.04273). Since E_Q[e^loss] = 1 and the moment is convex in
-//! the likelihood ratio, the worst pair has the losses t and t−ε only, the reduction of Dong, Durfee &
-//! Rogers 2020, arXiv 1909.13830. Its moment is
+//! the likelihood ratio, the worst pair has only the losses t and t−ε. This is the reduction of Dong,
+//! Durfee & Rogers 2020, arXiv 1909.13830. The pair's moment is
 //!
 //! ```text
 //! e^((α−1)t) (1 − e^(−αε) − e^t (e^(−ε) − e^(−αε))) / (1 − e^(−ε))
@@ -15,14 +15,14 @@
 //! D_α = (α S(αε) − (α−1) S((α−1)ε) − S(ε)) / (α−1)  ≤  αε²/8
 //! ```
 //!
-//! (the inequality: Cesar & Rogers 2021, arXiv 2004.07223). The maximum is taken afresh at each order and
-//! run, which covers pairs that differ between runs.
+//! (the inequality: Cesar & Rogers 2021, arXiv 2004.07223). The maximum is taken anew at each order and for
+//! each run, so it also covers pairs that differ between runs.
 
 use super::numeric::round_up;
 use super::pure::pure;
 
-/// Below this order the one here is used: divergences grow with the order, and the division by α−1
-/// magnifies rounding.
+/// Smaller orders get the bound at this order. That is sound, because divergences grow with the order. It
+/// avoids division by a tiny α−1, which magnifies rounding.
 const SMALLEST_ORDER: f64 = 1.0001;
 
 /// Upper bound for one mechanism of bounded range ε; never above that of pure ε-differential privacy.
@@ -31,7 +31,7 @@ pub(super) fn bounded_range(order: f64, epsilon: f64) -> f64 {
         return epsilon;
     }
     let concentrated = round_up(order * epsilon / 8.0 * epsilon);
-    // There the two agree to twelve digits.
+    // At such a small α·ε the two agree to twelve digits.
     let exact = if order * epsilon < 1e-6 { f64::INFINITY } else { closed_form(order, epsilon) };
     exact.min(concentrated).min(pure(order, epsilon))
 }

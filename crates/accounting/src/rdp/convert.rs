@@ -11,7 +11,8 @@
 //! the total variation: (0, δ)-DP holds with δ = √(1 − e^(−r)). The best order is taken, which is
 //! sound because each of them holds.
 
-/// What is added to ε, relative to the terms that make it: float error, rounded up and never down.
+/// What is added to ε for float errors, relative to the terms that ε is made of. Answers are rounded up,
+/// never down.
 const ALLOWANCE: f64 = 1e-12;
 
 /// An upper bound on ε at `delta`, from parallel slices of orders and divergences.
@@ -32,8 +33,8 @@ pub(super) fn epsilon(orders: &[f64], rdp: &[f64], delta: f64) -> f64 {
 
 /// An upper bound on log δ at `epsilon`: at most 0, and −∞ where nothing is released.
 ///
-/// Its own allowance is a hundred times smaller than that of [`epsilon`], so that the δ of an ε that
-/// was computed for some δ never exceeds it.
+/// Its allowance is a hundred times smaller than that of [`epsilon`]. So if ε was computed for some δ, the
+/// δ of that ε never exceeds it.
 pub(super) fn log_delta(orders: &[f64], rdp: &[f64], epsilon: f64) -> f64 {
     let mut best = 0.0_f64;
     for (&order, &r) in orders.iter().zip(rdp).filter(|(_, r)| r.is_finite()) {

@@ -9,8 +9,8 @@
 //!
 //! (Mironov, Talwar & Zhang 2019, arXiv 1908.10530, section 3.3, who also show that the opposite direction is
 //! never larger). Since X has mean 0, A(α) − 1 = E[(1+X)^α − 1 − αX], whose
-//! integrand is nowhere negative: this is the form that is evaluated, because A(α) itself differs
-//! from 1 by as little as 1e-12 and nothing would be left of it.
+//! integrand is nowhere negative. This form is evaluated, because A(α) itself may differ from 1 by as
+//! little as 1e-12, and subtracting 1 from it would leave no digits.
 //!
 //! - **Integer α**: the finite binomial sum, term by term in the same form (all terms positive).
 //! - **Fractional α**: the paper expands the integral into two infinite series with alternating
@@ -18,7 +18,7 @@
 //!   itself has no cancellation and converges exponentially, with an error bound that is proven in
 //!   [`Quadrature::log_moment`] and *added* to the result.
 //! - Where the grid would be too large (z below about 0.1), log A is interpolated between the
-//!   neighbouring integer orders: log A is convex in α, so a chord is an upper bound.
+//!   neighboring integer orders: log A is convex in α, so a chord is an upper bound.
 //!
 //! Every result is an upper bound in floating point; what cannot be computed is +∞, never NaN.
 
@@ -32,7 +32,7 @@ pub(super) const MAX_ORDER: f64 = 16_384.0;
 /// The largest number of quadrature nodes; above it, interpolation between integer orders.
 const MAX_NODES: f64 = 4096.0;
 
-/// The orders at which an accountant works, with what depends on them alone.
+/// The orders at which an accountant works, with what depends only on them.
 #[derive(Debug, Clone)]
 pub(super) struct Orders {
     /// α > 1, each at most [`MAX_ORDER`].
@@ -107,7 +107,8 @@ impl Orders {
             .collect()
     }
 
-    /// No sampling costs nothing, whatever the noise; no noise costs everything.
+    /// The bounds that need no computation. If no record is ever drawn, nothing is lost, whatever the
+    /// noise. Without noise, everything is.
     fn trivial(&self, rate: f64, noise_multiplier: f64) -> Option<Vec<f64>> {
         if rate == 0.0 {
             Some(vec![0.0; self.orders.len()])
@@ -177,11 +178,11 @@ struct Quadrature {
     /// Nodes reach at least this far outside [0, α/z].
     reach: f64,
     /// A bound on |trapezoid − integral| divided by the L1 norm of the integrand along the line.
-    discretisation: f64,
+    discretization: f64,
     nodes: Vec<Node>,
 }
 
-/// What does not depend on the order: u = t/z − 1/(2z²) is the log of the density ratio.
+/// What does not depend on the order. Here u = t/z − 1/(2z²) is the log of the density ratio.
 struct Node {
     t: f64,
     /// log(1 + X) = log(1 − q + q e^u).
@@ -213,7 +214,7 @@ impl Quadrature {
         // The strip of analyticity is |Im t| < π z; see `log_moment`.
         let strip = (PI * z * (1.0 - 1e-9)).min((2.0 * digits).sqrt());
         let step = 2.0 * PI * strip / (digits + strip * strip / 2.0);
-        let discretisation = 2.0 * (strip * strip / 2.0).exp() / (2.0 * PI * strip / step).exp_m1();
+        let discretization = 2.0 * (strip * strip / 2.0).exp() / (2.0 * PI * strip / step).exp_m1();
 
         let affordable = |order: &f64| (order / z + 2.0 * reach) / step <= MAX_NODES;
         let largest = fractional().filter(affordable).fold(0.0, f64::max);
@@ -223,7 +224,7 @@ impl Quadrature {
         let first = -(reach / step).ceil();
         let count = (((largest / z + reach) / step).ceil() - first) as usize + 2;
         let nodes = (0..count).map(|n| Node::new((first + n as f64) * step, rate, z)).collect();
-        Some(Self { rate, z, step, reach, discretisation, nodes })
+        Some(Self { rate, z, step, reach, discretization, nodes })
     }
 
     /// An upper bound on log A(α), or `None` where the grid does not reach far enough for α.
@@ -231,7 +232,7 @@ impl Quadrature {
     /// With φ(t) = e^(−t²/2)/√(2π), L = e^(t/z − 1/(2z²)) and g = (1−q+qL)^α, the integrand of
     /// A − 1 is f = φ·g − φ·(1 − αq) − φ·αqL.
     ///
-    /// **Discretisation.** For |Im t| < π z the phase of L stays within (−π, π), so 1−q+qL never
+    /// **Discretization.** For |Im t| < π z the phase of L stays within (−π, π), so 1−q+qL never
     /// meets the negative axis and f is analytic. On Im t = a, |φ(t)| = φ(Re t) e^(a²/2) and |L| =
     /// L(Re t), so the L1 norm of f along the line is at most e^(a²/2) (A + |1−αq| + αq). The
     /// trapezoidal rule with step h is then off by at most that times 2 / (e^(2πa/h) − 1)
@@ -297,7 +298,7 @@ impl Quadrature {
         let computed = weight * (sum + error);
         let norm_beyond_moment = 2.0 * unscale * (1.0 + slack);
         let moment =
-            (computed + self.discretisation * norm_beyond_moment) / (1.0 - self.discretisation);
+            (computed + self.discretization * norm_beyond_moment) / (1.0 - self.discretization);
         // Where the error swallows the value, the chord between integer orders is tighter.
         if !(moment > 0.0 && error < 1e-6 * sum) {
             return None;
@@ -359,7 +360,7 @@ mod tests {
             order in 2_usize..40,
         ) {
             let (rate, z) = (log_rate.exp(), log_z.exp());
-            // A fractional neighbour makes the grid reach far enough.
+            // A fractional neighbor makes the grid reach far enough.
             let orders = Orders::new(vec![1.05, order as f64 + 0.5]);
             let exact = Binomial::new(&orders, rate, z).log_moment(order);
             if let Some(grid) = Quadrature::new(&orders, rate, z)

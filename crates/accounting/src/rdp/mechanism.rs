@@ -5,23 +5,26 @@ use super::curve::Orders;
 use super::numeric::{by_convexity, round_up};
 use super::pure::{amplified, laplace, pure, sampled};
 use super::selection::{Runs, best_of};
-use super::{NAME, without_replacement};
+use super::without_replacement;
 use crate::adjacency::Adjacency;
 use crate::composition::{Base, Composition, Mechanism};
 use crate::error::{Error, Result};
 
+/// The name of the accountant, which refusals give.
+pub(super) const NAME: &str = "Rényi DP";
+
 /// What one run of a mechanism costs at each order.
 #[derive(Debug, Clone)]
 pub(super) struct Cost {
-    /// Under the adjacency that is accounted for.
+    /// The cost under the adjacency that is accounted for.
     pub(super) direct: Vec<f64>,
-    /// Under add/remove, where replace-one is accounted for and this is known too; then group privacy
-    /// for one removal and one addition applies. It is not known of a mechanism that is stated by its cost
-    /// under replace-one, or whose sampling needs a data set of fixed size.
+    /// The cost under add/remove, if replace-one is accounted for and this cost is known too. Then group
+    /// privacy applies, over one removal and one addition. The cost is not known for a mechanism that is
+    /// stated by its cost under replace-one, or whose sampling needs a data set of fixed size.
     pub(super) add_remove: Option<Vec<f64>>,
 }
 
-/// Refuses what there is no bound for.
+/// Refuses mechanisms that have no bound.
 ///
 /// # Errors
 /// [`Error::UnsupportedEvent`].
@@ -120,11 +123,11 @@ impl Bounds<'_> {
         }
     }
 
-    /// - **Laplace**: the batch without the record is within 1/z of the others, which are within 1/z or,
-    ///   under replace-one, 2/z of each other.
-    /// - **Pure DP** of add/remove and zero-out: the batch without the record is, or releases the same
-    ///   as, one of the other two. That of replace-one says nothing about a batch that lacks the record,
-    ///   and may be of another size, which leaves [`by_convexity`].
+    /// - **Laplace**: the batch without the record is within 1/z of the other two batches. These are within
+    ///   1/z of each other, or within 2/z under replace-one.
+    /// - **Pure DP** under add/remove and zero-out: the batch without the record is one of the other two
+    ///   batches, or releases the same as one of them. Under replace-one, pure DP says nothing about the
+    ///   batch that lacks the record, which may have another size. That leaves only [`by_convexity`].
     fn poisson(self, rate: f64, base: Base) -> Vec<f64> {
         match base {
             Base::Gaussian { noise_multiplier } => self.gaussian(rate, noise_multiplier.value()),
@@ -149,9 +152,9 @@ impl Bounds<'_> {
         }
     }
 
-    /// In the place of the record another one is in the batch. Under replace-one the three batches are
-    /// all neighbours; under zero-out the one with the other record is a neighbour only of that in which
-    /// the record is zeroed out, and twice as far from the third.
+    /// A batch without the record has another record in its place. Under replace-one, the three batches are
+    /// all neighbors of each other. Under zero-out, the batch with the other record is a neighbor only of
+    /// the batch in which the record is zeroed out; it is twice as far from the third.
     fn without_replacement(self, rate: f64, base: Base) -> Vec<f64> {
         let (epsilon, is_laplace) = match base {
             Base::Gaussian { noise_multiplier } => {
@@ -204,7 +207,7 @@ fn amplified_in_line(rate: f64, epsilon: f64) -> f64 {
     amplified(rate / (rate + (1.0 - rate) * (-epsilon).exp()), epsilon)
 }
 
-/// Whether its cost under add/remove follows from what is known of it under replace-one.
+/// Whether the mechanism's cost under add/remove is known too, where replace-one is accounted for.
 fn has_add_remove(mechanism: &Mechanism) -> bool {
     match mechanism {
         Mechanism::Plain(base) | Mechanism::Poisson { base, .. } => match base {
@@ -222,5 +225,5 @@ fn has_add_remove(mechanism: &Mechanism) -> bool {
 }
 
 fn unsupported(event: &str) -> Error {
-    Error::UnsupportedEvent { accountant: NAME, event: event.to_owned() }
+    Error::unsupported(NAME, event)
 }

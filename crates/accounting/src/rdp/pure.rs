@@ -1,15 +1,15 @@
 //! Rényi divergence of pure differential privacy and of the Laplace mechanism.
 //!
-//! Every ε-differentially private pair of outputs is a post-processing of randomised response, which
-//! answers the truth with odds e^ε : 1 (Kairouz, Oh & Viswanath 2015, arXiv 1311.0776), so that its
-//! divergence is the exact worst case:
+//! Every ε-differentially private pair of outputs is a post-processing of randomized response, which
+//! answers the truth with odds e^ε : 1 (Kairouz, Oh & Viswanath 2015, arXiv 1311.0776). So its divergence
+//! is the exact worst case:
 //!
 //! ```text
 //! D_α = log((e^(αε) + e^((1−α)ε)) / (1 + e^ε)) / (α−1)
 //! ```
 //!
 //! With L = e^ε the argument of the logarithm is 1 + (L^α − 1)(1 − L^(1−α)) / (1 + L), where nothing
-//! cancels: this is the form that is evaluated.
+//! cancels. This form is evaluated.
 
 use super::numeric::{log_1p_exp, log_exp_m1, round_up};
 
@@ -22,10 +22,10 @@ pub(super) fn pure(order: f64, epsilon: f64) -> f64 {
 /// question with probability `rate`.
 ///
 /// Let the mechanism be ε-differentially private between *any two* of these: the batch with the record,
-/// the same batch in the neighbouring data set, and the batch without it (under sampling of fixed size:
+/// the same batch in the neighboring data set, and the batch without it (under sampling of fixed size:
 /// with another record in its place). Then privacy amplification (Balle, Barthe & Gaboardi 2018, arXiv
 /// 1807.01647) says that the sampled mechanism is (ε′, q δ(ε₀))-differentially private for every
-/// ε₀ ≥ 0, with e^ε′ = 1 + q (e^ε₀ − 1) and δ the privacy profile of randomised response, in both
+/// ε₀ ≥ 0, with e^ε′ = 1 + q (e^ε₀ − 1) and δ the privacy profile of randomized response, in both
 /// directions. The Rényi moment is an integral over that profile: with f(t) = t^α − 1 − α(t − 1),
 ///
 /// ```text
@@ -34,7 +34,7 @@ pub(super) fn pure(order: f64, epsilon: f64) -> f64 {
 /// ```
 ///
 /// where L = 1 + q (e^ε − 1) with probability 1/(1 + e^ε) and L < 1 otherwise. Since f(L) + L f(1/L) =
-/// (L^α − 1)(1 − L^(1−α)), this is the divergence of randomised response at log L, but with the smaller
+/// (L^α − 1)(1 − L^(1−α)), this is the divergence of randomized response at log L, but with the smaller
 /// probability.
 pub(super) fn sampled(order: f64, rate: f64, epsilon: f64) -> f64 {
     two_point(order, amplified(rate, epsilon), epsilon)
@@ -47,8 +47,8 @@ pub(super) fn amplified(rate: f64, epsilon: f64) -> f64 {
 
 /// log(1 + (L^α − 1)(1 − L^(1−α)) / (1 + e^odds)) / (α−1) for L = e^loss, loss ≤ odds.
 ///
-/// It is never above `loss`, the bound that every order has. Where the loss is tiny, the divergence
-/// would underflow; α·loss²/2 (Bun & Steinke 2016, arXiv 1605.02065) is a bound too.
+/// It is never above `loss`, which is a bound at every order. Where the loss is tiny, the divergence would
+/// underflow; α·loss²/2 (Bun & Steinke 2016, arXiv 1605.02065) is a bound too.
 fn two_point(order: f64, loss: f64, odds: f64) -> f64 {
     if loss == 0.0 || loss == f64::INFINITY {
         return loss;
@@ -70,9 +70,9 @@ fn two_point(order: f64, loss: f64, odds: f64) -> f64 {
 /// D_α = log((α e^((α−1)ε) + (α−1) e^(−αε)) / (2α−1)) / (α−1)
 /// ```
 ///
-/// (Mironov 2017, arXiv 1702.07476, Proposition 6). The logarithm is convex in ε and 0 at ε = 0, so
-/// that of all vectors of this L1 norm those with one entry cost most. For ψ(x) = e^x − 1 − x its
-/// argument is 1 + (α ψ((α−1)ε) + (α−1) ψ(−αε)) / (2α−1), where nothing cancels.
+/// (Mironov 2017, arXiv 1702.07476, Proposition 6). The logarithm is convex in ε and 0 at ε = 0, so of all
+/// vectors of this L1 norm, those with a single entry cost most. For ψ(x) = e^x − 1 − x its argument is
+/// 1 + (α ψ((α−1)ε) + (α−1) ψ(−αε)) / (2α−1), where nothing cancels.
 pub(super) fn laplace(order: f64, epsilon: f64) -> f64 {
     if epsilon == 0.0 || epsilon == f64::INFINITY {
         return epsilon;
@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    /// Order, ε, randomised response, Laplace.
+    /// Order, ε, randomized response, Laplace.
     const PRECISE: [(f64, f64, f64, f64); 10] = [
         (1.0000001, 1e-12, 5.0000005000000005e-25, 5.000000499998334e-25),
         (1.01, 1e-06, 5.049999999999571e-13, 5.049998316667079e-13),

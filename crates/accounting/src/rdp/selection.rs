@@ -1,4 +1,4 @@
-//! The best of a random number of runs: hyper-parameter tuning (Papernot & Steinke 2022, arXiv
+//! The best of a random number of runs: hyperparameter tuning (Papernot & Steinke 2022, arXiv
 //! 2110.03620).
 
 use super::convert;
@@ -34,9 +34,9 @@ pub(super) fn best_of(orders: &[f64], once: &[f64], runs: Runs) -> Vec<f64> {
 /// ```
 ///
 /// where γ is the parameter of the truncated negative binomial distribution of K. The best λ̂ is taken
-/// for all orders at once. λ̂ = 1 needs no ε̂, and is exact where there is always one run: there the
-/// probability of an outcome is that of one run times a factor between f′(0) and f′(1) = E[K], f being the
-/// generating function of K, and f′(1)/f′(0) = γ^(−1−η).
+/// for all orders at once. λ̂ = 1 needs no ε̂, and is exact if there is always one run. Why it holds: the
+/// probability of an outcome is that of one run times a factor between f′(0) and f′(1) = E\[K\], where f is
+/// the generating function of K, and f′(1)/f′(0) = γ^(−1−η).
 fn negative_binomial(orders: &[f64], once: &[f64], runs: Runs) -> Vec<f64> {
     let log_inverse_gamma = log_inverse_gamma(runs);
     let overhead = orders
@@ -50,14 +50,15 @@ fn negative_binomial(orders: &[f64], once: &[f64], runs: Runs) -> Vec<f64> {
 }
 
 /// Theorem 6: if one run has divergence ε at λ and is (ε̂, δ̂)-differentially private for
-/// e^ε̂ ≤ 1 + 1/(λ−1), the best of a Poisson number of runs of mean μ has ε + μ δ̂ + log μ / (λ−1).
+/// e^ε̂ ≤ 1 + 1/(λ−1), the best of a Poisson number of runs of mean μ has divergence ε + μ δ̂ + log μ /
+/// (λ−1).
 fn poisson(orders: &[f64], once: &[f64], mean: f64) -> Vec<f64> {
     orders
         .iter()
         .zip(once)
         .map(|(&order, &rdp)| {
             let less = order - 1.0;
-            // Down, because the condition bounds it from above.
+            // Rounded down, because the condition bounds it from above.
             let epsilon = less.recip().ln_1p() * (1.0 - 4.0 * f64::EPSILON);
             let delta = convert::delta_from_log(convert::log_delta(orders, once, epsilon));
             round_up(rdp + mean * delta + mean.ln() / less)
@@ -65,7 +66,7 @@ fn poisson(orders: &[f64], once: &[f64], mean: f64) -> Vec<f64> {
         .collect()
 }
 
-/// Divergences grow with the order, so that a bound at one order is a bound at all smaller ones.
+/// Divergences grow with the order, so a bound at one order is a bound at all smaller ones.
 fn monotone(orders: &[f64], mut rdp: Vec<f64>) -> Vec<f64> {
     let mut falling: Vec<usize> = (0..orders.len()).collect();
     falling.sort_by(|&a, &b| orders[b].total_cmp(&orders[a]));

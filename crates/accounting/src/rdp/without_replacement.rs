@@ -1,28 +1,29 @@
 //! Rényi divergence of the Gaussian mechanism on a batch of fixed size, drawn without replacement.
 //!
-//! Draw a batch that contains the record in question and, for it, a record outside: with probability
-//! q = B/n the batch is used, else the batch with the other record in its place. By joint convexity
-//! (see [`by_convexity`]) the outputs are, in the worst case, P = (1−q)·r + q·p and Q = (1−q)·r + q·p′
-//! for three Gaussians: r with the other record, p and p′ with the record in D and D′ (Wang, Balle &
-//! Kasiviswanathan 2019, arXiv 1808.00087). With X = (p − p′)/Q, whose mean is 0, the moment is
+//! Draw a batch that contains the record in question, and another record from outside the batch. With
+//! probability q = B/n the batch is used as it is. Otherwise the other record takes the place of the record
+//! in question. By joint convexity (see [`by_convexity`]) the outputs are, in the worst case,
+//! P = (1−q)·r + q·p and Q = (1−q)·r + q·p′ for three Gaussians: r with the other record, p and p′ with the
+//! record in question in D and D′ (Wang, Balle & Kasiviswanathan 2019, arXiv 1808.00087). With
+//! X = (p − p′)/Q, whose mean is 0, the moment is
 //!
 //! ```text
 //! E_Q[(P/Q)^α] = E_Q[(1 + qX)^α] = 1 + Σ_{j=2..α} C(α, j) q^j E_Q[X^j]
 //! ```
 //!
-//! - For even j, and |X|^j for any j, (p − p′, Q) ↦ E_Q[X^j] is jointly convex too, so that Q may be
-//!   replaced by the worse of its parts, r and p′.
-//! - For even α so is the whole sum: the odd moments keep their sign, and are small.
+//! - For even j, and |X|^j for any j, (p − p′, Q) ↦ E_Q[X^j] is jointly convex too, so Q may be replaced by
+//!   the worse of its parts, r and p′.
+//! - For even α the whole sum is jointly convex: the odd moments keep their sign, and are small.
 //! - For odd α, |X|^j takes the place of X^j at odd j, or the bounds at α−1 and α+1 are interpolated: the
 //!   logarithm of the moment is convex in α. Fractional orders are interpolated.
 //!
 //! The paper goes on with E_r|X|^j ≤ 4 E|p/r − 1|^j. But for Gaussians the worst position of the three
-//! means is known (see [`Triple`]), which makes the leading term q² C(α, 2) about four times smaller, the
-//! factor that Birrell et al. 2024 (arXiv 2408.10456) gain by other means.
+//! means is known (see [`Triple`]), which makes the leading term q² C(α, 2) about four times smaller.
+//! Birrell et al. 2024 (arXiv 2408.10456) gain the same factor in another way.
 //!
-//! [`by_convexity`] itself is better where q is large or the noise small; the smaller bound counts.
-//! Under zero-out and with z below about 2, both are several times too large at high orders: there r is far
-//! from p, and Q in its place would have helped.
+//! [`by_convexity`] itself is better where q is large or the noise small. The smaller of the two bounds is
+//! taken. Under zero-out with z below about 2, both are several times too large at high orders: r is then
+//! far from p, so replacing Q by r loses much.
 
 use std::f64::consts::PI;
 
@@ -30,14 +31,14 @@ use super::curve::Orders;
 use super::numeric::{NEGLIGIBLE, by_convexity, log_1p_exp, log_1p_sum_exp, round_up};
 use crate::adjacency::Adjacency;
 
-/// Up to here every moment is computed, above it about sixteen per doubling.
+/// Up to this order every moment is computed; above it, about sixteen per doubling.
 const DENSE: usize = 64;
 
-/// From here on (in standard deviations) two bumps of the integrand are so far apart that
-/// E_r|X|^j ≤ E_r[(p/r)^j] + E_r[(p′/r)^j] is all there is to say.
+/// From here on (in standard deviations) the two bumps of the integrand are so far apart that nothing is
+/// better than E_r|X|^j ≤ E_r[(p/r)^j] + E_r[(p′/r)^j].
 const LARGEST_SPREAD: f64 = 200.0;
 
-/// Upper bounds on the Rényi DP; the data set's size is the same in both of the neighbours.
+/// Upper bounds on the Rényi DP of neighboring data sets of the same size.
 pub(super) fn gaussian(
     orders: &Orders,
     adjacency: Adjacency,
@@ -65,7 +66,7 @@ struct Series<'a> {
     log_factorial: &'a [f64],
     log_even: Vec<f64>,
     log_odd: Vec<f64>,
-    /// Of any term without its binomial coefficient; decides the allowance for rounding.
+    /// The size of any term without its binomial coefficient. It decides the allowance for rounding.
     magnitude: f64,
 }
 
@@ -152,7 +153,7 @@ impl Moments {
         Self { distance, worst: all[0], absolute, signed: signed.collect() }
     }
 
-    /// log E|X|^j, j ≥ 2. It is convex in j, being so for each position of the three means.
+    /// log E|X|^j, j ≥ 2. It is convex in j, because it is so for each position of the three means.
     fn absolute(&self, j: usize) -> f64 {
         let crude = self.worst.crude(j, self.distance);
         let above = self.absolute.partition_point(|&(k, _)| k < j);
@@ -177,8 +178,8 @@ impl Moments {
 /// Where the three means are: the squared distances of p and of p′ from r, in units of that between p
 /// and p′, which is `distance` standard deviations.
 ///
-/// With a, b and d the squared distances of p and p′ from r and of p from p′, in units of the variance,
-/// and G standard normal, expanding the power and resumming gives for every j
+/// Let a, b and d be the squared distances of p from r, of p′ from r, and of p from p′, in units of the
+/// variance. Let G be standard normal. Expanding the power and resumming gives for every j
 ///
 /// ```text
 /// T(a, b, d) = E_r[((p − p′)/r)^j] = e^(js − j²d/8) E[(2 sinh(√d G/2 + t))^j]
@@ -192,13 +193,13 @@ impl Moments {
 ///   an interval of b it is largest at an end. T is symmetric in a and b.
 /// - Along a = (1+τ)²d, b = τ²d, both s and t grow with τ ≥ 0, and so does T.
 ///
-/// and for **odd** j with t ≥ 0 it grows with d and a, and falls with b; with t < 0 it is negative.
+/// For **odd** j and t ≥ 0, T grows with d and a, and falls with b. For t < 0 it is negative.
 ///
 /// **Replace-one**: a, b, d ≤ D = (2C/σ)². For even j, a = d = D and b is 0 or D: [`TWO`] or
-/// [`EQUILATERAL`]; for odd j, b = 0. **Zero-out**: one of p, p′ lacks the record's contribution, so that
-/// d ≤ D = (C/σ)², and of a and b one is at most D, the other 4D. Raising the larger one until the means
-/// are in a line and then following that line ends [`IN_LINE`], for both parities. With p′ in the place
-/// of r, T is that of [`TWO`], which the line begins with.
+/// [`EQUILATERAL`]; for odd j, b = 0. **Zero-out**: one of p, p′ lacks the record's contribution. So
+/// d ≤ D = (C/σ)², one of a and b is at most D, and the other at most 4D. Raise the larger one until the
+/// means are in a line, then follow that line: it ends at [`IN_LINE`], for both parities of j. With p′ in
+/// the place of r, T is that of [`TWO`], where the line begins.
 #[derive(Debug, Clone, Copy)]
 struct Triple {
     a: f64,
@@ -221,9 +222,9 @@ impl Triple {
     /// N = c²/2 + (j/2 − 1) log 2 + log(1 + c^j / E|G|^j)
     /// ```
     ///
-    /// and the relative error at most 2 e^N / (e^(2πc/h) − 1) (Trefethen & Weideman 2014). h
-    /// makes it 2e-16; ten times as much is added, which also covers that for odd j the absolute moment
-    /// itself is known from the grid only. Past both peaks the integrand falls faster than φ.
+    /// and the relative error at most 2 e^N / (e^(2πc/h) − 1) (Trefethen & Weideman 2014). h makes it
+    /// 2e-16. Ten times as much is added. This also covers odd j, for which the absolute moment itself is
+    /// known only from the grid. Past both peaks the integrand falls faster than φ.
     fn log_moment(self, j: usize, distance: f64) -> f64 {
         let power = j as f64;
         if power * distance > LARGEST_SPREAD {
@@ -238,7 +239,7 @@ impl Triple {
         let step = 2.0 * PI * height / (37.0 + log_norm);
 
         let shift = (power - 1.0) * (self.a - self.b) / 4.0 * distance * distance;
-        // No further from 0 than this is either peak, where g = (j√d/2) coth(√d g/2 ± t).
+        // Neither peak is further from 0 than this. At a peak, g = (j√d/2) coth(√d g/2 ± t).
         let peak = |slope: f64| (slope + (slope * slope + 4.0 * power).sqrt()) / 2.0;
         let beyond = 2.0 * shift / distance;
         let right = peak(power * distance / 2.0);
@@ -409,8 +410,9 @@ mod tests {
                 for (&order, ours) in orders.orders.iter().zip(ours) {
                     let worst = positions.map(|means| exact(order, rate, means));
                     let worst = worst.into_iter().fold(0.0, f64::max);
-                    // At order 2 the worst position is known, and the square of a small rate is all.
-                    // In line, and this far apart, high moments under r overrate those under Q.
+                    // At order 2 the worst position is known, and at a small rate nothing but its square
+                    // counts. With the means in a line and this far apart, high moments under r are far
+                    // above those under Q.
                     let factor = match (adjacency, order) {
                         (_, 2.0) if rate == 0.01 => 1.2,
                         (Adjacency::ZeroOut, 4.0..) => f64::INFINITY,

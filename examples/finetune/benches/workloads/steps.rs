@@ -10,9 +10,9 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::Tensor;
 use burn_dp::DpOptimizer;
 use burn_dp::batch::Batch;
-use burn_dp::mechanism::Seed;
 use burn_dp::per_example::Traced;
 use burn_dp::privacy::*;
+use burn_dp::seed::Seed;
 use burn_dp::selection::{LowRank, ParamSelector};
 use serde::Serialize;
 

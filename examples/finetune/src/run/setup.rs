@@ -8,8 +8,8 @@ use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedu
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_dp::mask::SuperMaskConfig;
-use burn_dp::mechanism::Seed;
 use burn_dp::privacy::*;
+use burn_dp::seed::Seed;
 use burn_dp::selection::{Groups, LowRank, ParamSelector, Schedule, TopGradientNorm, TopSelection};
 
 use super::Args;

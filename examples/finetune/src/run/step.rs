@@ -6,9 +6,10 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use burn_dp::DpOptimizer;
-use burn_dp::mechanism::{PoissonSampler, Seed};
 use burn_dp::per_example::Traced;
 use burn_dp::privacy::{Delta, Epsilon, PrivacyPlan, SamplingRate};
+use burn_dp::sampling::PoissonSampler;
+use burn_dp::seed::Seed;
 use burn_dp::selection::{PublicData, Schedule, Selection, TopGradientNorm, TopSelection};
 
 use super::task::{Examples, Part, Task};

@@ -2,11 +2,11 @@
 
 use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
-use burn_ir::{Conv2dOpIr, DeformConv2dBackwardOpIr, DeformConv2dOpIr, OperationIr, TensorIr};
+use burn_ir::{Conv2dOpIr, DeformConv2dBackwardOpIr, DeformConv2dOpIr, TensorIr};
 
-use super::{fold, optional_plain, plain, unfold, varies};
+use super::rows::{fold, optional_plain, plain, unfold, varies};
 use crate::error::Result;
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::rules::flex;
 use crate::per_example::value::Value;
 
@@ -21,16 +21,15 @@ pub(super) struct Layer<'a> {
 impl Layer<'_> {
     pub(super) fn run<B: Backend>(
         self,
-        op: &OperationIr,
         r: &mut Replay<'_, B>,
         run: impl FnOnce(
             FloatTensor<B>,
             FloatTensor<B>,
             Option<FloatTensor<B>>,
         ) -> Result<FloatTensor<B>>,
-    ) -> Result<()> {
+    ) -> Result<Applied> {
         if varies(r, [Some(self.weight), self.bias]) {
-            return r.each(op);
+            return Ok(Applied::EachByItself);
         }
         let x = fold(self.x, r)?.float()?;
         let weight = plain(self.weight, r)?;
@@ -39,18 +38,14 @@ impl Layer<'_> {
     }
 }
 
-pub(super) fn conv2d<B: Backend>(
-    o: &Conv2dOpIr,
-    op: &OperationIr,
-    r: &mut Replay<'_, B>,
-) -> Result<()> {
+pub(super) fn conv2d<B: Backend>(o: &Conv2dOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let layer = Layer { x: &o.x, weight: &o.weight, bias: o.bias.as_ref(), out: &o.out };
     let options = &o.options;
     let output = [o.out.shape[2], o.out.shape[3]];
     if flex::serves(r, &o.x) && flex::suits(&o.weight.shape, output, options.groups) {
-        layer.run(op, r, |x, w, b| flex::conv2d::<B>(x, w, b, options, output))
+        layer.run(r, |x, w, b| flex::conv2d::<B>(x, w, b, options, output))
     } else {
-        layer.run(op, r, |x, w, b| Ok(B::conv2d(x, w, b, options.clone().into())))
+        layer.run(r, |x, w, b| Ok(B::conv2d(x, w, b, options.clone().into())))
     }
 }
 
@@ -66,12 +61,11 @@ pub(super) struct XGrad<'a> {
 impl XGrad<'_> {
     pub(super) fn run<B: Backend>(
         self,
-        op: &OperationIr,
         r: &mut Replay<'_, B>,
         run: impl FnOnce(FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
-    ) -> Result<()> {
+    ) -> Result<Applied> {
         if varies(r, [Some(self.weight)]) {
-            return r.each(op);
+            return Ok(Applied::EachByItself);
         }
         let x = fold(self.x, r)?.float()?;
         let weight = plain(self.weight, r)?;
@@ -82,11 +76,10 @@ impl XGrad<'_> {
 
 pub(super) fn deformable<B: Backend>(
     o: &DeformConv2dOpIr,
-    op: &OperationIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     if varies(r, [Some(&o.weight), o.bias.as_ref()]) {
-        return r.each(op);
+        return Ok(Applied::EachByItself);
     }
     let x = fold(&o.x, r)?.float()?;
     let offset = fold(&o.offset, r)?.float()?;
@@ -101,11 +94,10 @@ pub(super) fn deformable<B: Backend>(
 /// summed over examples, so every example has its own call.
 pub(super) fn deformable_backward<B: Backend>(
     o: &DeformConv2dBackwardOpIr,
-    op: &OperationIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     if r.lead() == 1 {
-        return r.each(op);
+        return Ok(Applied::EachByItself);
     }
     let x = plain(&o.x, r)?;
     let offset = plain(&o.offset, r)?;
@@ -123,5 +115,5 @@ pub(super) fn deformable_backward<B: Backend>(
             r.put(out, Value::Float(grad))?;
         }
     }
-    Ok(())
+    Ok(Applied::Batched)
 }

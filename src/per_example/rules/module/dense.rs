@@ -1,24 +1,20 @@
 //! Layers of the last axis, which need no folding (a batch axis in front changes nothing), and
-//! normalisation by given statistics.
+//! normalization by given statistics.
 
 use burn_backend::Backend;
 use burn_ir::{
     BatchNormOpIr, LayerNormOpIr, LinearBiasBackwardOpIr, LinearOpIr, LinearWeightBackwardOpIr,
-    LinearXBackwardOpIr, OperationIr, TensorIr,
+    LinearXBackwardOpIr, TensorIr,
 };
 
-use super::{fold, optional_plain, plain, unfold, varies};
+use super::rows::{fold, optional_plain, plain, unfold, varies};
 use crate::error::Result;
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::value::Value;
 
-pub(super) fn linear<B: Backend>(
-    o: &LinearOpIr,
-    op: &OperationIr,
-    r: &mut Replay<'_, B>,
-) -> Result<()> {
+pub(super) fn linear<B: Backend>(o: &LinearOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     if varies(r, [Some(&o.weight), o.bias.as_ref()]) {
-        return r.each(op);
+        return Ok(Applied::EachByItself);
     }
     let x = r.float(&o.x)?;
     let weight = plain(&o.weight, r)?;
@@ -28,11 +24,10 @@ pub(super) fn linear<B: Backend>(
 
 pub(super) fn linear_x_grad<B: Backend>(
     o: &LinearXBackwardOpIr,
-    op: &OperationIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     if varies(r, [Some(&o.weight)]) {
-        return r.each(op);
+        return Ok(Applied::EachByItself);
     }
     let weight = plain(&o.weight, r)?;
     let grad = r.float(&o.output_grad)?;
@@ -43,7 +38,7 @@ pub(super) fn linear_x_grad<B: Backend>(
 pub(super) fn linear_weight_grad<B: Backend>(
     o: &LinearWeightBackwardOpIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let lead = r.lead();
     let x = rows(&o.x, r)?.swap_dims(lead, lead + 1).float()?;
     let grad = rows(&o.output_grad, r)?.float()?;
@@ -53,7 +48,7 @@ pub(super) fn linear_weight_grad<B: Backend>(
 pub(super) fn linear_bias_grad<B: Backend>(
     o: &LinearBiasBackwardOpIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let grad = rows(&o.output_grad, r)?.sum_dim(r.lead())?.float()?;
     unfold(&o.out, grad, r)
 }
@@ -67,13 +62,9 @@ fn rows<B: Backend>(tensor: &TensorIr, r: &mut Replay<'_, B>) -> Result<Value<B>
     Ok(r.full(tensor)?.reshape(dims.into()))
 }
 
-pub(super) fn layer_norm<B: Backend>(
-    o: &LayerNormOpIr,
-    op: &OperationIr,
-    r: &mut Replay<'_, B>,
-) -> Result<()> {
+pub(super) fn layer_norm<B: Backend>(o: &LayerNormOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     if varies(r, [Some(&o.gamma), o.beta.as_ref()]) {
-        return r.each(op);
+        return Ok(Applied::EachByItself);
     }
     let input = r.float(&o.input)?;
     let gamma = plain(&o.gamma, r)?;
@@ -82,13 +73,9 @@ pub(super) fn layer_norm<B: Backend>(
 }
 
 /// With statistics that no example enters; where one does, its own statistics are used for it.
-pub(super) fn batch_norm<B: Backend>(
-    o: &BatchNormOpIr,
-    op: &OperationIr,
-    r: &mut Replay<'_, B>,
-) -> Result<()> {
+pub(super) fn batch_norm<B: Backend>(o: &BatchNormOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     if varies(r, [&o.gamma, &o.beta, &o.mean, &o.variance].map(Some)) {
-        return r.each(op);
+        return Ok(Applied::EachByItself);
     }
     let x = fold(&o.x, r)?.float()?;
     let gamma = plain(&o.gamma, r)?;

@@ -9,23 +9,26 @@ use burn_ir::{
     MaxPool2dWithIndicesBackwardOpIr, MaxPool2dWithIndicesOpIr, TensorIr, Unfold4dOpIr,
 };
 
-use super::{fold, rowwise, rowwise_pair, unfold};
+use super::rows::{fold, rowwise, rowwise_pair, unfold};
 use crate::error::Result;
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::rules::flex::{self, Windows};
 use crate::per_example::value::Value;
 
 /// The pooling rules of one dimension and of two differ in the backend's function only.
 macro_rules! avg_pool {
     ($forward:ident($op:ty), $backward:ident($op_backward:ty) = $grad:ident) => {
-        pub(super) fn $forward<B: Backend>(o: &$op, r: &mut Replay<'_, B>) -> Result<()> {
+        pub(super) fn $forward<B: Backend>(o: &$op, r: &mut Replay<'_, B>) -> Result<Applied> {
             rowwise(&o.x, &o.out, r, |x| {
                 let (kernel, stride, padding) = (o.kernel_size, o.stride, o.padding);
                 B::$forward(x, kernel, stride, padding, o.count_include_pad, o.ceil_mode)
             })
         }
 
-        pub(super) fn $grad<B: Backend>(o: &$op_backward, r: &mut Replay<'_, B>) -> Result<()> {
+        pub(super) fn $grad<B: Backend>(
+            o: &$op_backward,
+            r: &mut Replay<'_, B>,
+        ) -> Result<Applied> {
             rowwise_pair(&o.x, &o.grad, &o.out, r, |x, grad| {
                 let (kernel, stride, padding) = (o.kernel_size, o.stride, o.padding);
                 B::$backward(x, grad, kernel, stride, padding, o.count_include_pad, o.ceil_mode)
@@ -40,7 +43,7 @@ macro_rules! max_pool {
         $with_indices:ident($op_indices:ty),
         $backward:ident($op_backward:ty) = $grad:ident
     ) => {
-        pub(super) fn $forward<B: Backend>(o: &$op, r: &mut Replay<'_, B>) -> Result<()> {
+        pub(super) fn $forward<B: Backend>(o: &$op, r: &mut Replay<'_, B>) -> Result<Applied> {
             rowwise(&o.x, &o.out, r, |x| {
                 B::$forward(x, o.kernel_size, o.stride, o.padding, o.dilation, o.ceil_mode)
             })
@@ -49,7 +52,7 @@ macro_rules! max_pool {
         pub(super) fn $with_indices<B: Backend>(
             o: &$op_indices,
             r: &mut Replay<'_, B>,
-        ) -> Result<()> {
+        ) -> Result<Applied> {
             let x = fold(&o.x, r)?.float()?;
             let dtype = o.out_indices.dtype.into();
             let (kernel, stride, padding) = (o.kernel_size, o.stride, o.padding);
@@ -59,7 +62,10 @@ macro_rules! max_pool {
             unfold(&o.out, pooled.output, r)
         }
 
-        pub(super) fn $grad<B: Backend>(o: &$op_backward, r: &mut Replay<'_, B>) -> Result<()> {
+        pub(super) fn $grad<B: Backend>(
+            o: &$op_backward,
+            r: &mut Replay<'_, B>,
+        ) -> Result<Applied> {
             // An index counts positions of its own row and channel, so folding keeps it.
             let indices = fold(&o.indices, r)?.int()?;
             rowwise_pair(&o.x, &o.grad, &o.out, r, |x, grad| {
@@ -88,7 +94,7 @@ max_pool!(
 pub(super) fn max_pool2d_on_flex<B: Backend>(
     o: &MaxPool2dWithIndicesOpIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let windows = Windows {
         kernel: o.kernel_size,
         stride: o.stride,
@@ -102,7 +108,7 @@ pub(super) fn max_pool2d_on_flex<B: Backend>(
     unfold(&o.out, numbers, r)
 }
 
-pub(super) fn unfold4d<B: Backend>(o: &Unfold4dOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn unfold4d<B: Backend>(o: &Unfold4dOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let options = UnfoldOptions::new(o.options.stride, o.options.padding, o.options.dilation);
     rowwise(&o.x, &o.out, r, |x| B::unfold4d(x, o.kernel_size, options))
 }
@@ -111,7 +117,7 @@ fn unfold_int<B: Backend>(
     out: &TensorIr,
     value: IntTensor<B>,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let shape = r.shape(out);
     r.put(out, Value::Int(value).reshape(shape))
 }

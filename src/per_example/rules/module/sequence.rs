@@ -3,23 +3,18 @@
 use burn_backend::tensor::{IndexingUpdateOp, IntTensor};
 use burn_backend::{Backend, Shape};
 use burn_ir::{
-    AttentionOpIr, CtcLossBackwardOpIr, CtcLossOpIr, EmbeddingBackwardOpIr, EmbeddingOpIr,
-    OperationIr, TensorIr,
+    AttentionOpIr, CtcLossBackwardOpIr, CtcLossOpIr, EmbeddingBackwardOpIr, EmbeddingOpIr, TensorIr,
 };
 
-use super::{fold, plain, unfold, varies};
-use crate::error::{Error, Result};
+use super::rows::{fold, plain, unfold, varies};
+use crate::error::{Error, Result, TraceError};
 use crate::per_example::indices::{ctc_bounds, index_type, offsets};
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::value::Value;
 
-pub(super) fn embedding<B: Backend>(
-    o: &EmbeddingOpIr,
-    op: &OperationIr,
-    r: &mut Replay<'_, B>,
-) -> Result<()> {
+pub(super) fn embedding<B: Backend>(o: &EmbeddingOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     if varies(r, [Some(&o.weights)]) {
-        return r.each(op);
+        return Ok(Applied::EachByItself);
     }
     let weights = plain(&o.weights, r)?;
     let indices = fold(&o.indices, r)?.int()?;
@@ -31,17 +26,16 @@ pub(super) fn embedding<B: Backend>(
 /// tensor `[batch * tokens, features]`, and the indices of example `b` are moved by `b * tokens`.
 pub(super) fn embedding_grad<B: Backend>(
     o: &EmbeddingBackwardOpIr,
-    op: &OperationIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let (batch, tokens, features) = match (r.lead(), o.weights.shape.as_slice()) {
         (0, _) => return embedding_grad_of_one(o, r),
         (_, &[tokens, features]) => (r.batch(), tokens, features),
-        _ => return r.each(op),
+        _ => return Ok(Applied::EachByItself),
     };
     let dtype = index_type::<B>(o.indices.dtype, r.device());
     let Some(offsets) = offsets::<B>(batch, tokens, dtype, r.device()) else {
-        return r.each(op);
+        return Ok(Applied::EachByItself);
     };
     let each = o.indices.shape.num_elements();
     let indices = r.full_int(&o.indices)?;
@@ -58,7 +52,7 @@ pub(super) fn embedding_grad<B: Backend>(
 fn embedding_grad_of_one<B: Backend>(
     o: &EmbeddingBackwardOpIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let weights = plain(&o.weights, r)?;
     let grad = plain(&o.out_grad, r)?;
     let indices = r.full_int(&o.indices)?;
@@ -67,7 +61,7 @@ fn embedding_grad_of_one<B: Backend>(
 }
 
 /// Queries attend to keys of their own row only, so rows of different examples stay apart.
-pub(super) fn attention<B: Backend>(o: &AttentionOpIr, r: &mut Replay<'_, B>) -> Result<()> {
+pub(super) fn attention<B: Backend>(o: &AttentionOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let mask = o.mask.as_ref().map(|mask| rows_of(mask, &o.query, r)?.bool()).transpose()?;
     let bias = o.attn_bias.as_ref().map(|bias| rows_of(bias, &o.query, r)?.float()).transpose()?;
     let query = fold(&o.query, r)?.float()?;
@@ -99,13 +93,9 @@ fn rows_of<B: Backend>(
 
 /// The time axis comes first, and how long a recursion runs may depend on all rows together: each
 /// example by itself is the simple way to keep them apart.
-pub(super) fn ctc_loss<B: Backend>(
-    o: &CtcLossOpIr,
-    op: &OperationIr,
-    r: &mut Replay<'_, B>,
-) -> Result<()> {
+pub(super) fn ctc_loss<B: Backend>(o: &CtcLossOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     if r.lead() == 1 {
-        return r.each(op);
+        return Ok(Applied::EachByItself);
     }
     let log_probs = plain(&o.log_probs, r)?;
     let operands = [&o.targets, &o.input_lengths, &o.target_lengths];
@@ -116,14 +106,15 @@ pub(super) fn ctc_loss<B: Backend>(
 
 pub(super) fn ctc_loss_grad<B: Backend>(
     o: &CtcLossBackwardOpIr,
-    op: &OperationIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     if !B::has_ctc_loss_backward() {
-        return Err(Error::UnsupportedOperation { operation: "ctc_loss_backward".to_owned() });
+        return Err(Error::Trace(TraceError::UnsupportedOperation {
+            operation: "ctc_loss_backward".to_owned(),
+        }));
     }
     if r.lead() == 1 {
-        return r.each(op);
+        return Ok(Applied::EachByItself);
     }
     let log_probs = plain(&o.log_probs, r)?;
     let operands = [&o.targets, &o.input_lengths, &o.target_lengths];

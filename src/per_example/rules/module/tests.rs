@@ -187,7 +187,7 @@ fn linear() {
 }
 
 #[test]
-fn normalisation() {
+fn normalization() {
     let mut c = Case::new();
     let x = c.batched(&[2, 3, 4]);
     let [gamma, beta, mean] = [(); 3].map(|()| c.shared(&[3]));

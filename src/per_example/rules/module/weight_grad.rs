@@ -18,7 +18,7 @@ use burn_ir::{
 };
 
 use crate::error::Result;
-use crate::per_example::replay::Replay;
+use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::rules::flex::{self, Windows};
 use crate::per_example::value::Value;
 
@@ -60,7 +60,7 @@ pub(super) fn conv_weight_grad<B: Backend>(
     out: &TensorIr,
     window: &Window,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     correlate(grad, x, out, window, r)
 }
 
@@ -70,7 +70,7 @@ pub(super) fn transposed_weight_grad<B: Backend>(
     out: &TensorIr,
     window: &Window,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     correlate(x, grad, out, window, r)
 }
 
@@ -81,7 +81,7 @@ fn correlate<B: Backend>(
     out: &TensorIr,
     window: &Window,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let kernel = &out.shape.as_slice()[2..];
     let positions = &coarse.shape.as_slice()[2..];
     let coarse = grouped(r.full(coarse)?, window.groups);
@@ -191,7 +191,7 @@ pub(super) fn bias_grad<B: Backend>(
     grad: &TensorIr,
     out: &TensorIr,
     r: &mut Replay<'_, B>,
-) -> Result<()> {
+) -> Result<Applied> {
     let lead = r.lead();
     let shape = r.shape(grad);
     let (front, places) = shape.as_slice().split_at(lead + 2);

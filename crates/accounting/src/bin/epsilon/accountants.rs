@@ -9,7 +9,7 @@ use burn_dp_accounting::{
 /// The accountants that support an event, each with the event composed.
 ///
 /// [`PrivacyAccountant`](burn_dp_accounting::PrivacyAccountant) gives the best of their bounds; here all of
-/// them are shown side by side, and for groups of records too.
+/// them are shown side by side, also for groups of records.
 pub struct Accountants {
     group: GroupSize,
     bracketed: bool,
@@ -26,7 +26,7 @@ pub struct Epsilons {
     pub pld: Option<Epsilon>,
     pub pld_lower: Option<Epsilon>,
     pub rdp: Option<Epsilon>,
-    /// The smallest, and whose it is.
+    /// The smallest, with the name of its accountant.
     pub best: (Epsilon, &'static str),
 }
 
@@ -40,7 +40,7 @@ pub struct Deltas {
 }
 
 impl Accountants {
-    /// Those for data sets that differ in `group` records at once.
+    /// The accountants for data sets that differ in `group` records at once.
     ///
     /// # Errors
     /// Why the last one refused, where none supports the event.
@@ -78,10 +78,10 @@ impl Accountants {
         let candidates =
             [named(&self.exact, exact), named(&self.pld, pld), named(&self.zcdp, zcdp)];
         let best = candidates.into_iter().chain([named(&self.rdp, rdp)]).flatten();
-        // Of equals the first, and so the most exact one.
+        // If several are equal, the first counts, which is the most exact one.
         let best = best.reduce(|best, next| if next.0 < best.0 { next } else { best });
         let best = best.unwrap_or((Epsilon::INFINITY, "none"));
-        // Where the numerical accountant gives up it says infinity, at both ends.
+        // Where the numerical accountant gives up, both of its ends are infinite.
         let pld_lower = pld_lower.filter(|&lower| lower <= best.0);
         Epsilons { exact, pld, pld_lower, rdp, best }
     }
@@ -90,7 +90,7 @@ impl Accountants {
         let exact = self.exact.as_ref().map(|each| each.delta(epsilon));
         let zcdp = self.zcdp.as_ref().map(|each| each.delta(epsilon));
         let pld = self.pld.as_ref().map(|each| each.delta(epsilon));
-        // From one record to a group both ε and δ change, so that this has no simple answer.
+        // From one record to a group both ε and δ change, so there is no simple answer.
         let rdp = self.rdp.as_ref().filter(|_| self.group == GroupSize::ONE);
         let rdp = rdp.map(|each| each.delta(epsilon));
         let best = [exact, pld, zcdp, rdp].into_iter().flatten().fold(1.0, f64::min);
@@ -98,8 +98,8 @@ impl Accountants {
     }
 }
 
-/// Whether there are data sets whose outputs are as far apart as the loss distribution says, so that the
-/// lower end of its bracket is about the run, and not only about what dominates it.
+/// Whether there are data sets whose outputs are as far apart as the loss distribution says. Then the lower
+/// end of its bracket holds for the run, and not only for the pair that dominates the run.
 fn is_its_own_worst_case(event: &DpEvent) -> bool {
     match event {
         DpEvent::Gaussian { .. } => true,
@@ -146,7 +146,7 @@ pub fn group_epsilon(rdp: &RdpAccountant, delta: Delta, group: GroupSize) -> Eps
     best
 }
 
-/// k records move a sum k times as far, which is as if there were a k-th of the noise.
+/// k records move a sum k times as far, which costs as much as a k-th of the noise would.
 fn grouped(one: &GaussianAccountant, group: GroupSize) -> Option<GaussianAccountant> {
     let empty = GaussianAccountant::new(one.adjacency());
     let Some(noise_multiplier) = one.equivalent_noise_multiplier() else { return Some(empty) };

@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(required_unless_present = "jsonl")]
     pub delta: Option<Delta>,
 
-    /// In what neighbouring data sets differ
+    /// How neighboring data sets differ
     #[arg(long, default_value = "add-remove", value_parser = adjacency())]
     pub adjacency: Adjacency,
 

@@ -48,14 +48,14 @@ fn svg(run: &Run) -> Result<String, Failure> {
 
 struct Curve {
     name: &'static str,
-    colour: RGBColor,
+    color: RGBColor,
     points: Vec<(f64, f64)>,
 }
 
 impl Curve {
     fn new(
         name: &'static str,
-        colour: RGBColor,
+        color: RGBColor,
         run: &Run,
         epsilon: impl Fn(&Run) -> Option<Epsilon>,
     ) -> Self {
@@ -71,7 +71,7 @@ impl Curve {
             let epsilon = epsilon(&Run { steps: Steps::from(steps), ..*run })?;
             epsilon.is_finite().then_some((steps as f64, epsilon.value()))
         };
-        Self { name, colour, points: steps.into_iter().filter_map(at).collect() }
+        Self { name, color, points: steps.into_iter().filter_map(at).collect() }
     }
 
     fn top(&self) -> f64 {
@@ -98,7 +98,7 @@ fn draw(run: &Run, curves: &[Curve], svg: &mut String) -> Result<(), Box<dyn Err
         .max_light_lines(1)
         .draw()?;
     for curve in curves.iter().filter(|curve| !curve.points.is_empty()) {
-        let style = curve.colour.stroke_width(2);
+        let style = curve.color.stroke_width(2);
         chart
             .draw_series(LineSeries::new(curve.points.iter().copied(), style))?
             .label(curve.name)

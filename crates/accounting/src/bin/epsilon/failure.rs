@@ -28,7 +28,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Prints the cause, and gives 2 where the question was wrong, 1 where the system was, 0 for `--help`.
+    /// Prints the cause. The exit code is 2 if the question was wrong, 1 if the system failed, and 0 for
+    /// `--help`.
     pub fn explain(&self) -> ExitCode {
         match self {
             Self::Arguments(error) => {
@@ -36,7 +37,7 @@ impl Failure {
                 let _ = error.print();
                 ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
             }
-            // Whoever reads us has seen enough (`| head`).
+            // The reader of the output has seen enough (`| head`).
             Self::Stream(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Self::Stream(_) | Self::PlotFile { .. } => self.exit_with(1),
             _ => self.exit_with(2),

@@ -1,9 +1,10 @@
 //! Questions and answers as JSON, one object a line.
 //!
-//! A question has the fields of a row of `tests/data/accounting.json` without its answer; an answer has
-//! `id` and what applies of `rdp`, `pld`, `pld_lower`, `exact` and `value`, or `error`. An infinite number
-//! is the string "inf", in both directions.
+//! A question has the fields of a row of `tests/data/accounting.json` without its answer. An answer has
+//! `id`, and either `error` or those of `rdp`, `pld`, `pld_lower`, `exact` and `value` that apply. An
+//! infinite number is the string "inf", in both directions.
 
+mod answer;
 mod event;
 mod kind;
 mod row;
@@ -13,6 +14,7 @@ use std::io::{self, BufRead, Write};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::answer::Answer;
 use self::row::{Row, RowError};
 
 /// Answers every line that is not empty, in order; a bad line is answered with its error.
@@ -30,13 +32,13 @@ pub fn answer_lines(mut input: impl BufRead, mut output: impl Write) -> io::Resu
         }
         serde_json::to_writer(&mut output, &memory.answer(&line))?;
         output.write_all(b"\n")?;
-        // Whoever asks may wait for the answer before asking on.
+        // The other side may wait for this answer before it asks the next question.
         output.flush()?;
     }
 }
 
-/// What was answered last. Lists of published values ask the same for several accountants in a row, and
-/// the bracket of a loss distribution can take a second.
+/// The last question and its answer. Lists of published values ask the same for several accountants in a
+/// row, and the bracket of a loss distribution can take a second.
 #[derive(Default)]
 struct Memory(Option<(Row, Answer)>);
 
@@ -76,39 +78,5 @@ struct Line {
 impl Line {
     fn failed(id: Value, error: &RowError) -> Self {
         Self { id, answer: Answer::default(), error: Some(error.to_string()) }
-    }
-}
-
-/// What applies to a question.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-struct Answer {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rdp: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pld: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pld_lower: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exact: Option<Number>,
-    /// The answer to the question: the best proven bound where several apply.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Number>,
-    /// `true` where the value is no guarantee.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    approximate: Option<bool>,
-}
-
-/// A number, written "inf" where it is infinite.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(untagged)]
-enum Number {
-    Finite(f64),
-    Infinite(&'static str),
-}
-
-impl<T: Into<f64>> From<T> for Number {
-    fn from(number: T) -> Self {
-        let number = number.into();
-        if number.is_finite() { Self::Finite(number) } else { Self::Infinite("inf") }
     }
 }

@@ -10,7 +10,7 @@ use super::args::{Args, Solve};
 use super::failure::Failure;
 use super::run::Run;
 
-/// The price of a run, or for what price it can be had.
+/// What a run costs, or which run a given cost allows.
 pub struct Question {
     rate: Option<SamplingRate>,
     noise_multiplier: Option<NoiseMultiplier>,
@@ -23,7 +23,7 @@ pub struct Question {
 
 impl Question {
     /// # Errors
-    /// Where a flag is missing or one too many.
+    /// Where a flag is missing, or one is given that excludes another.
     pub fn new(args: &Args) -> Result<Self, Failure> {
         let question = Self {
             rate: sampling_rate(args)?,
@@ -73,7 +73,8 @@ impl Question {
             accountant.compose(&run.event(), 1)?;
             Ok(accountant.epsilon(delta) <= target)
         };
-        // A readable answer is on the safe side already; what is printed is what is checked.
+        // An answer is rounded to a readable number on the safe side. The number that is printed is the one
+        // that is checked.
         let (run, answer) = match solve {
             Solve::NoiseMultiplier => {
                 let (rate, steps) = (self.rate()?, self.steps()?);

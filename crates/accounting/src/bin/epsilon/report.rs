@@ -73,7 +73,7 @@ impl Report<'_> {
             let (value, meaning) = self.approximate();
             row("central limit", value, meaning.to_owned());
         }
-        // Down: less noise is the weaker claim.
+        // Rounded down: less noise is the weaker claim.
         let down = |sigma: f64| format!("{:.4}", (sigma * 1e4).floor() / 1e4);
         row(
             "equivalent sigma",
@@ -98,7 +98,7 @@ impl Report<'_> {
         }
     }
 
-    /// Of a single Gaussian release on all records, with the (ε, δ) of the run.
+    /// The noise multiplier of a single Gaussian release on all records that costs the (ε, δ) of the run.
     fn equivalent_noise_multiplier(&self, epsilon: Epsilon) -> Option<f64> {
         let adjacency = self.run.adjacency;
         let sigma = calibrate_noise_multiplier(
@@ -120,11 +120,11 @@ impl Run {
             self.noise_multiplier.value(),
             self.steps.value(),
             self.delta,
-            self.neighbours(),
+            self.neighbors(),
         )
     }
 
-    fn neighbours(&self) -> String {
+    fn neighbors(&self) -> String {
         match self.group.value() {
             1 => self.adjacency.to_string(),
             records => format!("{} (up to {records} such records at once)", self.adjacency),
@@ -148,7 +148,7 @@ impl Run {
              {sampling}; the {} planned steps are paid for even if the run stops earlier; the settings \
              were chosen without looking at the data; noise is drawn in exact real arithmetic.",
             self.delta,
-            self.neighbours(),
+            self.neighbors(),
             self.steps.value(),
         )
     }

@@ -7,7 +7,7 @@ use burn_dp_accounting::{
 
 use super::accountants::{Accountants, Epsilons};
 
-/// A run of DP-SGD, and of whom its guarantee speaks.
+/// A run of DP-SGD, and the data sets that its guarantee compares.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
     pub rate: SamplingRate,

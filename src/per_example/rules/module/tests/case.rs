@@ -8,6 +8,7 @@ use burn_backend::ops::{BoolTensorOps, FloatTensorOps, IntTensorOps};
 use burn_backend::{DType, Shape, TensorData};
 use burn_ir::{ModuleOperationIr, OperationIr, TensorId, TensorIr};
 
+use crate::per_example::execute::execute;
 use crate::per_example::indices::BadRecords;
 use crate::per_example::replay::Replay;
 use crate::per_example::value::Value;
@@ -126,7 +127,7 @@ impl Case {
             let none = HashSet::new();
             let mut one = Replay::<Flex>::new(FlexDevice, 1, &none, BadRecords::Refuse);
             self.insert(op, &mut one, Some(example));
-            one.run(op, &[]).unwrap();
+            execute(op, &[], &mut one).unwrap();
             for (all, out) in all.iter().zip(op.outputs()) {
                 let value = one.remove(out.id).unwrap();
                 assert_eq!(value.shape(), out.shape, "{op:?}");
@@ -145,7 +146,7 @@ impl Case {
         let mut r =
             Replay::new(FlexDevice, BATCH, Box::leak(Box::new(batched)), BadRecords::Exclude);
         self.insert(op, &mut r, None);
-        r.run(op, dying.leak()).unwrap();
+        execute(op, dying.leak(), &mut r).unwrap();
         for out in op.outputs() {
             let shape = [&[BATCH], out.shape.as_slice()].concat();
             assert_eq!(r.get(out.id).unwrap().shape(), Shape::from(shape), "{op:?}");

@@ -7,9 +7,9 @@ use burn_dp_accounting::{
 };
 
 use super::super::accountants::{Accountants, composed};
+use super::answer::{Answer, Number};
 use super::event::{self, Sampling};
 use super::row::{Row, RowError, bad};
-use super::{Answer, Number};
 
 /// The answer to a question.
 ///
@@ -117,7 +117,7 @@ fn max_steps(row: &Row) -> Result<Answer, RowError> {
 fn adaptive_clip(row: &Row) -> Result<Answer, RowError> {
     let whole: NoiseMultiplier = row.quantity("effective_noise_multiplier")?;
     let sigma = row.number("sigma_b")?;
-    // The count that is centred has sensitivity 1/2.
+    // The centered count has sensitivity 1/2.
     let rest = whole.beside(2.0 * sigma).ok_or_else(|| RowError::Field {
         field: "sigma_b",
         value: sigma.to_string(),
@@ -140,7 +140,8 @@ enum Choice {
 }
 
 impl Choice {
-    /// The best one unless the row names one; for groups of records there is only one to search with.
+    /// The best one unless the row names one. For groups of records, only loss distributions can be
+    /// searched.
     fn of(row: &Row) -> Result<Self, RowError> {
         let name = if row.has("accountant") { row.text("accountant")? } else { "" };
         let named = |part: &str| name.to_ascii_lowercase().contains(part);
@@ -161,7 +162,7 @@ impl Choice {
     }
 }
 
-/// Refuses a group where the answer would be that of one record.
+/// Refuses a group, because the answer would be that of one record.
 fn one_record(row: &Row) -> Result<(), RowError> {
     match row.group()? {
         GroupSize::ONE => Ok(()),

@@ -47,7 +47,7 @@ impl Row {
         for remark in ["id", "source", "note", "edge"] {
             self.0.remove(remark);
         }
-        // Only a search is by one accountant; every other answer lists all.
+        // Only a search uses one accountant; every other answer lists all of them.
         let is_search = |kind| ["calibrate_sigma", "max_steps"].contains(&kind);
         if !self.text("kind").is_ok_and(is_search) {
             self.0.remove("accountant");
@@ -100,7 +100,7 @@ impl Row {
     pub fn adjacency(&self) -> Result<Adjacency, RowError> {
         let name = self.text("adjacency")?;
         match name.split([' ', '(']).next().unwrap_or(name) {
-            // "any" is for costs that are stated for whatever the adjacency is.
+            // "any" is for costs that hold whatever the adjacency is.
             "add_remove" | "add/remove" | "any" => Ok(Adjacency::AddRemove),
             "zero_out" => Ok(Adjacency::ZeroOut),
             "replace_one" => Ok(Adjacency::ReplaceOne),

@@ -1,0 +1,206 @@
+//! A sum to which each contributor adds at most so much, released with noise.
+
+use burn_dp_accounting::{ClippingNorm, DpEvent, ExpectedBatchSize};
+
+use crate::error::{Error, Result};
+use crate::noise::{Noise, noised};
+use crate::seed::{Domain, Seed};
+
+/// The Gaussian mechanism on vectors on the host: each contribution is clipped to an L2 norm, what is not finite counts as
+/// zero, noise goes to the sum once, and the divisor is a public number.
+///
+/// What is released and what it costs come out together, of [`release`](Self::release), so that neither is without the other.
+/// Contributions are those of records, clients, or whatever is added or removed between neighboring data sets; give all that
+/// one of them sends at once, as one vector. A step of training has a sum of its own ([`DpOptimizer`](crate::DpOptimizer)),
+/// which never writes its contributions out.
+#[derive(Debug)]
+pub struct BoundedSum {
+    clipping_norm: ClippingNorm,
+    /// One for each tensor of which contributions consist.
+    sums: Vec<Vec<f64>>,
+    length: usize,
+}
+
+impl BoundedSum {
+    /// Nothing yet, of contributions that are tensors of these lengths, one after the other.
+    pub fn new(lengths: impl IntoIterator<Item = usize>, clipping_norm: ClippingNorm) -> Self {
+        let sums: Vec<Vec<f64>> = lengths.into_iter().map(|length| vec![0.0; length]).collect();
+        let length = sums.iter().map(Vec::len).sum();
+        Self { clipping_norm, sums, length }
+    }
+
+    /// Adds a contribution, clipped; nothing, if one of its numbers is not finite or the square of its norm is not.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where it is shorter or longer than the sum, which is unchanged then.
+    pub fn add<I>(&mut self, contribution: I) -> Result<()>
+    where
+        I: IntoIterator<Item = f64, IntoIter: Clone>,
+    {
+        let contribution = contribution.into_iter();
+        let (mut squares, mut length) = (0.0, 0_usize);
+        for number in contribution.clone() {
+            squares += number * number;
+            length = length.saturating_add(1);
+        }
+        if length != self.length {
+            return Err(Error::setting("length of a contribution", length, "that of the sum"));
+        }
+        let factor = self.factor(squares);
+        if factor > 0.0 {
+            let sums = self.sums.iter_mut().flatten();
+            sums.zip(contribution).for_each(|(sum, number)| *sum += factor * number);
+        }
+        Ok(())
+    }
+
+    /// The sum with `noise` on it, rounded to single precision, divided by `divisor`, tensor by tensor; and what to record for it. Sampling of the
+    /// contributors, if any, goes around the event.
+    ///
+    /// One (seed, `domain`, `step`) must never be used twice.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for noise that single precision cannot hold.
+    pub fn release(
+        self,
+        noise: Noise,
+        divisor: ExpectedBatchSize,
+        seed: &Seed,
+        domain: Domain,
+        step: u64,
+    ) -> Result<(Vec<Vec<f64>>, DpEvent)> {
+        let std = noise.multiplier().value() * self.clipping_norm.value();
+        let tensor = |(index, sum): (usize, &Vec<f64>)| -> Result<Vec<f64>> {
+            let noised = noised(sum, seed, domain, step, index as u64, std)?;
+            Ok(noised.into_iter().map(|x| f64::from(x) / divisor.value()).collect())
+        };
+        let released = self.sums.iter().enumerate().map(tensor).collect::<Result<_>>()?;
+        Ok((released, noise.event()))
+    }
+
+    /// The sums so far, without noise: for data that are public.
+    pub(crate) fn into_public(self) -> Vec<Vec<f64>> {
+        self.sums
+    }
+
+    /// What to multiply a contribution by whose squares add up to `squares`, so that its norm is at most C.
+    ///
+    /// A sum of n squares in double precision is too small by a relative n·2⁻⁵³ at most (each addition loses half a unit in the
+    /// last place of what is there: Higham 2002, section 4.2), so a norm by half of that; the root, the quotient and
+    /// the product with each number lose three units more. n + 8 units of 2⁻⁵² cover both twice over. Squares that vanish
+    /// below 2⁻¹⁰⁷⁴ are covered by adding that for each.
+    fn factor(&self, squares: f64) -> f64 {
+        let length = self.length as f64;
+        let largest =
+            (squares + length * f64::from_bits(1)).sqrt() * (1.0 + (length + 8.0) * f64::EPSILON);
+        if !largest.is_finite() {
+            return 0.0;
+        }
+        let clipping_norm = self.clipping_norm.value();
+        if largest <= clipping_norm { 1.0 } else { clipping_norm / largest }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_dp_accounting::NoiseMultiplier;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn norm(value: f64) -> ClippingNorm {
+        ClippingNorm::new(value).expect("a norm")
+    }
+
+    fn released(sum: BoundedSum, z: f64, divisor: f64) -> Vec<Vec<f64>> {
+        let multiplier = NoiseMultiplier::new(z).expect("a multiplier");
+        let divisor = ExpectedBatchSize::new(divisor).expect("a divisor");
+        let seed = Seed::reproducible(3);
+        let noise = Noise::Gaussian { multiplier };
+        let (released, event) =
+            sum.release(noise, divisor, &seed, Domain::MaskNoise, 1).expect("noise that fits");
+        assert_eq!(event, DpEvent::gaussian(multiplier));
+        released
+    }
+
+    /// In arithmetic that loses nothing that matters: each square in two parts.
+    fn length(numbers: &[f64]) -> f64 {
+        let scale = numbers.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        if scale == 0.0 {
+            return 0.0;
+        }
+        let (mut sum, mut lost) = (0.0_f64, 0.0_f64);
+        for x in numbers.iter().map(|x| x / scale) {
+            let (square, error) = (x * x, x.mul_add(x, -(x * x)));
+            let next = sum + square;
+            lost += (sum - (next - square)) + (square - (next - (next - square))) + error;
+            sum = next;
+        }
+        (sum + lost).sqrt() * scale
+    }
+
+    proptest! {
+        #[test]
+        fn one_contribution_moves_the_sum_by_at_most_the_clipping_norm(
+            numbers in prop::collection::vec(-1e3..1e3_f64, 1..300),
+            log_scale in -300.0..148.0_f64, log_norm in -20.0..20.0_f64,
+        ) {
+            let numbers: Vec<f64> = numbers.iter().map(|x| x * 10_f64.powf(log_scale)).collect();
+            let clipping_norm = log_norm.exp();
+            let mut sum = BoundedSum::new([numbers.len()], norm(clipping_norm));
+            sum.add(numbers.iter().copied()).expect("the length is right");
+            let moved = length(&sum.into_public().concat());
+            prop_assert!(moved <= clipping_norm, "{moved} and {clipping_norm}");
+            let exact = length(&numbers).min(clipping_norm);
+            prop_assert!(exact.is_infinite() || moved >= exact * (1.0 - 1e-12), "{moved} and {exact}");
+        }
+    }
+
+    #[test]
+    fn what_is_released_is_in_single_precision() {
+        // Of noise in single precision on a sum in double, the lowest bits would be those of the sum.
+        let mut sum = BoundedSum::new([1000], norm(100.0));
+        sum.add((0..1000).map(|i| f64::from(i) * 1e-3 + 1e-11)).expect("a thousand numbers");
+        let released = released(sum, 0.01, 1.0).concat();
+        assert!(released.iter().all(|x| f64::from(*x as f32) == *x));
+    }
+
+    #[test]
+    fn what_is_not_finite_counts_as_zero() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e200] {
+            let mut sum = BoundedSum::new([2, 1], norm(1.0));
+            sum.add([0.3, 0.0, -0.4]).expect("three numbers");
+            sum.add([0.1, bad, 0.2]).expect("three numbers");
+            assert_eq!(sum.into_public(), [vec![0.3, 0.0], vec![-0.4]]);
+        }
+    }
+
+    #[test]
+    fn another_length_is_refused_and_changes_nothing() {
+        let mut sum = BoundedSum::new([2, 1], norm(1.0));
+        sum.add([0.3, 0.0, -0.4]).expect("three numbers");
+        assert!(sum.add([0.1; 2]).is_err());
+        assert!(sum.add([0.1; 4]).is_err());
+        assert_eq!(sum.into_public(), [vec![0.3, 0.0], vec![-0.4]]);
+    }
+
+    #[test]
+    fn noise_is_added_once_in_units_of_the_clipping_norm_and_the_divisor_is_public() {
+        let many = 40_000;
+        let sum = |contributions: usize| {
+            let mut sum = BoundedSum::new([many, 3], norm(2.0));
+            for _ in 0..contributions {
+                sum.add((0..many + 3).map(|i| if i == many { 9.0 } else { 0.0 })).expect("fits");
+            }
+            sum
+        };
+        let silent = released(sum(3), 0.0, 4.0);
+        assert!((silent[1][0] - 3.0 * 2.0 / 4.0).abs() < 1e-9, "three clipped, over four");
+        let noised = released(sum(3), 0.5, 4.0);
+        let squares = noised[0].iter().map(|x| x * x).sum::<f64>() / many as f64;
+        let std = 0.5 * 2.0 / 4.0;
+        assert!((squares.sqrt() / std - 1.0).abs() < 0.02, "{}", squares.sqrt());
+        assert_eq!(noised[0], released(sum(7), 0.5, 4.0)[0], "not for each contribution");
+        assert_ne!(noised[0][..3], noised[1][..], "tensors have noise of their own");
+    }
+}

@@ -1,0 +1,79 @@
+//! From its parts to a plan: every way in, deserialization too, runs the same checks.
+
+use burn_dp_accounting::{Adjacency, Delta, Epsilon, ExpectedBatchSize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use super::privacy_plan::PrivacyPlan;
+use super::run::Run;
+use super::stored::{Stored, VERSION};
+use crate::clipping::Clipping;
+use crate::error::{Error, Result};
+
+/// What a plan is made of, without what follows from it.
+pub(super) struct Parts {
+    pub(super) run: Run,
+    pub(super) expected_batch_size: ExpectedBatchSize,
+    pub(super) clipping: Clipping,
+    pub(super) adjacency: Adjacency,
+    pub(super) target: Option<(Epsilon, Delta)>,
+}
+
+impl Parts {
+    pub(super) fn into_plan(self) -> Result<PrivacyPlan> {
+        let Self { run, expected_batch_size, clipping, adjacency, target } = self;
+        let planned = run.events(run.whole())?;
+        let gradient_noise_multiplier =
+            clipping.gradient_noise_multiplier(run.noise.multiplier())?;
+        let mut plan = PrivacyPlan {
+            run,
+            expected_batch_size,
+            clipping,
+            adjacency,
+            target,
+            planned,
+            gradient_noise_multiplier,
+            fingerprint: 0,
+        };
+        plan.fingerprint = Stored::of(&plan).fingerprint()?;
+        Ok(plan)
+    }
+}
+
+impl TryFrom<Stored> for PrivacyPlan {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        if stored.version != VERSION {
+            return Err(Error::setting(
+                "privacy plan version",
+                stored.version,
+                "2, the version that this release reads",
+            ));
+        }
+        let Stored { sampling, clipping, noise, expected_batch_size, steps, .. } = stored;
+        let Stored { adjacency, earlier, selection, target, .. } = stored;
+        let run = Run { earlier, selection, sampling, noise, steps };
+        let plan = Parts { run, expected_batch_size, clipping, adjacency, target }.into_plan()?;
+        // An edited file must not claim a target that its noise does not meet. Another machine's
+        // transform may round the last digits of the same ε otherwise.
+        let above =
+            |epsilon: Epsilon, delta| plan.epsilon(delta).value() > epsilon.value() * (1.0 + 1e-9);
+        match plan.target {
+            Some((epsilon, delta)) if above(epsilon, delta) || !epsilon.is_finite() => {
+                Err(Error::setting(
+                    "noise_multiplier",
+                    plan.noise_multiplier().value(),
+                    "large enough for the plan's target",
+                ))
+            }
+            _ => Ok(plan),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PrivacyPlan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
+        Self::try_from(Stored::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}

@@ -1,7 +1,7 @@
 //! The noise of a run.
 //!
 //! [`Noise`] is the part of a plan that says what is added to each step's sum, and what that releases. [`add_gaussian`] draws
-//! it, as a pure function of the [`Seed`](crate::seed::Seed) and the step's number, whatever the number of threads. Noise is
+//! it, as a pure function of the [`Seed`] and the step's number, whatever the number of threads. Noise is
 //! Gaussian in real arithmetic; `add_gaussian` says what floating point leaves open.
 
 mod gaussian;

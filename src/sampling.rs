@@ -1,7 +1,7 @@
 //! How records enter the batches of a run.
 //!
 //! [`Sampling`] is the part of a plan that says how, and what that does to a release; [`PoissonSampler`] draws the records, as
-//! a pure function of the [`Seed`](crate::seed::Seed) and the step's number.
+//! a pure function of the [`Seed`] and the step's number.
 
 mod poisson;
 

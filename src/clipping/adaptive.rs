@@ -3,13 +3,12 @@
 use burn_dp_accounting::ClippingNorm;
 use serde::{Deserialize, Serialize};
 
-use super::Clipping;
 use crate::error::{Error, Result, SettingError};
 
 /// By how much the clipping norm may leave its initial value, unless bounds are set.
 const DEFAULT_RANGE: f64 = 1e6;
 
-/// The settings of [`Clipping::Adaptive`].
+/// The settings of [`Clipping::Adaptive`](super::Clipping::Adaptive).
 ///
 /// Each step also releases how many records had a norm of at most C: the sum of b_i − 1/2 over the
 /// batch, b_i being 1 for such a record and 0 otherwise, plus Gaussian noise of standard deviation
@@ -116,11 +115,20 @@ impl AdaptiveClipping {
             norm
         }
     }
-}
 
-impl From<AdaptiveClipping> for Clipping {
-    fn from(adaptive: AdaptiveClipping) -> Self {
-        Self::Adaptive(adaptive)
+    /// C ← C · e^(−η (b̃ − γ)), kept within the public bounds.
+    pub(super) fn next(
+        &self,
+        clipping_norm: ClippingNorm,
+        noised_fraction_below: f64,
+    ) -> Result<ClippingNorm> {
+        if !noised_fraction_below.is_finite() {
+            return Err(Error::setting("noised_fraction_below", noised_fraction_below, "finite"));
+        }
+        let error = noised_fraction_below - self.quantile;
+        let moved = clipping_norm.value() * (-self.learning_rate * error).exp();
+        // `max` and `min` cannot fail where `clamp` could, and both bounds are finite and positive.
+        Ok(ClippingNorm::new(moved.max(self.smallest.value()).min(self.largest.value()))?)
     }
 }
 
@@ -136,28 +144,6 @@ impl ClippingState {
     /// The bound on one record's contribution, in the gradient's unit.
     pub const fn clipping_norm(&self) -> ClippingNorm {
         self.clipping_norm
-    }
-
-    /// One step of adaptive clipping: C ← C · e^(−η (b̃ − γ)), kept within the public bounds, where
-    /// `noised_fraction_below` (b̃) is the noised fraction of records with norm at most C. Other
-    /// kinds of clipping have nothing to update.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] where b̃ is not finite; the state is unchanged then.
-    pub fn update(&mut self, clipping: &Clipping, noised_fraction_below: f64) -> Result<()> {
-        let adaptive = match clipping {
-            Clipping::Adaptive(adaptive) => adaptive,
-            Clipping::Flat { .. } | Clipping::Automatic(_) | Clipping::PerGroup(_) => return Ok(()),
-        };
-        if !noised_fraction_below.is_finite() {
-            return Err(Error::setting("noised_fraction_below", noised_fraction_below, "finite"));
-        }
-        let error = noised_fraction_below - adaptive.quantile;
-        let moved = self.clipping_norm.value() * (-adaptive.learning_rate * error).exp();
-        let (smallest, largest) = (adaptive.smallest.value(), adaptive.largest.value());
-        // `max` and `min` cannot fail where `clamp` could, and both bounds are finite and positive.
-        self.clipping_norm = ClippingNorm::new(moved.max(smallest).min(largest))?;
-        Ok(())
     }
 }
 

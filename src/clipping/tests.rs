@@ -1,3 +1,4 @@
+use burn_dp_accounting::ClippingNorm;
 use proptest::prelude::*;
 
 use super::*;

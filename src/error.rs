@@ -2,6 +2,7 @@
 
 mod batch;
 mod checkpoint;
+mod federated;
 mod gradient;
 mod loss;
 mod mask;
@@ -14,6 +15,7 @@ pub use burn_dp_accounting::SettingError;
 
 pub use batch::BatchError;
 pub use checkpoint::CheckpointError;
+pub use federated::FederatedError;
 pub use gradient::GradientError;
 pub use loss::LossError;
 pub use mask::MaskError;
@@ -71,6 +73,10 @@ pub enum Error {
     /// Masks cannot be made, read, applied or aggregated.
     #[error(transparent)]
     Mask(#[from] MaskError),
+
+    /// Federated training cannot go on, or a message cannot be used.
+    #[error(transparent)]
+    Federated(#[from] FederatedError),
 
     /// The device failed.
     #[error("the device failed: {reason}")]

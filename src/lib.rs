@@ -126,6 +126,7 @@ mod bounded_sum;
 mod clipping;
 mod device;
 pub mod error;
+pub mod federated;
 pub mod guide;
 pub mod loader;
 pub mod loss;

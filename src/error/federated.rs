@@ -1,0 +1,75 @@
+//! What goes wrong between institutions.
+
+/// What goes wrong in federated training.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FederatedError {
+    /// Bytes of a message or a state cannot be read.
+    #[error("the {what} cannot be read: {reason}")]
+    Unreadable {
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// A message or a state of another version of the format.
+    #[error(
+        "the {what} has format {found}, and this library reads {supported}: run one version at both ends"
+    )]
+    Version {
+        /// What it is.
+        what: &'static str,
+        /// The version found.
+        found: u32,
+        /// The version supported.
+        supported: u32,
+    },
+
+    /// A message belongs to something else.
+    #[error(
+        "the {what} is of another {of}: answer the request of the run, round and plan that is open"
+    )]
+    OfAnother {
+        /// What it is.
+        what: &'static str,
+        /// In what it differs.
+        of: &'static str,
+    },
+
+    /// An update does not have the shape that the manifest says.
+    #[error("the update has {found} numbers, and the manifest says {expected}")]
+    WrongLength {
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+
+    /// A number of an update is not finite.
+    #[error(
+        "the update has a number that is not finite: look at the client's data and learning rate"
+    )]
+    NotFinite,
+
+    /// A server asks for a round that lies behind.
+    #[error(
+        "the server asks for round {asked}, and round {seen} has been answered: its state is older than this \
+         client's, as after a restored backup; start a new run"
+    )]
+    RoundBehind {
+        /// The round that it asks for.
+        asked: u64,
+        /// The last that was answered.
+        seen: u64,
+    },
+
+    /// The training of a client failed.
+    #[error(
+        "the client's training failed ({source}): nothing was spent, and the server counts nothing from it"
+    )]
+    Training {
+        /// Its own error.
+        source: Box<dyn core::error::Error + Send + Sync>,
+    },
+}

@@ -8,9 +8,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use finetune::data;
 use finetune::run::task::{ImageArgs, cifar10};
-use finetune::run::{Args, exit_code, run};
+use finetune::run::{Args, fine_tune};
 
 #[derive(Parser)]
 #[command(about = "Fine-tunes an ImageNet network on CIFAR-10 with differential privacy")]
@@ -22,12 +21,6 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    exit_code(started(&Flags::parse()))
-}
-
-fn started(flags: &Flags) -> anyhow::Result<()> {
-    let folder = data::folder()?;
-    let task = cifar10(&folder, &flags.task)?;
-    run(&task, serde_json::to_value(&flags.task)?, &flags.run, &folder)?;
-    Ok(())
+    let Flags { task, run } = Flags::parse();
+    fine_tune(cifar10, &task, &run)
 }

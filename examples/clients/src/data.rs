@@ -1,16 +1,16 @@
 //! Who has what.
 
 use anyhow::{Result, ensure};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use chacha20::ChaCha20Rng;
 use finetune::data;
-use finetune::run::cached_features;
 use finetune::run::task::{ImageArgs, Part, Task, cifar10};
+use finetune::run::{Features, cached_features, labels};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Gamma};
 
-use crate::Args;
+use crate::args::Args;
 
 /// Records of all clients, and those to test on.
 pub struct Clients {
@@ -23,7 +23,7 @@ pub struct Clients {
 }
 
 struct Records {
-    features: Vec<f32>,
+    features: Features,
     labels: Vec<u8>,
 }
 
@@ -39,17 +39,15 @@ impl Clients {
         let folder = data::folder()?;
         let task =
             cifar10(&folder, &ImageArgs { backbone: "efficientnet-lite0".into(), pixels: None })?;
-        let mut width = 0;
-        let mut part = |part| -> Result<Records> {
-            let (mut features, columns) = cached_features(&task, part, &folder)?;
-            width = columns;
-            features.chunks_exact_mut(width).for_each(normalise);
+        let part = |part| -> Result<Records> {
+            let mut features = cached_features(&task, part, &folder)?;
+            features.rows_mut().for_each(normalize);
             Ok(Records { features, labels: task.labels(part).to_vec() })
         };
         let (train, test) = (part(Part::Train)?, part(Part::Test)?);
         let classes = task.classes().len();
         let shares = uneven(&train.labels, classes, args);
-        Ok(Self { width, classes, train, test, shares })
+        Ok(Self { width: train.features.width(), classes, train, test, shares })
     }
 
     /// A random batch of a client's records.
@@ -58,7 +56,7 @@ impl Clients {
         let size = share.len().min(128);
         let records: Vec<usize> =
             (0..size).map(|_| share[rng.random_range(0..share.len())]).collect();
-        self.train.batch(&records, self.width, device)
+        self.train.batch(&records, device)
     }
 
     /// The share of held-out records that a classifier gets right.
@@ -67,7 +65,7 @@ impl Clients {
         let right: f64 = records
             .chunks(CHUNK)
             .map(|chunk| {
-                let (features, labels) = self.test.batch(chunk, self.width, &Device::flex());
+                let (features, labels) = self.test.batch(chunk, &Device::flex());
                 let best = classify(features).argmax(1).flatten::<1>(0, 1);
                 best.equal(labels).int().sum().into_data().iter::<f64>().sum::<f64>()
             })
@@ -80,17 +78,13 @@ impl Clients {
 pub type Batch = (Tensor<2>, Tensor<1, Int>);
 
 impl Records {
-    fn batch(&self, records: &[usize], width: usize, device: &Device) -> Batch {
-        let rows = records.iter().flat_map(|r| &self.features[r * width..(r + 1) * width]);
-        let rows: Vec<f32> = rows.copied().collect();
-        let labels: Vec<i32> = records.iter().map(|r| i32::from(self.labels[*r])).collect();
-        let rows = TensorData::new(rows, [records.len(), width]);
-        (Tensor::from_data(rows, device), Tensor::from_data(labels.as_slice(), device))
+    fn batch(&self, records: &[usize], device: &Device) -> Batch {
+        (self.features.batch(records, device), labels(&self.labels, records, device))
     }
 }
 
 /// Mean zero and variance one, for each record by itself: no record's features depend on another.
-fn normalise(row: &mut [f32]) {
+fn normalize(row: &mut [f32]) {
     let count = row.len() as f32;
     let mean = row.iter().sum::<f32>() / count;
     let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / count;

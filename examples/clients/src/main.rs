@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod args;
+mod client;
 mod data;
 mod masks;
 mod model;
@@ -22,47 +24,16 @@ use burn_dp::privacy::{
 use clap::Parser;
 use finetune::run::exit_code;
 
+use crate::args::Args;
 use crate::data::Clients;
 use crate::masks::Combination;
 use crate::outcome::Outcome;
 
-/// Federated training of masks and of weights, with and without client-level differential privacy
-#[derive(Clone, Debug, Parser)]
-struct Args {
-    /// Clients, all of which take part in every round
-    #[arg(long, default_value_t = 20)]
-    clients: usize,
-    /// Rounds
-    #[arg(long, default_value_t = 20)]
-    rounds: u64,
-    /// Steps that a client takes in a round
-    #[arg(long, default_value_t = 20)]
-    local_steps: u64,
-    /// The epsilon that all rounds together may cost, for the runs with privacy
-    #[arg(long, default_value_t = 8.0)]
-    epsilon: f64,
-    /// The delta that goes with it
-    #[arg(long, default_value_t = 1e-5)]
-    delta: f64,
-    /// Concentration of the classes' Dirichlet distribution over clients: small is uneven
-    #[arg(long, default_value_t = 0.3)]
-    alpha: f64,
-    /// Width of the hidden layer
-    #[arg(long, default_value_t = 64)]
-    hidden: usize,
-    /// Each random choice of the simulation, noise included
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Print results as JSON lines
-    #[arg(long)]
-    json: bool,
-}
-
 fn main() -> ExitCode {
-    exit_code(started(&Args::parse()))
+    exit_code(simulate(&Args::parse()))
 }
 
-fn started(args: &Args) -> Result<()> {
+fn simulate(args: &Args) -> Result<()> {
     let clients = Clients::of_cifar10(args)?;
     let noise = noise_multiplier(args)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
@@ -85,7 +56,7 @@ fn started(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// For as many rounds as there are, each a Gaussian mechanism over all clients.
+/// The noise at which all rounds together cost epsilon. Each is a Gaussian mechanism over all clients.
 fn noise_multiplier(args: &Args) -> Result<NoiseMultiplier> {
     let run = |noise_multiplier| {
         let event = Box::new(DpEvent::Gaussian { noise_multiplier });

@@ -2,15 +2,13 @@
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::Device;
 use burn_dp::mask::{BetaShares, CentralNoise, MaskKind, MaskSet, MaskShares, SuperMaskConfig};
 use burn_dp::privacy::NoiseMultiplier;
 use burn_dp::seed::Seed;
-use chacha20::ChaCha20Rng;
-use rand::SeedableRng;
 
-use crate::Args;
+use crate::args::Args;
+use crate::client::Client;
 use crate::data::Clients;
 use crate::model::Classifier;
 use crate::outcome::Outcome;
@@ -55,42 +53,26 @@ pub fn run(
     let config = SuperMaskConfig::new(MaskKind::Stochastic { keep: 0.5 })?;
     let model = config.apply(Classifier::new(clients, args.hidden, args.seed, &device).signs())?;
     let half = MaskShares::from(&MaskSet::of(&config, &model)?).map(|_| 0.5);
-    let seed = Seed::reproducible(args.seed);
     let (mut shares, mut beta) = (half.clone(), BetaShares::new(1.0)?);
     let mut outcome = Outcome::new(combination.name(), noise.is_some());
     for round in 0..args.rounds {
         let mut masks = Vec::new();
-        for client in 0..args.clients {
-            let mask = train(
-                args,
-                clients,
-                &config,
-                config.with_shares(model.clone(), &shares)?,
-                client,
-                round,
-            )?;
+        for index in 0..args.clients {
+            let client = Client { args, clients, index, round };
+            let mask = train(&client, &config, config.with_shares(model.clone(), &shares)?)?;
             outcome.bits += 8 * mask.to_bytes()?.len() as u64;
             masks.push(mask);
         }
         let mean = match noise {
-            None => {
-                MaskShares::mean(&masks.into_iter().map(|mask| (mask, 1.0)).collect::<Vec<_>>())?
-            }
-            Some(noise) => {
-                // From one half all masks are equally far, so that nothing is clipped.
-                let norm = (half.layers().iter().map(|l| l.shares().len()).sum::<usize>() as f64)
-                    .sqrt()
-                    / 2.0;
-                let noise = CentralNoise::new(norm, args.clients as f64, noise)?;
-                MaskShares::private_mean(&masks, &half, &noise, &seed, round)?.0
-            }
+            Some(noise) => private_mean(args, &masks, &half, noise, round)?,
+            None => MaskShares::mean(&masks.into_iter().map(|m| (m, 1.0)).collect::<Vec<_>>())?,
         };
         shares = match combination {
             Combination::Mean => mean,
             Combination::Majority => MaskShares::from(&mean.majority())
                 .map(|kept| if kept > 0.5 { TRUST } else { 1.0 - TRUST }),
             Combination::Bayesian => {
-                // Noise is averaged away by remembering it all.
+                // Under privacy it never forgets: over many rounds the noise averages out.
                 if noise.is_none() && round % MEMORY == 0 {
                     beta.reset();
                 }
@@ -106,25 +88,26 @@ pub fn run(
 }
 
 /// A client's mask after its local steps: a draw from its probabilities.
-fn train(
+fn train(client: &Client, config: &SuperMaskConfig, model: Classifier) -> Result<MaskSet> {
+    let steps = client.args.local_steps;
+    // Each draw has a number of its own: one for each step, and one for the mask that is sent.
+    let first = client.round * (steps + 1);
+    let draw = |model, step| Ok(config.refresh(model, client.seed(), first + step)?);
+    let model = client.train(model, LEARNING_RATE, draw)?;
+    Ok(MaskSet::of(config, &draw(model, steps)?)?)
+}
+
+/// The share of clients that keep a weight, with noise.
+fn private_mean(
     args: &Args,
-    clients: &Clients,
-    config: &SuperMaskConfig,
-    mut model: Classifier,
-    client: usize,
+    masks: &[MaskSet],
+    half: &MaskShares,
+    noise: NoiseMultiplier,
     round: u64,
-) -> Result<MaskSet> {
-    let device = Device::flex().autodiff();
-    let own = args.seed * 1_000_003 + client as u64;
-    let mut rng = ChaCha20Rng::seed_from_u64(own);
-    rng.set_stream(round);
-    let mut optimizer = AdamConfig::new().init();
-    let first = round * (args.local_steps + 1);
-    for step in first..first + args.local_steps {
-        model = config.refresh(model, own, step)?;
-        let loss = model.loss(clients.batch(client, &mut rng, &device));
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(LEARNING_RATE, model, gradients);
-    }
-    Ok(MaskSet::of(config, &config.refresh(model, own, first + args.local_steps)?)?)
+) -> Result<MaskShares> {
+    // Seen from one half, all masks are equally far away, so that nothing is clipped.
+    let scores = half.layers().iter().map(|layer| layer.shares().len()).sum::<usize>();
+    let noise = CentralNoise::new((scores as f64).sqrt() / 2.0, args.clients as f64, noise)?;
+    let seed = Seed::reproducible(args.seed);
+    Ok(MaskShares::private_mean(masks, half, &noise, &seed, round)?.0)
 }

@@ -1,9 +1,9 @@
 //! The classifier that all clients train.
 
 use burn::module::{Initializer, Module};
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use finetune::models::cross_entropy;
 
 use crate::data::{Batch, Clients};
 
@@ -44,7 +44,6 @@ impl Classifier {
     }
 
     pub fn loss(&self, (features, labels): Batch) -> Tensor<1> {
-        let logits = self.forward(features);
-        CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels)
+        cross_entropy(self.forward(features), labels)
     }
 }

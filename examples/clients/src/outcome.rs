@@ -5,7 +5,7 @@ use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use serde_json::json;
 
-use crate::Args;
+use crate::args::Args;
 
 /// One run of all rounds.
 pub struct Outcome {

@@ -2,15 +2,13 @@
 
 use anyhow::Result;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_dp::BoundedSum;
 use burn_dp::privacy::{ClippingNorm, ExpectedBatchSize, Noise, NoiseMultiplier};
 use burn_dp::seed::{Domain, Seed};
-use chacha20::ChaCha20Rng;
-use rand::SeedableRng;
 
-use crate::Args;
+use crate::args::Args;
+use crate::client::Client;
 use crate::data::Clients;
 use crate::model::Classifier;
 use crate::outcome::Outcome;
@@ -23,34 +21,20 @@ const CLIPPING_NORM: f64 = 1.0;
 pub fn run(args: &Args, clients: &Clients, noise: Option<NoiseMultiplier>) -> Result<Outcome> {
     let device = Device::flex().autodiff();
     let mut model = Classifier::new(clients, args.hidden, args.seed, &device);
-    let seed = Seed::reproducible(args.seed);
     let mut outcome = Outcome::new("weights (FedAvg)", noise.is_some());
     for round in 0..args.rounds {
         let before = Flat::of(&model);
-        let changes = (0..args.clients).map(|client| {
-            let after = Flat::of(&train(args, clients, model.clone(), client, round));
+        let mut changes = Vec::new();
+        for index in 0..args.clients {
+            let client = Client { args, clients, index, round };
+            let trained = client.train(model.clone(), LEARNING_RATE, |model, _| Ok(model))?;
+            let after = Flat::of(&trained);
             outcome.bits += 32 * after.len() as u64;
-            after.iter().zip(&before).map(|(a, b)| f64::from(a - b)).collect::<Vec<f64>>()
-        });
+            changes.push(after.iter().zip(&before).map(|(a, b)| f64::from(a - b)).collect());
+        }
         let change = match noise {
-            Some(multiplier) => {
-                let mut sum = BoundedSum::new([before.len()], ClippingNorm::new(CLIPPING_NORM)?);
-                changes.into_iter().try_for_each(|change| sum.add(change))?;
-                let (noise, divisor) = (
-                    Noise::Gaussian { multiplier },
-                    ExpectedBatchSize::from_records(args.clients)?,
-                );
-                // The event of a round is accounted for by the caller, with all rounds.
-                let (mean, _) = sum.release(noise, divisor, &seed, Domain::GradientNoise, round)?;
-                mean.concat()
-            }
-            None => {
-                let mut sum = vec![0.0; before.len()];
-                for change in changes {
-                    sum.iter_mut().zip(change).for_each(|(sum, change)| *sum += change);
-                }
-                sum.iter().map(|sum| sum / args.clients as f64).collect()
-            }
+            Some(multiplier) => private_mean(args, changes, before.len(), multiplier, round)?,
+            None => mean(changes, before.len()),
         };
         let values: Vec<f32> =
             before.iter().zip(change).map(|(before, change)| before + change as f32).collect();
@@ -61,23 +45,29 @@ pub fn run(args: &Args, clients: &Clients, noise: Option<NoiseMultiplier>) -> Re
     Ok(outcome)
 }
 
-fn train(
+/// The mean of clipped changes, with noise. The caller accounts for its event, with those of all rounds.
+fn private_mean(
     args: &Args,
-    clients: &Clients,
-    mut model: Classifier,
-    client: usize,
+    changes: Vec<Vec<f64>>,
+    length: usize,
+    multiplier: NoiseMultiplier,
     round: u64,
-) -> Classifier {
-    let device = Device::flex().autodiff();
-    let mut rng = ChaCha20Rng::seed_from_u64(args.seed * 1_000_003 + client as u64);
-    rng.set_stream(round);
-    let mut optimizer = AdamConfig::new().init();
-    for _ in 0..args.local_steps {
-        let loss = model.loss(clients.batch(client, &mut rng, &device));
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(LEARNING_RATE, model, gradients);
+) -> Result<Vec<f64>> {
+    let mut sum = BoundedSum::new([length], ClippingNorm::new(CLIPPING_NORM)?);
+    changes.into_iter().try_for_each(|change| sum.add(change))?;
+    let noise = Noise::Gaussian { multiplier };
+    let divisor = ExpectedBatchSize::from_records(args.clients)?;
+    let seed = Seed::reproducible(args.seed);
+    let (mean, _) = sum.release(noise, divisor, &seed, Domain::GradientNoise, round)?;
+    Ok(mean.concat())
+}
+
+fn mean(changes: Vec<Vec<f64>>, length: usize) -> Vec<f64> {
+    let (mut sum, count) = (vec![0.0; length], changes.len() as f64);
+    for change in changes {
+        sum.iter_mut().zip(change).for_each(|(sum, change)| *sum += change);
     }
-    model
+    sum.iter().map(|sum| sum / count).collect()
 }
 
 /// All weights in a row.

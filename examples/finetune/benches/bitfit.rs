@@ -14,7 +14,6 @@ use std::process::Command;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_dp::DpOptimizer;
@@ -23,6 +22,8 @@ use burn_dp::per_example::Traced;
 use burn_dp::privacy::*;
 use burn_dp::seed::Seed;
 use burn_dp::selection::ParamSelector;
+use finetune::memory::peak_megabytes;
+use finetune::models::cross_entropy;
 use finetune::models::text::{TextClassifier, TextEncoderConfig};
 use finetune::models::vision::{SqueezeNet, SqueezeNetConfig};
 
@@ -86,11 +87,7 @@ fn measure(row: &str) {
     let device = Device::default().autodiff();
     let ms = match kind {
         "text" => {
-            let config = r#"{"vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6,
-                "num_attention_heads": 12, "intermediate_size": 1536,
-                "max_position_embeddings": 512, "type_vocab_size": 2}"#;
-            let config: TextEncoderConfig = serde_json::from_str(config).expect("sizes");
-            let encoder = config.init(&device).expect("sizes that fit");
+            let encoder = TextEncoderConfig::minilm_l6().init(&device).expect("sizes that fit");
             let model = TextClassifier::new(encoder, 2, &device).expect("two classes");
             let tokens = (0..(TEXT_BATCH * size) as i32).map(|i| i * 7919 % 30000);
             let tokens = tokens.collect::<Vec<_>>();
@@ -107,7 +104,7 @@ fn measure(row: &str) {
             steps(mode, model, (images, labels), image_loss)
         }
     };
-    println!("{ms} {}", peak_megabytes());
+    println!("{ms} {}", peak_megabytes().unwrap_or(f64::NAN));
 }
 
 type Texts = (Tensor<2, Int>, Tensor<2>, Tensor<1, Int>);
@@ -118,10 +115,6 @@ fn text_loss(model: &TextClassifier, (tokens, mask, labels): Texts) -> Tensor<1>
 
 fn image_loss(model: &SqueezeNet, (images, labels): (Tensor<4>, Tensor<1, Int>)) -> Tensor<1> {
     cross_entropy(model.forward(images), labels)
-}
-
-fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-    CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels)
 }
 
 /// The median time of a step.
@@ -173,12 +166,4 @@ fn plan() -> PrivacyPlan {
             .build()
     };
     build().expect("a plan")
-}
-
-/// The process's peak resident set; NaN where the system does not tell.
-fn peak_megabytes() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<f64>().ok());
-    kilobytes.map_or(f64::NAN, |kb| kb * 1024.0 / 1e6)
 }

@@ -69,8 +69,8 @@ def tiny(folder):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             # Far from BERT's own small start, so that attention is sharp and no bias is zero.
-            centre = 1.0 if name.endswith("LayerNorm.weight") else 0.0
-            parameter.copy_(centre + 0.3 * torch.randn(parameter.shape))
+            center = 1.0 if name.endswith("LayerNorm.weight") else 0.0
+            parameter.copy_(center + 0.3 * torch.randn(parameter.shape))
     # Older checkpoints, all-MiniLM-L6-v2 among them, hold this buffer too.
     tensors = dict(model.state_dict(), **{"embeddings.position_ids": torch.arange(32)[None]})
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "model.safetensors")

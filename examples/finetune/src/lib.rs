@@ -3,10 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod data;
+pub mod memory;
 pub mod models;
 pub mod run;
 
-/// Training allocates and frees megabytes at every operation; the system's allocator returns them to the kernel each
-/// time, which costs a step a sixth of its time.
+/// Training allocates and frees megabytes at every operation. The system's allocator returns them to the kernel each
+/// time, which costs a sixth of a step's time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,18 +1,16 @@
 //! What the readers of data accept, and what they say of anything else.
 
+mod common;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use common::refused;
 use finetune::data;
 use flate2::{Compression, write::GzEncoder};
 use tempfile::{TempDir, tempdir};
-
-/// Tells the error, with its causes.
-fn refused<T>(result: Result<T>) -> String {
-    result.map_or_else(|error| format!("{error:#}"), |_| "it was accepted".into())
-}
 
 fn folder(files: &[(&str, &[u8])]) -> Result<TempDir> {
     let folder = tempdir()?;

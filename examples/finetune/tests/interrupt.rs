@@ -3,13 +3,12 @@
 
 mod toy;
 
-use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 use tempfile::tempdir;
-use toy::{Toy, train};
+use toy::{Toy, timeless_metrics, train};
 
 #[test]
 fn control_c_leaves_a_checkpoint_that_resumes() -> Result<()> {
@@ -33,12 +32,6 @@ fn control_c_leaves_a_checkpoint_that_resumes() -> Result<()> {
 
     finetune::run::forget_interrupt();
     train(&Toy::new(), &format!("{flags} --resume"), pieces.path())?;
-    let metrics = |folder: &tempfile::TempDir| -> Result<Vec<String>> {
-        let lines = fs::read_to_string(folder.path().join("metrics.jsonl"))?;
-        let timeless =
-            |line: &str| line.split(",\"seconds\"").next().unwrap_or_default().to_owned();
-        Ok(lines.lines().map(timeless).collect())
-    };
-    assert_eq!(metrics(&whole)?, metrics(&pieces)?);
+    assert_eq!(timeless_metrics(whole.path())?, timeless_metrics(pieces.path())?);
     Ok(())
 }

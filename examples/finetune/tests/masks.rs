@@ -1,5 +1,6 @@
 //! Masks over the examples' models: a fresh one changes nothing, a trained one is a file.
 
+mod common;
 mod toy;
 
 use std::fs;
@@ -8,10 +9,10 @@ use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use burn_dp::mask::{MaskKind, MaskSet, Scope, Structure, SuperMaskConfig};
+use common::note;
 use finetune::models::text::{TextEncoder, TextEncoderConfig};
 use finetune::models::vision::{Backbone, ImageClassifier, SqueezeNetConfig};
 use finetune::run::task::Task;
-use std::io::Write;
 use tempfile::tempdir;
 use toy::{Toy, train};
 
@@ -52,14 +53,8 @@ fn minilm_starts_as_it_is() -> Result<()> {
     if folder.is_dir() {
         return encoder_starts_as_it_is(&TextEncoder::load(&folder, &Device::default())?);
     }
-    // Past the harness, which shows nothing of tests that pass.
-    writeln!(
-        std::io::stderr(),
-        "minilm_starts_as_it_is used random weights: run examples/data.sh"
-    )?;
-    let sizes = r#"{"vocab_size": 1000, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
-        "intermediate_size": 1536, "max_position_embeddings": 512, "type_vocab_size": 2}"#;
-    let config: TextEncoderConfig = serde_json::from_str(sizes)?;
+    note("minilm_starts_as_it_is used random weights: run examples/data.sh")?;
+    let config = TextEncoderConfig { vocab_size: 1000, ..TextEncoderConfig::minilm_l6() };
     encoder_starts_as_it_is(&config.init(&Device::default())?)
 }
 
@@ -71,10 +66,7 @@ fn squeezenet_starts_as_it_is() -> Result<()> {
         let model = ImageClassifier::load(Backbone::SqueezeNet, &folder, 10, &device)?;
         return starts_as_the_model(&model, |model| model.forward(images.clone()).into_data());
     }
-    writeln!(
-        std::io::stderr(),
-        "squeezenet_starts_as_it_is used random weights: run examples/data.sh"
-    )?;
+    note("squeezenet_starts_as_it_is used random weights: run examples/data.sh")?;
     let model = SqueezeNetConfig::new(10).init(&device);
     starts_as_the_model(&model, |model| model.forward(images.clone()).into_data())
 }

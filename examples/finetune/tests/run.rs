@@ -14,7 +14,7 @@ use finetune::run::Method;
 use finetune::run::task::{Classifier, Part, Task};
 use safetensors::SafeTensors;
 use tempfile::tempdir;
-use toy::{Net, Toy, train};
+use toy::{Net, Toy, timeless_metrics, train};
 
 /// What must not depend on how a run was cut into pieces.
 fn outcome(out: &Path) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
@@ -23,9 +23,7 @@ fn outcome(out: &Path) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
     let mut tensors: Vec<_> = tensors.tensors().into_iter().collect();
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     let weights = tensors.into_iter().map(|(_, tensor)| tensor.data().to_vec()).collect();
-    let metrics = fs::read_to_string(out.join("metrics.jsonl"))?;
-    let timeless = |line: &str| line.split(",\"seconds\"").next().unwrap_or_default().to_owned();
-    Ok((weights, metrics.lines().map(timeless).collect()))
+    Ok((weights, timeless_metrics(out)?))
 }
 
 #[test]

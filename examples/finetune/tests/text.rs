@@ -1,14 +1,17 @@
 //! The text encoder against transformers: `reference/text.py` makes what is expected here.
 
+mod common;
+
 use std::path::{Path, PathBuf};
-use std::{env, fs, io::Write};
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use burn::nn::LinearConfig;
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor};
 use burn_dp::per_example::{Engine, Loop, Traced, verify};
+use common::{assert_has, fixture, note, refused};
+use finetune::models::cross_entropy;
 use finetune::models::text::{Encoded, TextClassifier, TextEncoder, TextEncoderConfig, Tokenizer};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::Deserialize;
@@ -55,18 +58,15 @@ fn tiny_encoder_agrees_with_transformers() -> Result<()> {
 #[test]
 fn real_encoder_agrees_with_transformers() -> Result<()> {
     let folder = finetune::data::folder()?.join("minilm-l6");
-    // Past the harness, which shows nothing of a test that passes.
-    let mut out = std::io::stderr();
     if !folder.is_dir() {
         let folder = folder.display();
-        writeln!(
-            out,
+        note(&format!(
             "real_encoder_agrees_with_transformers was NOT RUN: no {folder}; run examples/data.sh"
-        )?;
+        ))?;
         return Ok(());
     }
-    let errors = agreement(&folder, &Expected::read(&data().join("text_minilm.json"))?)?;
-    writeln!(out, "all-MiniLM-L6-v2, largest errors: {errors:?}")?;
+    let errors = agreement(&folder, &Expected::read(&fixture("text_minilm.json"))?)?;
+    note(&format!("all-MiniLM-L6-v2, largest errors: {errors:?}"))?;
     ensure!(errors.hidden < 1e-4 && errors.pooled < 1e-4, "{errors:?}");
     Ok(())
 }
@@ -148,8 +148,7 @@ fn new_head_scores_every_class_the_same() -> Result<()> {
 type Batch = (Tensor<2, Int>, Tensor<2>, Tensor<1, Int>);
 
 fn loss(model: &TextClassifier, (ids, mask, labels): Batch) -> Tensor<1> {
-    let scores = model.forward(ids, mask);
-    CrossEntropyLossConfig::new().init(&scores.device()).forward(scores, labels)
+    cross_entropy(model.forward(ids, mask), labels)
 }
 
 /// The tiny encoder with a random head, through which gradients reach the encoder, and a batch for it.
@@ -212,8 +211,7 @@ fn lengths_are_cut_and_padded() -> Result<()> {
     );
     // Marks need room, and the tiny encoder knows 32 positions.
     for length in [0, 2, 33] {
-        let error = tokenizer.encode(&texts, length).unwrap_err().to_string();
-        assert!(error.contains("give 3 to 32"), "{error}");
+        assert_has(&refused(tokenizer.encode(&texts, length)), &["give 3 to 32"]);
     }
     Ok(())
 }
@@ -224,11 +222,10 @@ fn lengths_are_cut_and_padded() -> Result<()> {
 fn missing_files_are_named() -> Result<()> {
     for file in ["config.json", "model.safetensors"] {
         let folder = broken(|folder| remove(folder, file))?;
-        refused(folder.path(), &[file, "examples/data.sh"]);
+        load_refused(folder.path(), &[file, "examples/data.sh"]);
     }
     let folder = broken(|folder| remove(folder, "tokenizer.json"))?;
-    let error = format!("{:#}", Tokenizer::load(folder.path()).unwrap_err());
-    assert!(error.contains("tokenizer.json") && error.contains("examples/data.sh"), "{error}");
+    assert_has(&refused(Tokenizer::load(folder.path())), &["tokenizer.json", "examples/data.sh"]);
     Ok(())
 }
 
@@ -242,13 +239,13 @@ fn damaged_files_are_named() -> Result<()> {
     for length in [0, 5, 1000, whole.len() - 1] {
         let folder =
             broken(|folder| Ok(fs::write(folder.join("model.safetensors"), &whole[..length])?))?;
-        refused(folder.path(), &["cannot read", "model.safetensors", "examples/data.sh"]);
+        load_refused(folder.path(), &["cannot read", "model.safetensors", "examples/data.sh"]);
     }
     let folder = broken(|folder| {
         fs::write(folder.join("tokenizer.json"), "{")?;
         Ok(fs::write(folder.join("config.json"), "{\"vocab_size\": 74}")?)
     })?;
-    refused(folder.path(), &["config.json", "hidden_size", "examples/data.sh"]);
+    load_refused(folder.path(), &["config.json", "hidden_size", "examples/data.sh"]);
     fs::copy(tiny().join("config.json"), folder.path().join("config.json"))?;
     assert!(Tokenizer::load(folder.path()).is_err());
     Ok(())
@@ -273,7 +270,7 @@ fn exchanged(out: &str, put: Option<(&str, Dtype)>, words: &[&str]) -> Result<()
     }
     let changed = serialize(tensors, None)?;
     let folder = broken(|folder| Ok(fs::write(folder.join("model.safetensors"), changed)?))?;
-    refused(folder.path(), &[words, &["model.safetensors", "examples/data.sh"]].concat());
+    load_refused(folder.path(), &[words, &["model.safetensors", "examples/data.sh"]].concat());
     Ok(())
 }
 
@@ -291,14 +288,12 @@ fn configurations_that_are_not_built_are_refused() -> Result<()> {
     ];
     for (field, value, words) in cases {
         let folder = broken(|folder| configure(folder, field, value.clone()))?;
-        let error = format!("{:#}", TextEncoderConfig::read(folder.path()).unwrap_err());
-        assert!(error.contains(field) && error.contains(words), "{error}");
+        assert_has(&refused(TextEncoderConfig::read(folder.path())), &[field, words]);
     }
     // A table that the tokenizer does not fit.
     let folder = broken(|folder| configure(folder, "vocab_size", json!(60)))?;
-    let error = format!("{:#}", Tokenizer::load(folder.path()).unwrap_err());
-    assert!(error.contains("73") && error.contains("60 rows"), "{error}");
-    refused(folder.path(), &["word_embeddings", "[74, 32]", "[60, 32]"]);
+    assert_has(&refused(Tokenizer::load(folder.path())), &["73", "60 rows"]);
+    load_refused(folder.path(), &["word_embeddings", "[74, 32]", "[60, 32]"]);
     Ok(())
 }
 
@@ -336,20 +331,10 @@ fn broken(damage: impl FnOnce(&Path) -> Result<()>) -> Result<TempDir> {
 }
 
 /// Loading fails with all of `words`.
-fn refused(folder: &Path, words: &[&str]) {
-    let error = TextClassifier::load(folder, 2, &Device::default()).unwrap_err();
-    let error = format!("{error:#}");
-    for word in words {
-        assert!(error.contains(word), "no {word:?} in: {error}");
-    }
+fn load_refused(folder: &Path, words: &[&str]) {
+    assert_has(&refused(TextClassifier::load(folder, 2, &Device::default())), words);
 }
-
-// Where things are.
 
 fn tiny() -> PathBuf {
-    data().join("text_tiny")
-}
-
-fn data() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
+    fixture("text_tiny")
 }

@@ -3,15 +3,17 @@
 //! Expected values: `reference/vision.py` (torch 2.15.0, double precision). The tiny networks have
 //! committed weights; the test of the real ones runs where `examples/data.sh` has put those.
 
+mod common;
+
 use std::error::Error;
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn_dp::per_example::verify;
+use common::{assert_has, fixture, note, refused};
+use finetune::models::cross_entropy;
 use finetune::models::vision::{
     Backbone, EfficientNetLite0Config, ImageClassifier, Preprocess, SqueezeNetConfig,
 };
@@ -38,9 +40,8 @@ fn pretrained_networks_compute_what_pytorch_computes() -> Result {
     for backbone in Backbone::ALL {
         let file = folder.join(backbone.file());
         if !file.exists() {
-            // Past the harness, which shows nothing of tests that pass.
             let file = file.display();
-            writeln!(io::stderr(), "{backbone} not tested: run examples/data.sh to get {file}")?;
+            note(&format!("{backbone} not tested: run examples/data.sh to get {file}"))?;
             continue;
         }
         let model = ImageClassifier::load_imagenet(backbone, &folder, &Device::default())?;
@@ -123,7 +124,7 @@ fn the_smallest_size_is_the_smallest_that_works() -> Result {
         let images = Preprocess::new(backbone, smallest)?.forward(pixels([1, 32, 32], &device));
         let logits = read(tiny(backbone, &device)?.forward(images));
         assert!(logits.iter().all(|x| x.is_finite()), "{backbone}");
-        let error = message(Preprocess::new(backbone, smallest - 1));
+        let error = refused(Preprocess::new(backbone, smallest - 1));
         assert!(error.contains(&format!("resize to {smallest} or more")), "{error}");
     }
     Ok(())
@@ -136,42 +137,42 @@ fn a_file_that_cannot_be_used_is_named_with_what_to_do() -> Result {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
 
     let missing = folder.join("no_such_file.safetensors");
-    let error = message(squeezenet.load(&missing, &device));
+    let error = refused(squeezenet.load(&missing, &device));
     assert_has(&error, &["no_such_file", "run examples/data.sh squeezenet"]);
 
     let whole = fs::read(fixture("vision_squeezenet.safetensors"))?;
     for (name, length) in [("empty", 0), ("no_header", 100), ("truncated", whole.len() - 1)] {
         let path = folder.join(format!("vision_{name}.safetensors"));
         fs::write(&path, &whole[..length])?;
-        let error = message(squeezenet.load(&path, &device));
+        let error = refused(squeezenet.load(&path, &device));
         assert_has(&error, &[name, "damaged", "examples/data.sh squeezenet"]);
     }
 
     let of_the_other = fixture("vision_efficientnet_lite0.safetensors");
-    let error = message(squeezenet.load(&of_the_other, &device));
+    let error = refused(squeezenet.load(&of_the_other, &device));
     assert_has(&error, &["vision_efficientnet_lite0", "no tensor conv1.weight", "another network"]);
 
     let full_size = SqueezeNetConfig::new(CLASSES);
-    let error = message(full_size.load(&fixture("vision_squeezenet.safetensors"), &device));
+    let error = refused(full_size.load(&fixture("vision_squeezenet.safetensors"), &device));
     assert_has(&error, &["vision_squeezenet", "conv1.weight", "[8, 3, 3, 3]", "[64, 3, 3, 3]"]);
 
     let other_classes = SqueezeNetConfig::new(CLASSES + 1).with_width(2);
     let error =
-        message(other_classes.load_with_head(&fixture("vision_squeezenet.safetensors"), &device));
+        refused(other_classes.load_with_head(&fixture("vision_squeezenet.safetensors"), &device));
     assert_has(&error, &["conv10.weight"]);
 
     let halves = folder.join("vision_halves.safetensors");
     let header = br#"{"conv1.bias":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}"#;
     let length = (header.len() as u64).to_le_bytes();
     fs::write(&halves, [&length[..], header, &[0, 0]].concat())?;
-    let error = message(squeezenet.load(&halves, &device));
+    let error = refused(squeezenet.load(&halves, &device));
     assert_has(&error, &["vision_halves", "conv1.bias is F16", "examples/data.sh squeezenet"]);
 
     for backbone in Backbone::ALL {
         let nowhere = folder.join("no_such_folder");
-        let error = message(ImageClassifier::load(backbone, &nowhere, 10, &device));
+        let error = refused(ImageClassifier::load(backbone, &nowhere, 10, &device));
         assert_has(&error, &[backbone.file(), "run examples/data.sh"]);
-        let error = message(ImageClassifier::load(backbone, &nowhere, 0, &device));
+        let error = refused(ImageClassifier::load(backbone, &nowhere, 0, &device));
         assert_has(&error, &["at least one class"]);
     }
     Ok(())
@@ -182,7 +183,7 @@ fn backbones_are_known_by_name() -> Result {
     for backbone in Backbone::ALL {
         assert_eq!(backbone.to_string().parse::<Backbone>()?, backbone);
     }
-    let error = message("resnet".parse::<Backbone>());
+    let error = refused("resnet".parse::<Backbone>());
     assert_has(&error, &["resnet", "squeezenet, efficientnet-lite0"]);
     Ok(())
 }
@@ -190,8 +191,7 @@ fn backbones_are_known_by_name() -> Result {
 type Batch = (Tensor<4>, Tensor<1, Int>);
 
 fn loss(model: &ImageClassifier, (images, labels): Batch) -> Tensor<1> {
-    let logits = model.forward(images);
-    CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels)
+    cross_entropy(model.forward(images), labels)
 }
 
 fn tiny(backbone: Backbone, device: &Device) -> Result<ImageClassifier> {
@@ -271,20 +271,6 @@ fn cases(file: &str) -> Result<Vec<Case>> {
     Ok(serde_json::from_str(&fs::read_to_string(fixture(file))?)?)
 }
 
-fn fixture(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)
-}
-
 fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
-}
-
-fn message<T, E: Into<anyhow::Error>>(result: std::result::Result<T, E>) -> String {
-    result.map_or_else(|error| format!("{:#}", error.into()), |_| "no error".to_owned())
-}
-
-fn assert_has(message: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(message.contains(part), "{part} is not in: {message}");
-    }
 }

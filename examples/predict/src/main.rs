@@ -27,10 +27,10 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    exit_code(started(&Flags::parse()))
+    exit_code(classify(&Flags::parse()))
 }
 
-fn started(flags: &Flags) -> anyhow::Result<()> {
+fn classify(flags: &Flags) -> anyhow::Result<()> {
     for line in predict(&flags.run, &data::folder()?, &flags.inputs, flags.test)? {
         println!("{line}");
     }

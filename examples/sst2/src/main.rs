@@ -8,9 +8,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use finetune::data;
 use finetune::run::task::{TextArgs, sentiment};
-use finetune::run::{Args, exit_code, run};
+use finetune::run::{Args, fine_tune};
 
 #[derive(Parser)]
 #[command(about = "Fine-tunes a sentence encoder for sentiment with differential privacy")]
@@ -22,12 +21,6 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
-    exit_code(started(&Flags::parse()))
-}
-
-fn started(flags: &Flags) -> anyhow::Result<()> {
-    let folder = data::folder()?;
-    let task = sentiment(&folder, &flags.task)?;
-    run(&task, serde_json::to_value(&flags.task)?, &flags.run, &folder)?;
-    Ok(())
+    let Flags { task, run } = Flags::parse();
+    fine_tune(sentiment, &task, &run)
 }

@@ -3,7 +3,6 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{
     Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, Lstm, LstmConfig,
@@ -12,6 +11,7 @@ use burn::nn::{
 use burn::tensor::activation::{gelu, relu, softmax};
 use burn::tensor::{Device, Int, Tensor};
 
+use finetune::models::cross_entropy;
 use finetune::models::text::{TextClassifier, TextEncoderConfig};
 use finetune::models::vision::SqueezeNet;
 
@@ -98,11 +98,7 @@ impl Block {
 
 /// MiniLM-L6 with random weights, which change no time.
 pub fn encoder(device: &Device) -> anyhow::Result<TextClassifier> {
-    let config = r#"{"vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6,
-        "num_attention_heads": 12, "intermediate_size": 1536, "max_position_embeddings": 512,
-        "type_vocab_size": 2}"#;
-    let config: TextEncoderConfig = serde_json::from_str(config)?;
-    TextClassifier::new(config.init(device)?, 2, device)
+    TextClassifier::new(TextEncoderConfig::minilm_l6().init(device)?, 2, device)
 }
 
 pub fn encoder_loss(
@@ -161,8 +157,4 @@ impl WordClassifier {
         let mean = self.words.forward(tokens).mean_dim(1).squeeze_dim::<2>(1);
         cross_entropy(self.head.forward(relu(self.hidden.forward(mean))), y)
     }
-}
-
-fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-    CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels)
 }

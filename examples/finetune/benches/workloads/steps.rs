@@ -14,6 +14,7 @@ use burn_dp::per_example::Traced;
 use burn_dp::privacy::*;
 use burn_dp::seed::Seed;
 use burn_dp::selection::{LowRank, ParamSelector};
+use finetune::memory::{peak_megabytes, resident_megabytes};
 use serde::Serialize;
 
 use super::{Args, Mode, Train};
@@ -41,7 +42,7 @@ pub fn steps<M: Module, X: Batch>(
     loss: fn(&M, X) -> Tensor<1>,
 ) -> Result<Report> {
     let model = select(args.train, model)?;
-    let start_megabytes = megabytes("VmRSS:");
+    let start_megabytes = resident_megabytes().unwrap_or(f64::NAN);
     let (plan_milliseconds, mut times) = match args.mode {
         Mode::Ordinary => (None, ordinary(args, model, &batch, loss)?),
         Mode::Private => private(args, model, &batch, loss)?,
@@ -52,7 +53,7 @@ pub fn steps<M: Module, X: Batch>(
         first_milliseconds: times.swap_remove(0),
         plan_milliseconds,
         start_megabytes,
-        peak_megabytes: megabytes("VmHWM:"),
+        peak_megabytes: peak_megabytes().unwrap_or(f64::NAN),
     })
 }
 
@@ -123,12 +124,4 @@ fn private<M: Module, X: Batch>(
 /// Until a GPU has done what it was given.
 fn wait(args: &Args) -> Result<()> {
     args.device.device().sync().map_err(|error| anyhow!("the device failed: {error:?}"))
-}
-
-/// A line of the process's memory account; NaN where the system does not tell.
-fn megabytes(line: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|text| text.strip_prefix(line));
-    let kilobytes = line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<f64>().ok());
-    kilobytes.map_or(f64::NAN, |kb| kb * 1024.0 / 1e6)
 }

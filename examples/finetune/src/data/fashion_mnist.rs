@@ -1,4 +1,4 @@
-//! Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 and 10,000 grey images of clothes.
+//! Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 and 10,000 gray images of clothes.
 
 use std::io::Read;
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use flate2::read::GzDecoder;
 
-use super::{Images, Split, advice, check_labels, read};
+use super::checks::{advice, check_labels, read};
+use super::split::{Images, Split};
 
 const CLASSES: [&str; 10] = [
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",

@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::{Split, advice, read};
+use super::checks::{advice, read};
+use super::split::Split;
 
-/// Labelled sentences.
+/// Labeled sentences.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sentences {
     pub texts: Vec<String>,
@@ -72,8 +73,8 @@ pub fn sst2(folder: &Path) -> Result<Split<Sentences>> {
     Ok(Split { train: set("train.tsv")?, test: set("dev.tsv")? })
 }
 
-/// Rotten Tomatoes sentence polarity (Pang & Lee 2005): 7,463 sentences to train on, 1,067 held out. Which
-/// those are is fixed: in the order of the CRC-32 of the texts, the last.
+/// Rotten Tomatoes sentence polarity (Pang & Lee 2005): 7,463 sentences to train on, 1,067 held out:
+/// always the same, the last ones when texts are sorted by their CRC-32.
 ///
 /// # Errors
 /// When the file is missing or is not what it should be.

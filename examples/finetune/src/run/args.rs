@@ -6,8 +6,7 @@ use burn::tensor::Device;
 use clap::{Args as ClapArgs, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::masks::MaskArgs;
-use super::method::Method;
+use super::method::{MaskArgs, Method};
 
 /// The settings of a run. What is left out has a default that suits the task and the method.
 #[derive(Clone, Debug, ClapArgs, Serialize, Deserialize)]
@@ -72,7 +71,7 @@ pub struct Args {
 impl Args {
     /// Whether the run has a guarantee.
     pub(super) fn private(&self) -> bool {
-        self.method != Method::None && !self.non_private
+        self.method.recipe().is_private() && !self.non_private
     }
 }
 

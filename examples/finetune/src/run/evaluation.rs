@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use burn::module::Module;
+use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Tensor};
 
-use super::features::Features;
-use super::task::{Examples, Part, Task, labels};
+use super::batches::Records;
+use super::task::Task;
 
 /// Records at a time.
 const CHUNK: usize = 100;
@@ -18,33 +18,22 @@ pub(super) struct Evaluation {
     pub(super) loss: f64,
 }
 
-/// Tests `model`, on features where the trunk is still the pretrained one.
-pub(super) fn evaluate<T: Task>(
-    task: &T,
-    model: &T::Model,
-    features: Option<&Features>,
-    device: &Device,
-) -> Result<Evaluation> {
+/// Tests `model` on held-out records.
+pub(super) fn evaluate<T: Task>(records: &Records<T>, model: &T::Model) -> Result<Evaluation> {
     let model = model.valid();
-    let truth = task.labels(Part::Test);
-    let mut records: Vec<usize> = (0..truth.len()).collect();
-    records.sort_by_key(|record| task.size(Part::Test, *record));
+    let mut all: Vec<usize> = (0..records.count).collect();
+    all.sort_by_key(|record| records.size(*record));
     let (mut right, mut loss) = (0.0, 0.0);
-    for chunk in records.chunks(CHUNK) {
-        let labels = labels(truth, chunk, device);
-        let inputs = match features {
-            None => Some(task.inputs(Part::Test, chunk, device)),
-            Some(_) => None,
-        };
-        let features = features.map(|features| features.batch(chunk, device));
-        let logits = Examples { inputs, features, labels: labels.clone() }.logits(&model);
-        let logits = logits.context("a batch without inputs")?;
+    for chunk in all.chunks(CHUNK) {
+        let batch = records.load(chunk);
+        let labels = batch.labels.clone();
+        let logits = batch.logits(&model).context("a batch without inputs")?;
         let hits = logits.clone().argmax(1).flatten::<1>(0, 1).equal(labels.clone());
         right += scalar(hits.int().float().sum());
         let likelihood = log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1));
         loss -= scalar(likelihood.sum());
     }
-    let count = truth.len().max(1) as f64;
+    let count = records.count.max(1) as f64;
     Ok(Evaluation { accuracy: right / count, loss: loss / count })
 }
 

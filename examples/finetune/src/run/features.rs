@@ -7,34 +7,35 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use indicatif::ProgressBar;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use super::progress;
 use super::task::{Classifier, Part, Task};
 
 /// Records that go through the trunk at once.
 const CHUNK: usize = 100;
 
-/// Features of every record of a part, one after the other, and how many numbers each has.
+/// Features of every record of a part.
 ///
 /// # Errors
 /// When data or weights are missing.
-pub fn cached_features<T: Task>(task: &T, part: Part, folder: &Path) -> Result<(Vec<f32>, usize)> {
+pub fn cached_features<T: Task>(task: &T, part: Part, folder: &Path) -> Result<Features> {
     let device = Device::flex();
     let model = task.model(&device.clone().autodiff())?;
-    let Features { values, width } = Features::of(task, &model, part, folder, &device)?;
-    Ok((values, width))
+    Features::of(task, &model, part, folder, &device)
 }
 
-/// Features of every record of a part.
-pub(super) struct Features {
+/// What the head sees of every record of a part.
+pub struct Features {
+    /// Row by row.
     values: Vec<f32>,
+    /// Numbers of a row.
     width: usize,
 }
 
 impl Features {
-    /// Computes them with the model's trunk, or reads what was computed before. They depend on each record
-    /// alone, so this is not a release; the file is as private as the records.
+    /// Computes them with the model's trunk, or reads what was computed before. Nothing is released, and a record's
+    /// features depend on that record alone, so this costs no privacy. But the file is as private as the records.
     pub(super) fn of<T: Task>(
         task: &T,
         model: &T::Model,
@@ -52,7 +53,7 @@ impl Features {
         if let Some(features) = read(&file, records) {
             return Ok(features);
         }
-        let bar = ProgressBar::new(records as u64).with_style(super::report::bar_style("features"));
+        let bar = progress::bar(records as u64, "features");
         let (mut values, mut width) = (Vec::new(), 0);
         let trunk = model.valid();
         let mut all: Vec<usize> = (0..records).collect();
@@ -73,8 +74,18 @@ impl Features {
         Ok(features)
     }
 
+    /// How many numbers a record has.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Each record's, to be changed.
+    pub fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.values.chunks_exact_mut(self.width.max(1))
+    }
+
     /// Those of some records, `[records, width]`.
-    pub(super) fn batch(&self, records: &[usize], device: &Device) -> Tensor<2> {
+    pub fn batch(&self, records: &[usize], device: &Device) -> Tensor<2> {
         let width = self.width;
         let rows = records.iter().flat_map(|r| &self.values[r * width..(r + 1) * width]);
         let rows: Vec<f32> = rows.copied().collect();

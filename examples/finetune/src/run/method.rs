@@ -1,8 +1,25 @@
 //! What a run trains.
+//!
+//! Each method is a file below `method/` that says what is special about it. Here it is named: `mod`, a variant for
+//! the command line, and its recipe.
 
-use burn_dp::selection::{ParamSelector, Schedule};
+mod bitfit;
+mod full;
+mod head;
+mod lora;
+mod non_private;
+pub(super) mod parts;
+mod recipe;
+mod supermask;
+mod topgrad;
+mod two_phase;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+
+pub use recipe::Defaults;
+pub(super) use recipe::{Attachment, Choice, DefaultsByTask, Recipe, Situation};
+pub use supermask::{MaskArgs, Of, Rule};
 
 /// A way of fine-tuning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -26,65 +43,27 @@ pub enum Method {
     TwoPhase,
 }
 
-/// The share of a model's parameters that [`Method::Topgrad`] may choose.
-pub(super) const TOP_SHARE: f64 = 0.1;
-/// The share of steps in which [`Method::TwoPhase`] trains the head alone: they are the cheap ones.
-const FIRST_PHASE: f64 = 0.95;
-
 impl Method {
+    pub(super) fn recipe(self) -> &'static dyn Recipe {
+        match self {
+            Self::None => &non_private::NonPrivate,
+            Self::Full => &full::Full,
+            Self::Head => &head::Head,
+            Self::Bitfit => &bitfit::Bitfit,
+            Self::Lora => &lora::Lora,
+            Self::Supermask => &supermask::Supermask,
+            Self::Topgrad => &topgrad::Topgrad,
+            Self::TwoPhase => &two_phase::TwoPhase,
+        }
+    }
+
     /// As the command line has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Full => "full",
-            Self::Head => "head",
-            Self::Bitfit => "bitfit",
-            Self::Lora => "lora",
-            Self::Supermask => "supermask",
-            Self::Topgrad => "topgrad",
-            Self::TwoPhase => "two-phase",
-        }
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// What is trained at each step; `late` is the task's last block. (`Topgrad` has chosen by then.)
-    ///
-    /// # Errors
-    /// When the pattern of the head's parameters does not parse.
-    pub(super) fn schedule(self, steps: u64, late: &ParamSelector) -> burn_dp::Result<Schedule> {
-        let pattern = ParamSelector::regex(HEAD)?;
-        let head = || pattern.clone();
-        let bias = || ParamSelector::bias().union(head());
-        Ok(match self {
-            Self::None | Self::Full | Self::Topgrad => Schedule::new(ParamSelector::all()),
-            Self::Head => Schedule::new(head()),
-            Self::Bitfit => Schedule::new(bias()),
-            Self::Lora => Schedule::new(ParamSelector::lora().union(head())),
-            Self::Supermask => Schedule::new(ParamSelector::masks().union(head())),
-            Self::TwoPhase => {
-                let later = bias().union(late.clone());
-                Schedule::new(head()).then(Self::first_phase(steps).into(), later)
-            }
-        })
-    }
-
-    /// Whether the step trains nothing but the head, so that features serve.
-    pub(super) fn is_head_only(self, step: u64, steps: u64) -> bool {
-        match self {
-            Self::Head => true,
-            Self::TwoPhase => step < Self::first_phase(steps),
-            Self::None
-            | Self::Full
-            | Self::Bitfit
-            | Self::Lora
-            | Self::Supermask
-            | Self::Topgrad => false,
-        }
-    }
-
-    fn first_phase(steps: u64) -> u64 {
-        (steps as f64 * FIRST_PHASE) as u64
+    /// Settings that suit it on two cores, for either task.
+    pub(super) fn defaults(self) -> DefaultsByTask {
+        self.recipe().defaults()
     }
 }
-
-/// The head's parameters, in either task's model.
-pub(super) const HEAD: &str = r"(^|\.)head\.";

@@ -1,6 +1,7 @@
 //! A task that trains in milliseconds.
 #![allow(dead_code)] // Each test crate uses a part.
 
+use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -137,4 +138,10 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub fn train(task: &Toy, flags: &str, out: &Path) -> Result<Summary> {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     run(task, serde_json::Value::Null, &args(flags, out)?, out)
+}
+
+/// The lines of a run's metrics without the time, which differs between runs.
+pub fn timeless_metrics(out: &Path) -> Result<Vec<String>> {
+    let timeless = |line: &str| line.split(",\"seconds\"").next().unwrap_or_default().to_owned();
+    Ok(fs::read_to_string(out.join("metrics.jsonl"))?.lines().map(timeless).collect())
 }

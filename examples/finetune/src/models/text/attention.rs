@@ -5,7 +5,7 @@ use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 
-/// Multi-head self-attention, added to its input and normalised.
+/// Multi-head self-attention, added to its input and normalized.
 #[derive(Module, Debug)]
 pub struct Attention {
     pub query: Linear,

@@ -25,9 +25,9 @@ impl TextClassifier {
         Self::new(TextEncoder::load(folder, device)?, classes, device)
     }
 
-    /// `encoder` with a new head of zeros: every class starts even, without a seed to choose. A head that
-    /// trains by itself is a convex problem, which asks for no random start; with the encoder, the
-    /// first step moves the head and the second everything.
+    /// `encoder` with a new head of zeros: every class starts even, without a seed to choose. A head
+    /// that trains alone is a convex problem, so that any start will do. If the encoder trains too, the first step
+    /// moves only the head, and the second moves everything.
     ///
     /// # Errors
     /// When there are no classes.

@@ -4,13 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::Device;
 use serde::Deserialize;
 
-use super::encoder::{Embeddings, TextEncoder};
-use super::layer::{FeedForward, Layer};
-use super::{ADVICE, Attention};
+use super::ADVICE;
 
 /// A BERT encoder's sizes, under the names that `config.json` has for them.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -29,7 +25,7 @@ pub struct TextEncoderConfig {
     pub max_position_embeddings: usize,
     /// Rows of the table of token types, of which the first is used.
     pub type_vocab_size: usize,
-    /// What the layer normalisations add to a variance.
+    /// What the layer normalizations add to a variance.
     #[serde(default = "layer_norm_eps")]
     pub layer_norm_eps: f64,
     /// The token that fills a text up.
@@ -69,6 +65,24 @@ const LARGEST: usize = 1 << 20;
 const MOST_LAYERS: usize = 1 << 10;
 
 impl TextEncoderConfig {
+    /// all-MiniLM-L6-v2.
+    pub fn minilm_l6() -> Self {
+        Self {
+            vocab_size: 30_522,
+            hidden_size: 384,
+            num_hidden_layers: 6,
+            num_attention_heads: 12,
+            intermediate_size: 1536,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            layer_norm_eps: layer_norm_eps(),
+            pad_token_id: 0,
+            hidden_act: hidden_act(),
+            model_type: model_type(),
+            position_embedding_type: position_embedding_type(),
+        }
+    }
+
     /// Reads `config.json` of `folder`.
     ///
     /// # Errors
@@ -126,49 +140,5 @@ impl TextEncoderConfig {
             ensure!(given == supported, "{name} is {given:?}: only {supported:?} is supported");
         }
         Ok(())
-    }
-
-    /// An encoder of these sizes with burn's random weights.
-    ///
-    /// # Errors
-    /// As [`validate`](Self::validate).
-    pub fn init(&self, device: &Device) -> Result<TextEncoder> {
-        self.validate()?;
-        let embeddings = Embeddings {
-            word: self.table(self.vocab_size, device),
-            position: self.table(self.max_position_embeddings, device),
-            token_type: self.table(self.type_vocab_size, device),
-            norm: self.norm(device),
-        };
-        let layers = (0..self.num_hidden_layers).map(|_| self.layer(device)).collect();
-        Ok(TextEncoder { embeddings, layers })
-    }
-
-    fn layer(&self, device: &Device) -> Layer {
-        let (width, inner) = (self.hidden_size, self.intermediate_size);
-        let linear = |from, to| -> Linear { LinearConfig::new(from, to).init(device) };
-        Layer {
-            attention: Attention {
-                query: linear(width, width),
-                key: linear(width, width),
-                value: linear(width, width),
-                output: linear(width, width),
-                norm: self.norm(device),
-                heads: self.num_attention_heads,
-            },
-            feed_forward: FeedForward {
-                up: linear(width, inner),
-                down: linear(inner, width),
-                norm: self.norm(device),
-            },
-        }
-    }
-
-    fn table(&self, rows: usize, device: &Device) -> Embedding {
-        EmbeddingConfig::new(rows, self.hidden_size).init(device)
-    }
-
-    fn norm(&self, device: &Device) -> LayerNorm {
-        LayerNormConfig::new(self.hidden_size).with_epsilon(self.layer_norm_eps).init(device)
     }
 }

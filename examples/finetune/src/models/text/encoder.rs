@@ -1,15 +1,11 @@
 //! Tokens to one vector each.
 
-use std::path::Path;
-
-use anyhow::Result;
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
 use super::attention::padding_bias;
 use super::layer::Layer;
-use super::{TextEncoderConfig, weights};
 
 /// A BERT encoder without its pooler.
 #[derive(Module, Debug)]
@@ -19,22 +15,12 @@ pub struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// The encoder whose `config.json` and `model.safetensors` are in `folder`. Its parameters train on an
-    /// autodiff device.
-    ///
-    /// # Errors
-    /// When a file is missing, damaged, or not that of a BERT encoder: says which, and what is wrong with it.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        let config = TextEncoderConfig::read(folder)?;
-        weights::load(&config, &folder.join("model.safetensors"), device)
-    }
-
     /// `[batch, length]` token ids, and a mask that is 1 on tokens and 0 on padding, to `[batch, length,
     /// width]`.
     ///
     /// # Panics
-    /// If there are more tokens than [`max_length`](Self::max_length), or an id is not in the word table:
-    /// neither comes out of the [`Tokenizer`](super::Tokenizer) of the same folder.
+    /// If there are more tokens than [`max_length`](Self::max_length), or an id is not in the word table. The
+    /// [`Tokenizer`](super::Tokenizer) of the same folder gives neither.
     pub fn forward(&self, tokens: Tensor<2, Int>, mask: Tensor<2>) -> Tensor<3> {
         let bias = padding_bias(mask);
         let hidden = self.embeddings.forward(tokens);

@@ -8,7 +8,7 @@ use burn::tensor::activation::gelu;
 use super::attention::Attention;
 
 /// Attention between tokens, then two dense maps at every token. Each half adds to its input and
-/// normalises the sum.
+/// normalizes the sum.
 #[derive(Module, Debug)]
 pub struct Layer {
     pub attention: Attention,

@@ -10,7 +10,7 @@ use super::{ADVICE, TextEncoderConfig};
 
 /// The tokenizer that an encoder was trained with.
 ///
-/// The files fix a length to pad and cut to; here each call says it.
+/// The files fix the length to which texts are padded and cut. Here each call gives it.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -18,7 +18,7 @@ pub struct Tokenizer {
     max_length: usize,
 }
 
-/// Lengths that depend on the texts are multiples of it.
+/// Lengths that depend on the texts are multiples of this.
 const STEP: usize = 8;
 
 impl Tokenizer {
@@ -54,8 +54,8 @@ impl Tokenizer {
     }
 
     /// As [`encode`](Self::encode), but padded no further than the longest of `texts` asks for, up to a
-    /// multiple of 8: less work where texts are short. Each length is a shape of its own to whatever traces
-    /// the model.
+    /// multiple of 8: less work where texts are short. Whatever traces the model sees each length as a new
+    /// shape.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
@@ -134,7 +134,7 @@ impl Encoded {
     }
 
     /// As [`batch`](Self::batch), but no longer than the longest of the texts asks for, up to a multiple of 8:
-    /// less work where texts are short. Each length is a shape of its own to whatever traces the model.
+    /// less work where texts are short. Whatever traces the model sees each length as a new shape.
     ///
     /// # Panics
     /// As [`batch`](Self::batch).

@@ -9,16 +9,26 @@ use burn::store::{
 };
 use burn::tensor::{DType, Device};
 
-use super::{ADVICE, TextEncoder, TextEncoderConfig};
+use super::ADVICE;
+use super::config::TextEncoderConfig;
+use super::encoder::TextEncoder;
+
+impl TextEncoder {
+    /// The encoder whose `config.json` and `model.safetensors` are in `folder`. Its parameters train on an
+    /// autodiff device.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, or not that of a BERT encoder: says which, and what is wrong with it.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        let config = TextEncoderConfig::read(folder)?;
+        read(&config, &folder.join("model.safetensors"), device)
+    }
+}
 
 /// The encoder with the weights in `file`.
 ///
 /// Everything is compared before anything is loaded, so that errors are in the file's own terms.
-pub(super) fn load(
-    config: &TextEncoderConfig,
-    file: &Path,
-    device: &Device,
-) -> Result<TextEncoder> {
+fn read(config: &TextEncoderConfig, file: &Path, device: &Device) -> Result<TextEncoder> {
     let mut encoder = config.init(device)?;
     let name = file.display();
     let mut store = SafetensorsStore::from_file(file);

@@ -6,7 +6,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::prelude::*;
 
-use super::global_mean;
+use super::pooling::global_mean;
 use super::weights::Weights;
 
 /// EfficientNet-Lite0: a convolution, sixteen inverted residual blocks, another convolution and a

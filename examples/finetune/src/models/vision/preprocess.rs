@@ -27,7 +27,7 @@ impl Preprocess {
         Ok(Self { backbone, size })
     }
 
-    /// Resizes with burn's bilinear interpolation (half-pixel centres and no smoothing, as PyTorch's
+    /// Resizes with burn's bilinear interpolation (half-pixel centers and no smoothing, as PyTorch's
     /// default; images that shrink by more than half alias), then encodes.
     ///
     /// # Shapes

@@ -8,7 +8,7 @@ use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 
-use super::global_mean;
+use super::pooling::global_mean;
 use super::weights::Weights;
 
 /// SqueezeNet 1.1: a convolution, eight fire modules and a linear head.
@@ -127,7 +127,7 @@ impl SqueezeNet {
     }
 }
 
-/// Few channels, then many again: half of them see one position, half its neighbours too.
+/// Few channels, then many again: half of them see one position, half its neighbors too.
 #[derive(Module, Debug)]
 struct Fire {
     squeeze: Conv2d,

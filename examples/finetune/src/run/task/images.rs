@@ -24,7 +24,7 @@ pub struct ImageArgs {
     pub pixels: Option<usize>,
 }
 
-/// Labelled images and a backbone.
+/// Labeled images and a backbone.
 pub struct Images {
     data: Split<data::Images>,
     backbone: Backbone,
@@ -124,15 +124,7 @@ impl Task for Images {
     }
 
     fn defaults(&self, method: Method) -> Defaults {
-        let defaults = |steps, batch, lr, head_lr| Defaults { steps, batch, lr, head_lr };
-        match method {
-            Method::Head => defaults(400, 2_000.0, 3e-3, 3e-3),
-            Method::None => defaults(470, 64.0, 3e-4, 1e-3),
-            Method::Full | Method::Topgrad => defaults(30, 1_000.0, 5e-4, 1e-2),
-            Method::Bitfit | Method::Lora => defaults(30, 1_000.0, 2e-3, 1e-2),
-            Method::Supermask => defaults(30, 1_000.0, 1e-2, 1e-2),
-            Method::TwoPhase => defaults(220, 1_000.0, 1e-3, 3e-3),
-        }
+        method.defaults().images
     }
 }
 

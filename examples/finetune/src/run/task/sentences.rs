@@ -22,7 +22,7 @@ pub struct TextArgs {
     pub length: usize,
 }
 
-/// Labelled sentences, encoded.
+/// Labeled sentences, encoded.
 pub struct Texts {
     name: &'static str,
     labels: Split<Vec<u8>>,
@@ -86,8 +86,8 @@ impl Task for Texts {
         format!("minilm-l6-{}-{}", self.length, self.labels.train.len())
     }
 
-    /// The head is random, not zero: with a zero head no gradient reaches the encoder, so that none of its
-    /// layers could be chosen by theirs.
+    /// The head is random, not zero. Through a head of zeros no gradient reaches the encoder, and `topgrad` could not
+    /// tell its layers apart.
     fn model(&self, device: &Device) -> Result<TextClassifier> {
         let encoder = TextEncoder::load(&self.folder, device)?;
         let head = LinearConfig::new(encoder.width(), 2).init(device);
@@ -123,15 +123,7 @@ impl Task for Texts {
     }
 
     fn defaults(&self, method: Method) -> Defaults {
-        let defaults = |steps, batch, lr, head_lr| Defaults { steps, batch, lr, head_lr };
-        match method {
-            Method::Head => defaults(200, 750.0, 5e-3, 5e-3),
-            Method::None => defaults(240, 32.0, 5e-5, 1e-3),
-            Method::Full | Method::Topgrad => defaults(15, 500.0, 2e-4, 2e-2),
-            Method::Bitfit | Method::Lora => defaults(15, 500.0, 2e-3, 2e-2),
-            Method::Supermask => defaults(15, 500.0, 2e-2, 2e-2),
-            Method::TwoPhase => defaults(200, 500.0, 1e-3, 5e-3),
-        }
+        method.defaults().sentences
     }
 }
 

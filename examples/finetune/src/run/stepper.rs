@@ -2,8 +2,7 @@
 
 use anyhow::Result;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use burn_dp::DpOptimizer;
 use burn_dp::per_example::Traced;
@@ -12,10 +11,9 @@ use burn_dp::sampling::PoissonSampler;
 use burn_dp::seed::Seed;
 use burn_dp::selection::{PublicData, Schedule, Selection, TopGradientNorm, TopSelection};
 
-use super::task::{Examples, Part, Task};
-
-/// A task's loss.
-pub(super) type Loss<T> = fn(&<T as Task>::Model, Examples<<T as Task>::Inputs>) -> Tensor<1>;
+use super::batches::{Examples, Records};
+use super::task::Task;
+use crate::models::cross_entropy;
 
 /// Takes steps.
 pub(super) enum Stepper<T: Task> {
@@ -25,10 +23,13 @@ pub(super) enum Stepper<T: Task> {
     Ordinary { optimizer: Box<ModuleOptimizer>, seed: Seed, rate: SamplingRate, taken: u64 },
 }
 
+/// A task's loss.
+type Loss<T> = fn(&<T as Task>::Model, Examples<<T as Task>::Inputs>) -> Tensor<1>;
+
 impl<T: Task> Stepper<T> {
-    pub(super) fn private(plan: PrivacyPlan, seed: Seed, loss: Loss<T>) -> Self {
-        let optimizer = AdamConfig::new().init();
-        Self::Private(Box::new(DpOptimizer::with_seed(plan, optimizer, Traced::new(loss), seed)))
+    pub(super) fn private(plan: PrivacyPlan, seed: Seed) -> Self {
+        let (optimizer, engine) = (AdamConfig::new().init(), Traced::new(loss::<T> as Loss<T>));
+        Self::Private(Box::new(DpOptimizer::with_seed(plan, optimizer, engine, seed)))
     }
 
     pub(super) fn ordinary(seed: Seed, rate: SamplingRate) -> Self {
@@ -81,31 +82,29 @@ impl<T: Task> Stepper<T> {
         }
     }
 
-    /// Takes a step on a Poisson sample of the task's first `records`.
+    /// Takes a step on a Poisson sample of the records, of which `physical` are in memory at a time.
     pub(super) fn step(
         &mut self,
         learning_rate: ModuleLearningRate,
-        task: &T,
         model: &mut T::Model,
-        records: usize,
+        records: &Records<T>,
         physical: usize,
-        load: impl Fn(&[usize]) -> Examples<T::Inputs>,
     ) -> Result<()> {
-        let size = |record: &usize| task.size(Part::Train, *record);
+        let size = |record: &usize| records.size(*record);
         match self {
             Self::Private(optimizer) => {
-                let sample = optimizer.sample(records)?.sorted_by_key(size);
-                let batch = sample.batches(physical, load)?;
+                let sample = optimizer.sample(records.count)?.sorted_by_key(size);
+                let batch = sample.batches(physical, |chunk| records.load(chunk))?;
                 optimizer.step(learning_rate, model, batch)?;
             }
             Self::Ordinary { optimizer, seed, rate, taken } => {
-                let mut sample = PoissonSampler::new(seed, *rate, records)?.sample(*taken);
+                let mut sample = PoissonSampler::new(seed, *rate, records.count)?.sample(*taken);
                 sample.sort_by_cached_key(size);
                 let count = sample.len().max(1) as f64;
-                let mut sum = burn::optim::GradientsAccumulator::new();
+                let mut sum = GradientsAccumulator::new();
                 for chunk in sample.chunks(physical.max(1)) {
                     let share = chunk.len() as f64 / count;
-                    let loss = super::train::loss::<T>(model, load(chunk)).mul_scalar(share);
+                    let loss = loss::<T>(model, records.load(chunk)).mul_scalar(share);
                     sum.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
                 }
                 *model = optimizer.step(learning_rate, model.clone(), sum.grads());
@@ -120,68 +119,31 @@ impl<T: Task> Stepper<T> {
         &mut self,
         rule: &TopGradientNorm,
         model: &T::Model,
-        records: usize,
+        records: &Records<T>,
         physical: usize,
-        loss: Loss<T>,
-        load: impl Fn(&[usize]) -> Examples<T::Inputs>,
     ) -> Result<TopSelection> {
+        let load = |chunk: &[usize]| records.load(chunk);
         match self {
             Self::Private(optimizer) => {
-                let batch = optimizer.sample_for_selection(records)?.batches(physical, load)?;
-                Ok(optimizer.select_top(rule, model, batch)?)
+                let sample = optimizer.sample_for_selection(records.count)?;
+                Ok(optimizer.select_top(rule, model, sample.batches(physical, load)?)?)
             }
             // Nothing is private in such a run.
             Self::Ordinary { seed, rate, .. } => {
-                let sample = PoissonSampler::new(seed, *rate, records)?.sample(u64::MAX);
+                let sample = PoissonSampler::new(seed, *rate, records.count)?.sample(u64::MAX);
                 let batches: Vec<_> = sample.chunks(physical.max(1)).map(load).collect();
-                Ok(rule.on_public(&mut Traced::new(loss), model, PublicData::vouch(batches))?)
+                let mut engine = Traced::new(loss::<T> as Loss<T>);
+                Ok(rule.on_public(&mut engine, model, PublicData::vouch(batches))?)
             }
         }
     }
 }
 
-impl<T: Task> Stepper<T> {
-    /// Saves what a run needs to go on, in `folder`.
-    pub(super) fn save(&self, folder: &std::path::Path, model: &T::Model) -> Result<()> {
-        match self {
-            Self::Private(optimizer) => optimizer.save(model, folder.join("checkpoint.bin"))?,
-            Self::Ordinary { optimizer, .. } => {
-                let failed = |error| anyhow::anyhow!("cannot save a checkpoint: {error}");
-                let weights = model.clone().into_record().into_bytes();
-                std::fs::write(
-                    folder.join("checkpoint-model.bin"),
-                    &*weights.map_err(|e| failed(e.to_string()))?,
-                )?;
-                let moments = optimizer.into_bytes().map_err(|e| failed(e.to_string()))?;
-                std::fs::write(folder.join("checkpoint-optimizer.bin"), &*moments)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes on from what [`save`](Self::save) wrote after `steps` steps.
-    pub(super) fn load(
-        &mut self,
-        folder: &std::path::Path,
-        model: T::Model,
-        steps: u64,
-    ) -> Result<T::Model> {
-        match self {
-            Self::Private(optimizer) => Ok(optimizer.load(model, folder.join("checkpoint.bin"))?),
-            Self::Ordinary { optimizer, taken, .. } => {
-                let read = |name: &str| -> Result<burn::tensor::Bytes> {
-                    Ok(burn::tensor::Bytes::from_bytes_vec(std::fs::read(folder.join(name))?))
-                };
-                let failed = |error: String| anyhow::anyhow!("cannot load the checkpoint: {error}");
-                let weights = burn::store::ModuleRecord::from_bytes(read("checkpoint-model.bin")?);
-                let weights = weights.map_err(|e| failed(e.to_string()))?;
-                let moments =
-                    burn::optim::OptimizerRecord::from_bytes(read("checkpoint-optimizer.bin")?);
-                let moments = moments.map_err(|e| failed(e.to_string()))?;
-                **optimizer = optimizer.clone().load_record(moments);
-                *taken = steps;
-                model.try_load_record(weights).map_err(|e| failed(e.to_string()))
-            }
-        }
+/// The mean cross entropy of a batch.
+fn loss<T: Task>(model: &T::Model, batch: Examples<T::Inputs>) -> Tensor<1> {
+    let labels = batch.labels.clone();
+    match batch.logits(model) {
+        Some(logits) => cross_entropy(logits, labels),
+        None => Tensor::zeros([1], &labels.device()),
     }
 }

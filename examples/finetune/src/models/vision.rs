@@ -3,7 +3,7 @@
 //! [`ImageClassifier::load`] reads what `examples/data.sh` downloads and puts a new linear head on it:
 //!
 //! - [`SqueezeNet`] 1.1 (arXiv 1602.07360): 0.72 million parameters in the trunk, 512 features. No
-//!   normalisation layers, dense convolutions.
+//!   normalization layers, dense convolutions.
 //! - [`EfficientNetLite0`] (arXiv 1905.11946 without squeeze-and-excitation): 3.4 million, 1280
 //!   features. Its BatchNorm, which would mix the examples of a batch, is folded into the convolutions, so
 //!   that each has a bias and bias-only fine-tuning means what it says.
@@ -14,6 +14,7 @@
 mod backbone;
 mod classifier;
 mod efficientnet;
+mod pooling;
 mod preprocess;
 mod squeezenet;
 mod weights;
@@ -23,10 +24,3 @@ pub use classifier::ImageClassifier;
 pub use efficientnet::{EfficientNetLite0, EfficientNetLite0Config};
 pub use preprocess::Preprocess;
 pub use squeezenet::{SqueezeNet, SqueezeNetConfig};
-
-use burn::prelude::*;
-
-/// The mean over all positions: `[batch, channels, height, width]` to `[batch, channels]`.
-fn global_mean(x: Tensor<4>) -> Tensor<2> {
-    x.flatten::<3>(2, 3).mean_dim(2).flatten(1, 2)
-}

@@ -1,12 +1,7 @@
-//! `--method supermask`: a mask over the frozen trunk, and the head.
-
-use std::fs;
-use std::path::Path;
+//! The flags of a mask, and the mask that they stand for.
 
 use anyhow::{Context, Result};
-use burn::module::Module;
-use burn_dp::mask::{MaskKind, MaskSet, Scope, Structure, SuperMaskConfig};
-use burn_dp::selection::Selection;
+use burn_dp::mask::{MaskKind, Scope, Structure, SuperMaskConfig};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +31,7 @@ pub enum Rule {
     TopK,
     /// The largest share of all is kept
     TopKGlobal,
-    /// Kept at random, with a learnt probability
+    /// Kept at random, with a learned probability
     Stochastic,
     /// Multiplied by a sigmoid
     Sigmoid,
@@ -57,16 +52,11 @@ pub enum Of {
 }
 
 impl MaskArgs {
-    /// `output` is the axis of a weight's outputs.
+    /// The mask, wherever it goes; `output` is the axis of a weight's outputs.
     ///
     /// # Errors
     /// When the number does not suit the rule.
-    pub(super) fn config(
-        &self,
-        place: &Selection,
-        private: bool,
-        output: usize,
-    ) -> Result<SuperMaskConfig> {
+    pub fn config(&self, private: bool, output: usize) -> Result<SuperMaskConfig> {
         let at = |default: f64| self.mask_at.unwrap_or(default);
         let rule = self.rule(private);
         let kind = match rule {
@@ -83,65 +73,19 @@ impl MaskArgs {
             Of::Output => Structure::Axis(output),
             Of::Input => Structure::Axis(1 - output),
         };
-        let config = SuperMaskConfig::new(kind).context("--mask-at")?;
-        Ok(config.with_structure(structure).on(place))
+        Ok(SuperMaskConfig::new(kind).context("--mask-at")?.with_structure(structure))
     }
 
-    /// The learning rate of scores, where that of multipliers is `multipliers`.
-    pub(super) fn learning_rate(&self, private: bool, multipliers: f64) -> f64 {
-        if self.rule(private).multiplies() { multipliers } else { SWITCHES }
-    }
-
-    /// Noise goes to every score, so that under privacy few of them that move smoothly do better than
-    /// millions that switch.
-    fn rule(&self, private: bool) -> Rule {
+    /// The rule, or its default. Privacy adds noise to every score: then a few scores that move smoothly do better
+    /// than millions that switch.
+    pub fn rule(&self, private: bool) -> Rule {
         self.mask.unwrap_or(if private { Rule::Multiplier } else { Rule::Threshold })
     }
 }
 
-/// The learning rate of scores that switch weights. Adam moves each score by about as much in a step,
-/// and the default threshold is 0.005 away: some get there in the tens of steps that a run has.
-const SWITCHES: f64 = 3e-4;
-
 impl Rule {
     /// Whether a score is a factor rather than a switch.
-    fn multiplies(self) -> bool {
+    pub fn multiplies(self) -> bool {
         matches!(self, Self::Sigmoid | Self::Multiplier)
     }
-}
-
-/// The exported mask, in numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MaskSummary {
-    /// Scores, each a bit of the mask.
-    pub scores: usize,
-    /// Weights that the mask is over.
-    pub weights: usize,
-    /// Weights that it keeps.
-    pub kept: usize,
-    /// The exported file, entropy-coded, with its header.
-    pub bytes: usize,
-}
-
-/// Writes a binary mask to `mask.bin`, and what it keeps of each layer to `mask.txt`; nothing for a soft one.
-pub(super) fn save<M: Module>(
-    folder: &Path,
-    config: &SuperMaskConfig,
-    model: &M,
-) -> Result<Option<MaskSummary>> {
-    if !config.kind().is_binary() {
-        return Ok(None);
-    }
-    let masks = MaskSet::of(config, model)?;
-    let bytes = masks.to_bytes()?;
-    let place = || format!("cannot write to {}", folder.display());
-    fs::write(folder.join("mask.bin"), &bytes).with_context(place)?;
-    fs::write(folder.join("mask.txt"), format!("{masks}\n")).with_context(place)?;
-    let sizes = masks.layers().iter().map(|layer| layer.shape().iter().product::<usize>());
-    Ok(Some(MaskSummary {
-        scores: masks.scores(),
-        weights: sizes.sum(),
-        kept: masks.kept_weights(),
-        bytes: bytes.len(),
-    }))
 }

@@ -5,10 +5,13 @@ mod sentences;
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use burn_dp::batch::Batch;
 use burn_dp::selection::ParamSelector;
 
+use super::method::Method;
+
+pub use super::method::Defaults;
 pub use images::{ImageArgs, Images, cifar10};
 pub use sentences::{TextArgs, Texts, sentiment};
 
@@ -42,7 +45,7 @@ pub trait Task {
     fn data(&self) -> String;
     /// The names of the classes.
     fn classes(&self) -> Vec<String>;
-    /// What names the trunk and the inputs, for files of cached features.
+    /// A name for the trunk and its inputs, which files of cached features carry.
     fn trunk(&self) -> String;
     /// The pretrained model with a new head.
     ///
@@ -53,7 +56,8 @@ pub trait Task {
     fn labels(&self, part: Part) -> &[u8];
     /// Records as the model reads them.
     fn inputs(&self, part: Part, records: &[usize], device: &Device) -> Self::Inputs;
-    /// Records of one size go together where the order is free, because a batch is as large as its largest.
+    /// How large a record is. A batch is padded to its largest record, so records of like size go together where the
+    /// order is free.
     fn size(&self, _part: Part, _record: usize) -> usize {
         0
     }
@@ -67,45 +71,5 @@ pub trait Task {
     /// The last block of the trunk.
     fn late(&self) -> ParamSelector;
     /// What suits a method on two cores.
-    fn defaults(&self, method: super::Method) -> Defaults;
-}
-
-/// Settings where the command line has none.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Defaults {
-    /// Logical steps.
-    pub steps: u64,
-    /// Expected size of a logical batch.
-    pub batch: f64,
-    /// Learning rate of all but the head.
-    pub lr: f64,
-    /// Learning rate of the head.
-    pub head_lr: f64,
-}
-
-/// A batch: inputs, or features where only the head is trained.
-#[derive(Clone, Debug)]
-pub struct Examples<I> {
-    /// What the model reads.
-    pub inputs: Option<I>,
-    /// What the head reads.
-    pub features: Option<Tensor<2>>,
-    /// `[batch]`
-    pub labels: Tensor<1, Int>,
-}
-
-burn_dp::impl_batch!(Examples<I> { inputs, features, labels });
-
-impl<I> Examples<I> {
-    /// Logits, from whichever is there.
-    pub fn logits<M: Classifier<I>>(self, model: &M) -> Option<Tensor<2>> {
-        let features = self.features.or_else(|| self.inputs.map(|inputs| model.features(inputs)));
-        features.map(|features| model.classify(features))
-    }
-}
-
-/// The classes of some records.
-pub(super) fn labels(all: &[u8], records: &[usize], device: &Device) -> Tensor<1, Int> {
-    let labels: Vec<i32> = records.iter().map(|record| i32::from(all[*record])).collect();
-    Tensor::from_data(labels.as_slice(), device)
+    fn defaults(&self, method: Method) -> Defaults;
 }

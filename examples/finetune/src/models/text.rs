@@ -7,6 +7,7 @@ mod attention;
 mod classifier;
 mod config;
 mod encoder;
+mod init;
 mod layer;
 mod tokenizer;
 mod weights;

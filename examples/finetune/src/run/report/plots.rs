@@ -7,12 +7,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use plotters::prelude::*;
 
-use super::report::Metrics;
+use super::metrics::Metrics;
 
 const SIZE: (u32, u32) = (640, 400);
 
 /// `accuracy.svg`, against ε (or steps, without privacy), and `loss.svg` over the steps.
-pub(super) fn write(folder: &Path, lines: &[Metrics]) -> Result<()> {
+pub fn write(folder: &Path, lines: &[Metrics]) -> Result<()> {
     let private = lines.iter().any(|line| line.epsilon.is_some());
     let cost = |line: &Metrics| line.epsilon.unwrap_or(line.step as f64);
     let accuracy: Vec<_> = lines.iter().map(|line| (cost(line), 100.0 * line.accuracy)).collect();
@@ -49,9 +49,9 @@ fn draw(
             range(points.iter().map(|p| p.1)),
         )?;
     chart.configure_mesh().x_desc(x).y_desc(y).draw()?;
-    let colour = RGBColor(0, 114, 178);
-    chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-    chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
+    let color = RGBColor(0, 114, 178);
+    chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?;
+    chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, color.filled())))?;
     area.present()?;
     Ok(())
 }

@@ -1,4 +1,0 @@
-//! Pretrained models as ordinary burn modules.
-
-pub mod text;
-pub mod vision;

@@ -1,0 +1,35 @@
+//! One fine-tuning run, from the command line to the report.
+//!
+//! The story is [`run`]: set up, take steps, report. What a run trains is its [`Method`]; what it learns, and from
+//! what, is its [`Task`](task::Task).
+
+mod args;
+mod batches;
+mod begin;
+mod checkpoint;
+mod evaluation;
+mod features;
+mod interrupt;
+mod method;
+mod predict;
+mod program;
+mod progress;
+mod report;
+mod settings;
+mod setup;
+mod state;
+mod stepper;
+mod stopwatch;
+pub mod task;
+mod train;
+mod training;
+
+pub use args::{Args, DeviceArg};
+pub use batches::labels;
+pub use features::{Features, cached_features};
+pub use interrupt::forget_interrupt;
+pub use method::{Defaults, MaskArgs, Method, Of, Rule};
+pub use predict::predict;
+pub use program::{exit_code, fine_tune};
+pub use report::{MaskSummary, Summary};
+pub use train::run;

@@ -1,0 +1,125 @@
+//! T1: one client more or less moves the sum of a round by at most the plan's sensitivity.
+
+use burn_dp::federated::{Client, ClientId, Encoding, FederatedPlan, Reply};
+use burn_dp::privacy::{Adjacency, Clipping};
+use proptest::prelude::*;
+
+use super::{CLIENTS, answer, client, everybody, flat, plan, start};
+
+/// What clients make of these updates in the first round; nothing, where theirs cannot be sent.
+fn replies(plan: FederatedPlan, updates: Vec<Vec<f32>>) -> Vec<Option<Vec<u8>>> {
+    let opened = start(plan).step(everybody(), 0).expect("a round");
+    let reply = |((_, request), update): (&(ClientId, Vec<u8>), Vec<f32>)| {
+        let answer = Client::new().answer(request, |_| Ok::<_, burn_dp::Error>(update));
+        answer.ok().map(|answer| answer.reply)
+    };
+    opened.send.iter().zip(updates).map(reply).collect()
+}
+
+/// The noiseless mean of the first round.
+fn mean(plan: FederatedPlan, replies: &[Option<Vec<u8>>]) -> Vec<f32> {
+    let mut server = start(plan);
+    let opened = server.step(everybody(), 0).expect("a round");
+    let mut inbox = everybody();
+    for ((to, _), reply) in opened.send.into_iter().zip(replies) {
+        match reply {
+            Some(bytes) => inbox.replies.push((to, bytes.clone())),
+            None => inbox.failed.push(to),
+        }
+    }
+    assert_eq!(server.step(inbox, 1).expect("a release").closed, 1);
+    server.weights().to_vec()
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
+}
+
+fn clippings() -> Vec<Clipping> {
+    let groups = vec![("head.weight", 0.5), ("head.bias", 0.25)];
+    vec![
+        flat(0.7),
+        Clipping::automatic(0.7, 0.01).expect("valid"),
+        Clipping::per_group(groups).expect("valid"),
+        Clipping::adaptive(0.7, 0.5, 0.2, 1.0).expect("valid"),
+    ]
+}
+
+const ENCODINGS: [Encoding; 4] = [
+    Encoding::Dense,
+    Encoding::RandomK { keep: 5 },
+    Encoding::TopK { keep: 5 },
+    Encoding::Quantized { bits: 2 },
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn one_client_moves_the_sum_by_at_most_the_sensitivity(
+        updates in prop::collection::vec(prop::collection::vec(-2.0_f32..2.0, 16), CLIENTS),
+        scale in -3.0..30.0_f32, rule in 0..4_usize, encoding in prop::sample::select(&ENCODINGS[..]),
+    ) {
+        let clipping = &clippings()[rule];
+        let plan = plan(clipping.clone(), 0.0, encoding);
+        let mut updates = updates;
+        // The last one as loud as it likes.
+        updates.iter_mut().last().expect("a client").iter_mut().for_each(|x| *x *= 10_f32.powf(scale));
+        // Encodings may draw, so both worlds get the same bytes.
+        let with = replies(plan.clone(), updates);
+        let mut without = with.clone();
+        *without.last_mut().expect("a client") = None;
+        prop_assert_eq!(plan.privacy().adjacency(), Adjacency::AddRemove);
+        let bound = plan.privacy().sensitivity(&clipping.initial_state());
+        let moved = distance(&mean(plan.clone(), &with), &mean(plan, &without));
+        // What is released is in single precision, in both worlds.
+        let rounding = 4.0 * f64::from(f32::EPSILON) * CLIENTS as f64 * bound;
+        prop_assert!(moved * CLIENTS as f64 <= bound + rounding, "{} and {bound}", moved * CLIENTS as f64);
+    }
+}
+
+#[test]
+fn an_unusable_reply_counts_as_one_that_never_came() {
+    let sound = |server: &mut burn_dp::federated::Server| {
+        let opened = server.step(everybody(), 0).expect("a round");
+        let mut inbox = everybody();
+        for (to, request) in &opened.send {
+            inbox.replies.push((to.clone(), answer(to, request)));
+        }
+        inbox
+    };
+    let released = |spoil: &dyn Fn(&mut Vec<u8>)| {
+        let mut server = start(plan(flat(1.0), 0.5, Encoding::Dense));
+        let mut inbox = sound(&mut server);
+        spoil(&mut inbox.replies[2].1);
+        let step = server.step(inbox, 1).expect("a release");
+        (server.weights().to_vec(), step.refused.len())
+    };
+    let absent = {
+        let mut server = start(plan(flat(1.0), 0.5, Encoding::Dense));
+        let mut inbox = sound(&mut server);
+        inbox.failed.push(inbox.replies.remove(2).0);
+        let _ = server.step(inbox, 1).expect("a release");
+        server.weights().to_vec()
+    };
+    let other_run = {
+        let mut server = start(plan(flat(2.0), 0.5, Encoding::Dense));
+        let opened = server.step(everybody(), 0).expect("a round");
+        answer(&client(2), &opened.send[2].1)
+    };
+    let spoils: [&dyn Fn(&mut Vec<u8>); 6] = [
+        &|bytes| bytes.truncate(bytes.len() / 2),
+        &|bytes| bytes.clear(),
+        &|bytes| bytes[40] ^= 1,
+        &|bytes| *bytes = vec![0; 1 << 24],
+        &|bytes| bytes.push(0),
+        &|bytes| bytes.clone_from(&other_run),
+    ];
+    for (index, spoil) in spoils.iter().enumerate() {
+        let (weights, refused) = released(spoil);
+        assert_eq!(refused, 1, "spoil {index}");
+        assert_eq!(weights, absent, "spoil {index}");
+    }
+    assert!(Reply::from_bytes(&other_run).is_ok());
+    assert_ne!(released(&|_| ()).0, absent);
+}

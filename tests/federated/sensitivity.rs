@@ -107,7 +107,8 @@ fn an_unusable_reply_counts_as_one_that_never_came() {
         let opened = server.step(everybody(), 0).expect("a round");
         answer(&client(2), &opened.send[2].1)
     };
-    let spoils: [&dyn Fn(&mut Vec<u8>); 6] = [
+    type Spoil<'s> = &'s dyn Fn(&mut Vec<u8>);
+    let spoils: [Spoil<'_>; 6] = [
         &|bytes| bytes.truncate(bytes.len() / 2),
         &|bytes| bytes.clear(),
         &|bytes| bytes[40] ^= 1,

@@ -43,6 +43,7 @@ mod round;
 mod server;
 mod server_optimizer;
 mod simulator;
+pub mod worker;
 
 pub use client::{Answer, Client};
 pub use encoding::Encoding;

@@ -72,4 +72,28 @@ pub enum FederatedError {
         /// Its own error.
         source: Box<dyn core::error::Error + Send + Sync>,
     },
+
+    /// A worker's arguments.
+    #[error("the arguments are `server FOLDER STATE`, `client FOLDER STATE` or `--protocol`")]
+    Arguments,
+
+    /// Another process uses a state folder.
+    #[error(
+        "another process uses the state in {folder}: one run has one server, and one client one worker"
+    )]
+    StateInUse {
+        /// The folder.
+        folder: String,
+    },
+
+    /// A file of a worker cannot be read or written.
+    #[error(
+        "the file {path} cannot be read or written ({source}): check that its folder is there and can be written to"
+    )]
+    Storage {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
 }

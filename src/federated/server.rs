@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::ids::ClientId;
-use super::message::{Request, opened, sealed};
+use super::message::{Reply, Request, opened, sealed};
 use super::plan::FederatedPlan;
 use super::round::{Outcome, Released, close};
 use super::server_optimizer::OptimizerState;
@@ -45,6 +45,8 @@ pub struct Inbox {
     pub failed: Vec<ClientId>,
     /// Who can be asked.
     pub online: BTreeSet<ClientId>,
+    /// Who has been asked for the open round, perhaps by an earlier process, and may still answer.
+    pub waiting: BTreeSet<ClientId>,
 }
 
 /// What to do after a step, in this order: make `state` durable, send, wait.
@@ -122,6 +124,7 @@ impl Server {
     /// resume from the last state.
     pub fn step(&mut self, inbox: Inbox, now: u64) -> Result<ServerStep> {
         let mut step = ServerStep::default();
+        let nobody = BTreeSet::new();
         self.take_in(inbox.replies, inbox.failed);
         let mut changed = false;
         while self.released.round < self.plan.terms().rounds() {
@@ -141,7 +144,8 @@ impl Server {
         }
         if let Some(open) = &mut self.open {
             step.wait = open.deadline.saturating_sub(now);
-            let unasked = open.unasked(&inbox.online);
+            let unasked = open
+                .unasked(&inbox.online, if step.closed == 0 { &inbox.waiting } else { &nobody });
             if !unasked.is_empty() {
                 let request = self.request()?;
                 step.send = unasked.into_iter().map(|client| (client, request.clone())).collect();
@@ -158,6 +162,11 @@ impl Server {
     /// Rounds released so far.
     pub fn round(&self) -> u64 {
         self.released.round
+    }
+
+    /// Whether bytes are a reply to a round that is over.
+    pub(super) fn is_late(&self, reply: &[u8]) -> bool {
+        is_of_earlier_round(reply, self.released.round)
     }
 
     /// What has been released.
@@ -205,7 +214,11 @@ impl Server {
         let replied = replies.into_iter().map(|(client, bytes)| (client, Outcome::Replied(bytes)));
         let failed = failed.into_iter().map(|client| (client, Outcome::Failed));
         for (client, outcome) in replied.chain(failed) {
-            if open.cohort.binary_search(&client).is_ok() {
+            let late = match &outcome {
+                Outcome::Replied(bytes) => is_of_earlier_round(bytes, self.released.round),
+                Outcome::Failed => false,
+            };
+            if !late && open.cohort.binary_search(&client).is_ok() {
                 open.outcomes.entry(client).or_insert(outcome);
             }
         }
@@ -250,16 +263,26 @@ impl Open {
     }
 
     /// Those to ask now.
-    fn unasked(&mut self, online: &BTreeSet<ClientId>) -> Vec<ClientId> {
+    fn unasked(
+        &mut self,
+        online: &BTreeSet<ClientId>,
+        waiting: &BTreeSet<ClientId>,
+    ) -> Vec<ClientId> {
         let due = |client: &&ClientId| {
             online.contains(*client)
                 && !self.outcomes.contains_key(*client)
                 && !self.asked.contains(*client)
+                && !waiting.contains(*client)
         };
         let due: Vec<ClientId> = self.cohort.iter().filter(due).cloned().collect();
         self.asked.extend(due.iter().cloned());
         due
     }
+}
+
+/// Whether a reply is to a round that is over: it is dropped, and its client may still answer the open one.
+fn is_of_earlier_round(bytes: &[u8], open: u64) -> bool {
+    Reply::from_bytes(bytes).is_ok_and(|reply| reply.round < open)
 }
 
 #[derive(Serialize, Deserialize)]

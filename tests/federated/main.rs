@@ -5,6 +5,7 @@ mod encodings;
 mod roles;
 mod sensitivity;
 mod strangers;
+mod worker;
 
 use burn_dp::error::Result;
 use burn_dp::federated::{

@@ -1,0 +1,213 @@
+//! The program that a transport runs at each end: `server FOLDER STATE` or `client FOLDER STATE`.
+//!
+//! A transport (`burn-dp-flower`, on the Flower engine) moves files and knows nothing else. It puts what has arrived into
+//! `FOLDER/in`, runs this program, and sends what is in `FOLDER/out` as the last line of the output says. `STATE` is the
+//! program's own, and has to survive: on a server the open round and the ledger, on a client its last replies.
+//!
+//! | | in | out |
+//! |---|---|---|
+//! | `client` | `request` | `reply` |
+//! | `server` | `online.json`: `{"now", "online", "waiting", "failed"}`; `<client>/reply` | `request`; `{"send", "seconds", "wait", "label", "done"}` |
+//!
+//! An exit code other than 0 means that nothing was sent and nothing may be. Whatever is printed or written to `out` is durable
+//! in `STATE` before, by a rename; so the program may be killed at any point, and run again.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use burn_dp::federated::worker::{Task, main};
+//! use burn_dp::federated::{FederatedPlan, Request};
+//!
+//! struct Hospital;
+//!
+//! impl Task for Hospital {
+//!     fn plan(&self) -> burn_dp::Result<FederatedPlan> {
+//! #       unimplemented!()
+//!         // the same at every start
+//!     }
+//!     fn weights(&self) -> burn_dp::Result<Vec<f32>> {
+//! #       unimplemented!()
+//!         // what the run begins from
+//!     }
+//!     fn train(&self, request: &Request) -> burn_dp::Result<Vec<f32>> {
+//! #       unimplemented!()
+//!         // this client's data, and a few epochs
+//!     }
+//! }
+//!
+//! fn main_() -> ExitCode {
+//!     main(&Hospital)
+//! }
+//! ```
+
+mod disk;
+mod protocol;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use self::disk::Disk;
+use self::protocol::{Online, Sending, print};
+use super::client::Client;
+use super::ids::ClientId;
+use super::message::Request;
+use super::plan::FederatedPlan;
+use super::server::{Inbox, Server};
+use crate::error::{Error, FederatedError, Result};
+use crate::seed::SeedSource;
+
+/// The version of the protocol between a transport and this program.
+pub const PROTOCOL: u32 = 1;
+
+/// What a user brings: the plan and the first weights at the server, the training at a client.
+pub trait Task {
+    /// The plan of the run: the same at each start of the server's program.
+    ///
+    /// # Errors
+    /// As of building it.
+    fn plan(&self) -> Result<FederatedPlan>;
+
+    /// The weights that the run begins from, in the manifest's order, flat.
+    ///
+    /// # Errors
+    /// The task's own.
+    fn weights(&self) -> Result<Vec<f32>>;
+
+    /// New weights, of a request's, by this client's data.
+    ///
+    /// # Errors
+    /// The task's own. The server learns that this client failed, and nothing else.
+    fn train(&self, request: &Request) -> Result<Vec<f32>>;
+
+    /// Is told of the server after each call that released a round, with weights and ledger: to evaluate on public data, or to
+    /// write the model. After a crash it may be told twice of one round, but never not at all of the last.
+    ///
+    /// # Errors
+    /// The task's own, which ends the program. The release stands.
+    fn released(&self, _server: &Server) -> Result<()> {
+        Ok(())
+    }
+
+    /// Where the server's randomness comes from: the operating system, unless the run is an experiment without privacy.
+    fn seed(&self) -> SeedSource {
+        SeedSource::OperatingSystem
+    }
+}
+
+/// The `main` of a worker: runs what the arguments say, and tells errors on the standard error output.
+pub fn main(task: &impl Task) -> ExitCode {
+    match run(task, std::env::args_os().skip(1)) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What `main` does, with arguments of the caller's; the line to print.
+///
+/// # Errors
+/// [`FederatedError::Arguments`] for arguments that are none of the three, [`FederatedError::Storage`] for files, and those of
+/// the roles.
+pub fn run(task: &impl Task, arguments: impl IntoIterator<Item = OsString>) -> Result<String> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    match (&words[..], &arguments[..]) {
+        (["--protocol"], _) => Ok(PROTOCOL.to_string()),
+        (["client", ..], [_, folder, state]) => client(task, folder.as_ref(), state.as_ref()),
+        (["server", ..], [_, folder, state]) => server(task, folder.as_ref(), state.as_ref()),
+        _ => Err(Error::Federated(FederatedError::Arguments)),
+    }
+}
+
+fn client(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
+    let disk = Disk::locked(state)?;
+    let request = disk::read(&folder.join("in").join("request"))?;
+    let known = disk.read("client.state")?;
+    let mut known = known.map_or(Ok(Client::new()), |state| Client::resume(&state))?;
+    let answer = known.answer(&request, |request| task.train(request))?;
+    if let Some(state) = answer.state {
+        disk.replace("client.state", &state)?;
+    }
+    disk::write(&folder.join("out").join("reply"), &answer.reply)?;
+    Ok("{}".to_owned())
+}
+
+fn server(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
+    let disk = Disk::locked(state)?;
+    let plan = task.plan()?;
+    let mut server = match disk.read("server.state")? {
+        Some(state) => Server::resume(plan, &state, task.seed())?,
+        None => Server::start(plan, task.weights()?, task.seed())?,
+    };
+    let (inbox, now) = arrived(&folder.join("in"), &disk, &server)?;
+    let step = server.step(inbox, now)?;
+    if let Some(state) = &step.state {
+        disk.replace("server.state", state)?;
+    }
+    for (client, error) in &step.refused {
+        log::warn!("what {client} sent counts as zero: {error}");
+    }
+    tell(task, &disk, &server)?;
+    // One file for everybody: the transport sends it once.
+    if let Some((_, request)) = step.send.first() {
+        disk::write(&folder.join("out").join("request"), request)?;
+    }
+    let to = step.send.iter().map(|(client, _)| client).collect();
+    let label = format!("{} of {} rounds", server.round(), server.plan().terms().rounds());
+    print(&Sending { to, file: "request", wait: step.wait, label, done: step.done })
+}
+
+/// Tells the task of a release that it has not been told of.
+fn tell(task: &impl Task, disk: &Disk, server: &Server) -> Result<()> {
+    let round = server.round().to_le_bytes();
+    if server.round() == 0 || disk.read("told")?.is_some_and(|told| told == round) {
+        return Ok(());
+    }
+    task.released(server)?;
+    disk.forget_outcomes_before(server.round())?;
+    disk.replace("told", &round)
+}
+
+/// What has arrived for the open round, now and in earlier calls. The first outcome of each client is made durable here, so
+/// that it stays the first.
+fn arrived(folder: &Path, disk: &Disk, server: &Server) -> Result<(Inbox, u64)> {
+    let told = Online::from_bytes(&disk::read(&folder.join("online.json"))?)?;
+    let round = server.round();
+    let mut inbox = Inbox {
+        online: named(&told.online).collect(),
+        waiting: named(&told.waiting).collect(),
+        ..Inbox::default()
+    };
+    for client in server.plan().population() {
+        let reply = folder.join(client.as_str()).join("reply");
+        if let Some(bytes) = disk::read_up_to(&reply, server.plan().longest_reply())? {
+            if !server.is_late(&bytes) {
+                disk.keep_outcome(round, client, Some(&bytes))?;
+            }
+        }
+    }
+    for client in named(&told.failed) {
+        if server.plan().population().binary_search(&client).is_ok() {
+            disk.keep_outcome(round, &client, None)?;
+        }
+    }
+    for client in server.plan().population() {
+        match disk.outcome(round, client)? {
+            Some(bytes) if bytes.is_empty() => inbox.failed.push(client.clone()),
+            Some(bytes) => inbox.replies.push((client.clone(), bytes)),
+            None => {}
+        }
+    }
+    Ok((inbox, told.now))
+}
+
+/// The names that can be a client's.
+fn named(names: &[String]) -> impl Iterator<Item = ClientId> {
+    names.iter().filter_map(|name| ClientId::new(name.clone()).ok())
+}

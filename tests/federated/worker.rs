@@ -1,0 +1,183 @@
+//! The worker behind a transport: files in, files out, and a state that survives.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_dp::error::{Error, FederatedError};
+use burn_dp::federated::worker::{Task, run};
+use burn_dp::federated::{ClientId, Encoding, FederatedPlan, Request, Server, simulate};
+use burn_dp::seed::SeedSource;
+use serde_json::{Value, json};
+
+use super::{CLIENTS, ROUNDS, SEED, client, flat, plan, trained};
+
+/// The task of one client, or of the server.
+struct Hospital(ClientId);
+
+impl Task for Hospital {
+    fn plan(&self) -> burn_dp::Result<FederatedPlan> {
+        Ok(plan(flat(1.0), 0.7, Encoding::Dense))
+    }
+
+    fn weights(&self) -> burn_dp::Result<Vec<f32>> {
+        Ok(vec![0.0; 16])
+    }
+
+    fn train(&self, request: &Request) -> burn_dp::Result<Vec<f32>> {
+        trained(&self.0, request)
+    }
+
+    fn seed(&self) -> SeedSource {
+        SEED
+    }
+}
+
+/// A transport as simple as can be: folders for everybody.
+struct Transport {
+    root: tempfile::TempDir,
+    waiting: BTreeSet<String>,
+    failed: BTreeSet<String>,
+    now: f64,
+}
+
+impl Transport {
+    fn new() -> Self {
+        let root = tempfile::tempdir().expect("a folder");
+        Self { root, waiting: BTreeSet::new(), failed: BTreeSet::new(), now: 1000.5 }
+    }
+
+    fn path(&self, of: &str) -> PathBuf {
+        self.root.path().join(of)
+    }
+
+    fn call(&self, role: &str, who: &str) -> burn_dp::Result<String> {
+        let (folder, state) = (self.path(who).join("work"), self.path(who).join("state"));
+        let arguments: Vec<OsString> = vec![role.into(), folder.into(), state.into()];
+        let id = ClientId::new(if role == "server" { "server" } else { who }).expect("a name");
+        run(&Hospital(id), arguments)
+    }
+
+    fn server(&mut self) -> Value {
+        let online: Vec<String> = (0..CLIENTS).map(|i| client(i).to_string()).collect();
+        let told = json!({
+            "now": self.now, "online": online, "waiting": self.waiting, "failed": self.failed,
+        });
+        put(&self.path("server").join("work/in/online.json"), told.to_string().as_bytes());
+        let line = self.call("server", "server").expect("a step");
+        let _ = fs::remove_dir_all(self.path("server").join("work/in"));
+        self.failed.clear();
+        serde_json::from_str(&line).expect("a line of JSON")
+    }
+
+    /// What the server asks for is done by the clients, whose replies wait for its next call.
+    fn deliver(&mut self, line: &Value) {
+        let request = fs::read(self.path("server").join("work/out/request")).unwrap_or_default();
+        for one in line["send"].as_array().expect("a list") {
+            let to = one["to"].as_str().expect("a name");
+            assert_eq!(one["files"], json!({"request": "request"}));
+            put(&self.path(to).join("work/in/request"), &request);
+            assert_eq!(self.call("client", to).expect("an answer"), "{}");
+            let reply = fs::read(self.path(to).join("work/out/reply")).expect("a reply");
+            put(&self.path("server").join("work/in").join(to).join("reply"), &reply);
+        }
+    }
+}
+
+fn put(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
+    fs::write(path, bytes).expect("it can be written");
+}
+
+fn weights_of(transport: &Transport) -> Vec<f32> {
+    let state = fs::read(transport.path("server").join("state/server.state")).expect("a state");
+    let plan = plan(flat(1.0), 0.7, Encoding::Dense);
+    let server = Server::resume(plan, &state, SEED).expect("its own");
+    assert_eq!(server.round(), ROUNDS);
+    server.weights().to_vec()
+}
+
+fn simulated() -> Vec<f32> {
+    let plan = plan(flat(1.0), 0.7, Encoding::Dense);
+    simulate(plan, vec![0.0; 16], SEED, trained, |_| ()).expect("a run").weights
+}
+
+#[test]
+fn a_run_through_files_is_the_simulators_bit_for_bit() {
+    let mut transport = Transport::new();
+    let mut calls = 0;
+    loop {
+        let line = transport.server();
+        calls += 1;
+        if line["done"] == json!(true) {
+            assert_eq!(line["send"], json!([]));
+            break;
+        }
+        assert!(line["wait"].as_u64().expect("a time") > 0);
+        transport.deliver(&line);
+    }
+    assert_eq!(calls, ROUNDS + 1);
+    assert_eq!(weights_of(&transport), simulated());
+    let left = fs::read_dir(transport.path("server").join("state")).expect("a folder");
+    let left: Vec<_> = left.map(|file| file.expect("a file").file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("round-")), "{left:?}");
+}
+
+/// Replies come one by one, the transport forgets whom it asked, and some are delivered again.
+#[test]
+fn a_transport_that_forgets_changes_nothing() {
+    let mut transport = Transport::new();
+    loop {
+        let line = transport.server();
+        if line["done"] == json!(true) {
+            break;
+        }
+        for one in line["send"].as_array().expect("a list") {
+            let alone = json!({ "send": [one] });
+            transport.deliver(&alone);
+            let again = transport.server();
+            if again["done"] == json!(true) || again["label"] != line["label"] {
+                transport.deliver(&again);
+                break;
+            }
+        }
+    }
+    assert_eq!(weights_of(&transport), simulated());
+}
+
+#[test]
+fn a_failure_is_kept_and_a_deadline_ends_the_round() {
+    let mut transport = Transport::new();
+    let line = transport.server();
+    transport.failed.insert(client(0).to_string());
+    transport.waiting = (1..CLIENTS).map(|i| client(i).to_string()).collect();
+    let waiting = transport.server();
+    assert_eq!((&waiting["send"], &waiting["label"]), (&json!([]), &line["label"]));
+    transport.now += 61.0;
+    let next = transport.server();
+    assert_ne!(next["label"], line["label"]);
+    assert_eq!(next["send"].as_array().expect("a list").len(), CLIENTS, "all are asked anew");
+}
+
+#[test]
+fn a_second_process_on_one_state_fails_at_once() {
+    let transport = Transport::new();
+    let state = transport.path("server").join("state");
+    fs::create_dir_all(&state).expect("a folder");
+    let lock = fs::File::create(state.join("lock")).expect("a file");
+    lock.lock().expect("it is free");
+    let refused = transport.call("server", "server");
+    let in_use = matches!(refused, Err(Error::Federated(FederatedError::StateInUse { .. })));
+    assert!(in_use, "{refused:?}");
+}
+
+#[test]
+fn arguments_that_are_none_are_refused() {
+    let task = Hospital(client(0));
+    let run = |words: &[&str]| run(&task, words.iter().map(OsString::from));
+    assert_eq!(run(&["--protocol"]).expect("a number"), "1");
+    for words in [&[][..], &["server"], &["client", "a"], &["other", "a", "b"]] {
+        assert!(matches!(run(words), Err(Error::Federated(FederatedError::Arguments))));
+    }
+}

@@ -12,7 +12,7 @@ from .locking import Busy
 from .loopback import Trial, prepare, run
 from .processes import LoopbackError
 from .project import ProjectError, make_project
-from .versions import BELOW, OLDEST, flower_version, is_supported
+from .versions import BELOW, KEYS_TOLD_SINCE, OLDEST, flower_version, is_supported, tells_keys
 from .worker import PROTOCOL, Worker, WorkerError
 
 
@@ -70,13 +70,15 @@ def _check(chosen: argparse.Namespace) -> int:
     print(f"{chosen.worker} speaks protocol {PROTOCOL}")
     flower = flower_version()
     if not is_supported(flower):
-        oldest, below = (".".join(map(str, release)) for release in (OLDEST, BELOW))
-        raise ValueError(f"Flower {version('flwr')} is not supported: install flwr>={oldest},<{below}")
+        raise ValueError(
+            f"Flower {version('flwr')} is not supported: install flwr>={_release(OLDEST)},<{_release(BELOW)}"
+        )
     print(f"Flower {version('flwr')} is supported")
     return 0
 
 
 def _id(chosen: argparse.Namespace) -> int:
+    _need_keys()
     for key in chosen.key:
         print(key_file_name(key))
     return 0
@@ -87,6 +89,8 @@ def _loopback(chosen: argparse.Namespace) -> int:
         raise ValueError("a trial needs at least one node")
     trial = Trial(chosen.worker.resolve(), chosen.folder.resolve(), chosen.nodes, chosen.tls, chosen.timeout)
     Worker(trial.worker, 60.0).check_protocol()
+    if chosen.prepare and chosen.tls:
+        _need_keys()
     if chosen.prepare:
         for name in prepare(trial):
             print(name)
@@ -94,6 +98,18 @@ def _loopback(chosen: argparse.Namespace) -> int:
     status = run(trial)
     print(f"{status}; logs are in {trial.folder / 'logs'}")
     return 0 if status == "finished:completed" else 1
+
+
+def _need_keys() -> None:
+    if not tells_keys(flower_version()):
+        raise ValueError(
+            f"before Flower {_release(KEYS_TOLD_SINCE)} a node's name is not made from its key: "
+            "it is the number that `flwr supernode register` prints"
+        )
+
+
+def _release(numbers: tuple[int, int]) -> str:
+    return f"{numbers[0]}.{numbers[1]}"
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -33,7 +33,7 @@ class ParcelError(ValueError):
 
 
 class Packer:
-    """Makes messages of files. Files that several messages carry are read once and share their chunks."""
+    """Makes messages of files. What several messages carry is read once and is in memory once."""
 
     def __init__(self) -> None:
         """Starts with nothing read."""
@@ -108,6 +108,8 @@ def _manifest(content: RecordDict, max_bytes: int) -> dict[str, int]:
         check_name(name)
         if type(length) is not int or length < 0:
             raise ParcelError("the manifest has a length that is none")
+    if len({name.lower() for name in lengths}) != len(lengths):
+        raise ParcelError("two names differ in case only, which some file systems take for one")
     if sum(lengths.values()) > max_bytes:
         raise ParcelError(f"the files are larger than {max_bytes} bytes together")
     return lengths

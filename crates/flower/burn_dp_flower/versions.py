@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 OLDEST = (1, 28)
 BELOW = (1, 43)
 NO_INSTALLATION_SINCE = (1, 34)  # of an app's dependencies, which the SuperLink does unless told otherwise
+KEYS_TOLD_SINCE = (1, 38)  # a server app learns the public keys of its nodes
 ONE_PORT_SINCE = (1, 40)  # HTTP on one port; before that gRPC on one for each API
 
 
@@ -43,12 +44,16 @@ def is_supported(flower: tuple[int, int]) -> bool:
     return OLDEST <= flower < BELOW
 
 
+def tells_keys(flower: tuple[int, int]) -> bool:
+    """Whether a server app learns the public keys of its nodes."""
+    return flower >= KEYS_TOLD_SINCE
+
+
 def online_nodes(grid: Grid) -> list[tuple[int, bytes]]:
-    """The online nodes: Flower's number, and the public key. Releases before 1.38 do not tell keys."""
-    get_nodes = getattr(grid, "get_nodes", None)
-    if get_nodes is None:
-        return [(node, b"") for node in grid.get_node_ids()]
-    return [(node.node_id, bytes(node.public_key)) for node in get_nodes()]
+    """The online nodes: Flower's number, and the public key (empty where Flower does not tell it)."""
+    if not tells_keys(flower_version()):
+        return [(number, b"") for number in grid.get_node_ids()]
+    return [(node.node_id, bytes(node.public_key)) for node in grid.get_nodes()]
 
 
 def superlink_ports(flower: tuple[int, int], free: Iterable[int]) -> Ports:

@@ -13,6 +13,6 @@ From a message to the worker and back:
 * `worker`: calls a worker and reads its answer (`answers`).
 * `settings`, `locking`, `identity`: what the machine's operator chose, one owner for a folder, who a node is.
 
-For the command line: `main`, `project`, `loopback`, `processes`, `keys`, and `versions`, the one place that
+For the command line: `main`, `project`, `loopback`, `processes`, `stopping`, `keys`, and `versions`, the one place that
 knows how releases of Flower differ.
 """

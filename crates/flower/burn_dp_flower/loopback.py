@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .identity import key_file_name
 from .keys import make_certificates, make_node_key
-from .processes import CONNECTION, LoopbackError, Processes
+from .processes import CONNECTION, LoopbackError, Processes, config_flag
 from .project import make_project
 
 _STATUS_SECONDS = 3.0
@@ -32,6 +32,10 @@ class Trial:
         """The name of a node's state folder, log and key."""
         return f"node-{index}"
 
+    def logs(self) -> Path:
+        """Where Flower's programs write."""
+        return self.folder / "logs"
+
 
 def prepare(trial: Trial) -> list[str]:
     """Makes the folders and, with TLS, certificates and keys. Returns the nodes' names in the workers' files.
@@ -41,7 +45,7 @@ def prepare(trial: Trial) -> list[str]:
     for name in ["server", "logs", *(trial.node(index) for index in range(trial.nodes))]:
         (trial.folder / name).mkdir(parents=True, exist_ok=True)
     if not (trial.folder / "app").exists():
-        make_project(trial.folder / "app", str(trial.worker), str(trial.folder / "server"))
+        make_project(trial.folder / "app")
     if not trial.tls:
         return []
     tls = trial.folder / "tls"
@@ -58,7 +62,7 @@ def run(trial: Trial) -> str:
     """Runs the trial and returns how it ended, in Flower's words: `finished:completed` is a success."""
     prepare(trial)
     tls = trial.folder / "tls" if trial.tls else None
-    with Processes(trial.folder / "logs", tls) as processes:
+    with Processes(trial.logs(), tls) as processes:
         processes.start_superlink()
         for index in range(trial.nodes):
             if tls:
@@ -66,7 +70,8 @@ def run(trial: Trial) -> str:
             key = tls / trial.node(index) if tls else None
             state = trial.folder / trial.node(index)
             processes.start_supernode(trial.node(index), trial.worker, state, key)
-        answer = processes.flwr_json("run", str(trial.folder / "app"), CONNECTION)
+        config = config_flag(worker=str(trial.worker), state=str(trial.folder / "server"))
+        answer = processes.flwr_json("run", str(trial.folder / "app"), CONNECTION, "--run-config", config)
         if "run-id" not in answer:
             raise LoopbackError(f"the run did not start: {answer}")
         return _finish(processes, str(answer["run-id"]), trial.seconds)

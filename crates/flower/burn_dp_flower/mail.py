@@ -61,7 +61,7 @@ class Mail:
             numbers = [self._numbers[order.to] for order in orders]
             messages = [Message(content, number, MessageType.TRAIN, ttl=answer.seconds) for number in numbers]
             # Flower answers None for a message that it could not take, and nothing if it took none.
-            keys = list(self._grid.push_messages(messages))
+            keys: list[str | None] = list(self._grid.push_messages(messages))
             keys += [None] * (len(orders) - len(keys))
             for order, number, key in zip(orders, numbers, keys, strict=True):
                 if key is None:

@@ -15,6 +15,8 @@ from .project import ProjectError, make_project
 from .versions import BELOW, KEYS_TOLD_SINCE, OLDEST, flower_version, is_supported, tells_keys
 from .worker import PROTOCOL, Worker, WorkerError
 
+LOG_TAIL = 30
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns the exit code."""
@@ -96,8 +98,11 @@ def _loopback(chosen: argparse.Namespace) -> int:
             print(name)
         return 0
     status = run(trial)
-    print(f"{status}; logs are in {trial.folder / 'logs'}")
-    return 0 if status == "finished:completed" else 1
+    print(f"{status}; logs are in {trial.logs()}")
+    if status == "finished:completed":
+        return 0
+    print(*(trial.logs() / "run.log").read_text(errors="replace").splitlines()[-LOG_TAIL:], sep="\n", file=sys.stderr)
+    return 1
 
 
 def _need_keys() -> None:

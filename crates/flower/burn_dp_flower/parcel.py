@@ -95,8 +95,8 @@ def _manifest(content: RecordDict, max_bytes: int) -> dict[str, int]:
     """The names and lengths that a message claims, within the limits."""
     if set(content) != {CHUNKS, HEAD} or CHUNKS not in content.array_records:
         raise ParcelError("the message does not carry files of ours")
-    head = content.config_records.get(HEAD, {})
-    if head.get("format") != FORMAT:
+    head = content.config_records.get(HEAD)
+    if head is None or head.get("format") != FORMAT:
         raise ParcelError(f"the files are not in format {FORMAT}: the other side has another version")
     try:
         lengths = json.loads(str(head.get("files")))

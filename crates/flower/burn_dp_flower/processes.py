@@ -3,10 +3,8 @@
 All that they write is in one folder, Flower's own home (`FLWR_HOME`) included.
 """
 
-import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .stopping import stop
 from .versions import Ports, flower_version, superlink_flags, superlink_ports, supernode_flags
 
 CONNECTION = "loopback"
 START_SECONDS = 90.0
-STOP_SECONDS = 15.0
 
 
 class LoopbackError(RuntimeError):
@@ -59,15 +57,8 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends everything that was started, last first: politely, then not."""
-        for process in reversed(self._started):
-            _signal_group(process, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        for process in reversed(self._started):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.1, deadline - time.monotonic()))
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
+        """Ends everything that was started."""
+        stop(self._started)
 
     def start_superlink(self) -> None:
         """Starts the SuperLink and waits until it listens."""
@@ -92,7 +83,7 @@ class Processes:
     def start_supernode(self, name: str, worker: Path, state: Path, key: Path | None) -> None:
         """Starts a SuperNode with this worker and state."""
         port = next(free_ports())
-        config = f'worker="{worker}" state="{state}"'
+        config = config_flag(worker=str(worker), state=str(state))
         arguments = ["--superlink", f"127.0.0.1:{self._ports.fleet}", "--node-config", config]
         arguments += supernode_flags(self._flower, port)
         if self._tls:
@@ -130,7 +121,7 @@ class Processes:
 
     def _start(self, name: str, program: str, arguments: list[str]) -> "subprocess.Popen[bytes]":
         with (self._folder / f"{name}.log").open("ab") as log:
-            # In a group of its own, so that what it starts ends with it.
+            # In a session of its own, so that Ctrl-C reaches this program only, which then ends all in order.
             process = subprocess.Popen(
                 [_program(program), *arguments],
                 stdin=subprocess.DEVNULL,
@@ -142,6 +133,14 @@ class Processes:
             )
         self._started.append(process)
         return process
+
+
+def config_flag(**values: str) -> str:
+    """Values in the form that Flower's `--node-config` and `--run-config` take."""
+    for value in values.values():
+        if not value.isprintable() or '"' in value or "\\" in value:
+            raise LoopbackError(f"a path has no quotes, backslashes or control characters: {value!r}")
+    return " ".join(f'{key}="{value}"' for key, value in values.items())
 
 
 def free_ports() -> Iterator[int]:
@@ -161,8 +160,3 @@ def _listens(port: int) -> bool:
 def _program(name: str) -> str:
     """A program of the Flower that is installed with this package, not of another one on the path."""
     return str(Path(sys.executable).parent / name)
-
-
-def _signal_group(process: "subprocess.Popen[bytes]", number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)

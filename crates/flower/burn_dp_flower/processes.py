@@ -52,6 +52,7 @@ class Processes:
 
     def __enter__(self) -> "Processes":
         """Starts nothing yet."""
+        stop([])  # where there is no `ps`, this fails now and not when processes are to be ended
         return self
 
     def __exit__(

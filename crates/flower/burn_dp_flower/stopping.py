@@ -17,10 +17,10 @@ STOP_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Member:
-    """A process. The time of its start tells it from a later process with the same number."""
+    """A process. Its group tells it from a later process that gets the same number."""
 
     pid: int
-    started: str
+    group: int
 
 
 def stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
@@ -36,6 +36,7 @@ def stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
     for member in left:
         _signal(member.pid, signal.SIGKILL)
     for process in processes:
+        process.kill()  # does nothing to one that has ended
         process.wait()
 
 
@@ -54,9 +55,9 @@ def _running() -> set[Member]:
 
 def _table() -> list[tuple[Member, int]]:
     """All running processes with their parents. One that has ended, but whose end nobody has noted, does not count."""
-    output = subprocess.run(["ps", "-axo", "pid=,ppid=,stat=,lstart="], capture_output=True, text=True, check=True)
-    rows = [line.split(maxsplit=3) for line in output.stdout.splitlines()]
-    return [(Member(int(pid), started), int(parent)) for pid, parent, state, started in rows if state[0] != "Z"]
+    output = subprocess.run(["ps", "-axo", "pid=,ppid=,pgid=,stat="], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in output.stdout.splitlines()]
+    return [(Member(int(pid), int(group)), int(parent)) for pid, parent, group, state in rows if state[0] != "Z"]
 
 
 def _signal(pid: int, number: int) -> None:

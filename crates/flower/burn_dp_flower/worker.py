@@ -18,7 +18,7 @@ from typing import IO, Any
 PROTOCOL = "1"
 LOG_LINES = 1000
 LOG_LINE_CHARACTERS = 500
-ANSWER_BYTES = 2**20
+ANSWER_BYTES = 16 * 2**20
 _PROTOCOL_SECONDS = 60.0
 
 log = logging.getLogger("flwr")

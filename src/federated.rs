@@ -43,6 +43,7 @@ mod round;
 mod server;
 mod server_optimizer;
 mod simulator;
+pub mod weights;
 pub mod worker;
 
 pub use client::{Answer, Client};

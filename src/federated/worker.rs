@@ -13,6 +13,7 @@
 //! in `STATE` before, by a rename; so the program may be killed at any point, and run again.
 //!
 //! ```no_run
+//! use std::path::Path;
 //! use std::process::ExitCode;
 //!
 //! use burn_dp::federated::worker::{Task, main};
@@ -21,7 +22,7 @@
 //! struct Hospital;
 //!
 //! impl Task for Hospital {
-//!     fn plan(&self) -> burn_dp::Result<FederatedPlan> {
+//!     fn plan(&self, _state: &Path) -> burn_dp::Result<FederatedPlan> {
 //! #       unimplemented!()
 //!         // the same at every start
 //!     }
@@ -29,7 +30,7 @@
 //! #       unimplemented!()
 //!         // what the run begins from
 //!     }
-//!     fn train(&self, request: &Request) -> burn_dp::Result<Vec<f32>> {
+//!     fn train(&self, request: &Request, _state: &Path) -> burn_dp::Result<Vec<f32>> {
 //! #       unimplemented!()
 //!         // this client's data, and a few epochs
 //!     }
@@ -62,11 +63,12 @@ pub const PROTOCOL: u32 = 1;
 
 /// What a user brings: the plan and the first weights at the server, the training at a client.
 pub trait Task {
-    /// The plan of the run: the same at each start of the server's program.
+    /// The plan of the run: the same at each start of the server's program. `state` is the server's folder, where its operator may
+    /// have put the list of clients.
     ///
     /// # Errors
     /// As of building it.
-    fn plan(&self) -> Result<FederatedPlan>;
+    fn plan(&self, state: &Path) -> Result<FederatedPlan>;
 
     /// The weights that the run begins from, in the manifest's order, flat.
     ///
@@ -74,11 +76,11 @@ pub trait Task {
     /// The task's own.
     fn weights(&self) -> Result<Vec<f32>>;
 
-    /// New weights, of a request's, by this client's data.
+    /// New weights, of a request's, by this client's data. `state` is the client's folder.
     ///
     /// # Errors
     /// The task's own. The server learns that this client failed, and nothing else.
-    fn train(&self, request: &Request) -> Result<Vec<f32>>;
+    fn train(&self, request: &Request, state: &Path) -> Result<Vec<f32>>;
 
     /// Is told of the server after each call that released a round, with weights and ledger: to evaluate on public data, or to
     /// write the model. After a crash it may be told twice of one round, but never not at all of the last.
@@ -130,7 +132,7 @@ fn client(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
     let request = disk::read(&folder.join("in").join("request"))?;
     let known = disk.read("client.state")?;
     let mut known = known.map_or(Ok(Client::new()), |state| Client::resume(&state))?;
-    let answer = known.answer(&request, |request| task.train(request))?;
+    let answer = known.answer(&request, |request| task.train(request, state))?;
     if let Some(state) = answer.state {
         disk.replace("client.state", &state)?;
     }
@@ -140,7 +142,7 @@ fn client(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
 
 fn server(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
     let disk = Disk::locked(state)?;
-    let plan = task.plan()?;
+    let plan = task.plan(state)?;
     let mut server = match disk.read("server.state")? {
         Some(state) => Server::resume(plan, &state, task.seed())?,
         None => Server::start(plan, task.weights()?, task.seed())?,

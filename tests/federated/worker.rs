@@ -17,7 +17,7 @@ use super::{CLIENTS, ROUNDS, SEED, client, flat, plan, trained};
 struct Hospital(ClientId);
 
 impl Task for Hospital {
-    fn plan(&self) -> burn_dp::Result<FederatedPlan> {
+    fn plan(&self, _: &Path) -> burn_dp::Result<FederatedPlan> {
         Ok(plan(flat(1.0), 0.7, Encoding::Dense))
     }
 
@@ -25,7 +25,7 @@ impl Task for Hospital {
         Ok(vec![0.0; 16])
     }
 
-    fn train(&self, request: &Request) -> burn_dp::Result<Vec<f32>> {
+    fn train(&self, request: &Request, _: &Path) -> burn_dp::Result<Vec<f32>> {
         trained(&self.0, request)
     }
 

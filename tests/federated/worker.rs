@@ -146,6 +146,42 @@ fn a_transport_that_forgets_changes_nothing() {
     assert_eq!(weights_of(&transport), simulated());
 }
 
+/// Killed after its state was durable and before its output was read, or with half a file written, a worker is run again.
+#[test]
+fn lost_outputs_and_half_written_files_change_nothing() {
+    for seed in 0..12_u32 {
+        let mut draws = seed;
+        let mut unlucky = |one_in: u32| {
+            draws = draws.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (draws >> 16).is_multiple_of(one_in)
+        };
+        let mut transport = Transport::new();
+        let mut calls = 0;
+        loop {
+            let line = transport.server();
+            calls += 1;
+            assert!(calls < 500, "it makes progress");
+            if unlucky(2) {
+                put(&transport.path("server").join("state/server.partial"), b"half a sta");
+                continue;
+            }
+            if line["done"] == json!(true) {
+                break;
+            }
+            for one in line["send"].as_array().expect("a list") {
+                let to = one["to"].as_str().expect("a name");
+                transport.deliver(&json!({ "send": [one] }));
+                if unlucky(3) {
+                    let lost = transport.path("server").join("work/in").join(to);
+                    fs::remove_dir_all(lost).expect("a reply");
+                    put(&transport.path(to).join("state/client.partial"), b"half a sta");
+                }
+            }
+        }
+        assert_eq!(weights_of(&transport), simulated(), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_failure_is_kept_and_a_deadline_ends_the_round() {
     let mut transport = Transport::new();

@@ -1,4 +1,4 @@
-//! How one record's gradient is bounded: pure data and the scale factors that follow from it.
+//! How one record's gradient is bounded: the settings, and the scale factors that follow from them.
 
 use burn_dp_accounting::ClippingNorm;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::error::{Error, Result, SelectionError, SettingError};
 use crate::model::nearest;
 
 /// A bound on what one record contributes to the summed gradient, in L2 norm over all trainable
-/// parameters. A value that exists is valid.
+/// parameters. Every value of this type is valid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Clipping {
@@ -18,10 +18,10 @@ pub enum Clipping {
     },
     /// g · R/(‖g‖ + γ) (AUTO-S, Bu et al. 2022, arXiv 2206.07136).
     Automatic(AutomaticClipping),
-    /// Each group of parameters flat, to its own norm.
+    /// Flat clipping of each group of parameters, to the group's own norm.
     PerGroup(PerGroupClipping),
-    /// Flat, to a norm that follows a quantile of the gradient norms (Andrew et al. 2019, arXiv
-    /// 1905.03871).
+    /// Flat clipping, to a norm that follows a quantile of the gradient norms (Andrew et al. 2019,
+    /// arXiv 1905.03871).
     Adaptive(AdaptiveClipping),
 }
 
@@ -37,8 +37,8 @@ impl Clipping {
         Ok(Self::Flat { clipping_norm })
     }
 
-    /// Automatic clipping: every gradient is normalized to just under `clipping_norm` (R), and
-    /// `stability` (γ, in the gradient's unit; the paper uses 0.01) keeps small ones small.
+    /// Automatic clipping: every gradient is normalized to just under `clipping_norm` (R).
+    /// `stability` (γ, in the gradient's unit; the paper uses 0.01) keeps small gradients small.
     ///
     /// # Errors
     /// [`SettingError`] where R or `stability` is not finite and greater than 0.
@@ -79,7 +79,7 @@ impl Clipping {
         AdaptiveClipping::new(initial, quantile, learning_rate, count_noise_std).map(Self::Adaptive)
     }
 
-    /// The state to start a run with.
+    /// The state with which a run starts.
     pub fn initial_state(&self) -> ClippingState {
         ClippingState {
             clipping_norm: match self {
@@ -92,11 +92,11 @@ impl Clipping {
     }
 
     /// A bound on the L2 norm of one record's contribution to the sum: C, R, √(Σ C_k²), or the
-    /// state's C, by kind.
+    /// state's C, depending on the kind.
     pub fn sensitivity(&self, state: &ClippingState) -> f64 {
         match self {
             Self::Adaptive(adaptive) => adaptive.within_bounds(state.clipping_norm).value(),
-            // Constants of the plan, whatever state a caller brings.
+            // Constants of the plan, whatever state a caller passes.
             Self::Flat { .. } | Self::Automatic(_) | Self::PerGroup(_) => {
                 self.initial_state().clipping_norm.value()
             }
@@ -113,7 +113,7 @@ impl Clipping {
         }
     }
 
-    /// How many groups are clipped apart: 1 unless per-group.
+    /// The number of groups that are clipped separately: 1 unless clipping is per group.
     pub fn groups(&self) -> usize {
         match self {
             Self::PerGroup(groups) => groups.groups.len(),
@@ -121,7 +121,7 @@ impl Clipping {
         }
     }
 
-    /// The group of the parameter at a dotted path: always 0 unless per-group.
+    /// The group of the parameter at a dotted path: 0 unless clipping is per group.
     ///
     /// # Errors
     /// [`Error::Setting`] where no group covers the path.
@@ -132,12 +132,12 @@ impl Clipping {
         }
     }
 
-    /// The group of each trained path. Every group has one: noise is scaled to √(Σ C_k²) over all groups, so
-    /// one that covers nothing would add noise and no gradient.
+    /// The group of each trained path. Every group must cover one: noise is scaled to √(Σ C_k²)
+    /// over all groups, so a group that covers nothing would add noise and no gradient.
     ///
     /// # Errors
-    /// [`Error::Setting`] where no group covers a path, [`SelectionError::CoversNothing`] where a group covers
-    /// none; `frozen` are the other paths, for its message.
+    /// [`Error::Setting`] where no group covers a path, [`SelectionError::CoversNothing`] where a
+    /// group covers no path. `frozen` are the other paths, for the message of that error.
     pub(crate) fn groups_of(&self, trained: &[&str], frozen: &[&str]) -> Result<Vec<usize>> {
         let groups: Vec<usize> =
             trained.iter().map(|path| self.group_of(path)).collect::<Result<_>>()?;
@@ -148,7 +148,8 @@ impl Clipping {
     }
 
     /// # Errors
-    /// [`SelectionError::CoversNothing`] for a group whose name is in none of `paths`, whatever is trained of them.
+    /// [`SelectionError::CoversNothing`] for a group whose name is in none of `paths`, trained or
+    /// not.
     pub(crate) fn check_names(&self, paths: &[&str]) -> Result<()> {
         let groups = match self {
             Self::PerGroup(per_group) => per_group.groups(),
@@ -170,11 +171,12 @@ impl Clipping {
         }
     }
 
-    /// What to multiply one record's gradient of `group` by, given its L2 norm over that group.
+    /// The factor by which to multiply one record's gradient of `group`, given its L2 norm over
+    /// that group.
     ///
-    /// Always in [0, ∞) and so that factor · norm is within the group's bound, also after the factor
-    /// is rounded to `f32`. A norm that is not finite gives 0, and so does a group that does not
-    /// exist. The factor is as private as the norm it comes from.
+    /// It is always in [0, ∞), and factor · norm is within the group's bound, even after the factor
+    /// is rounded to `f32`. The factor is 0 for a norm that is not finite and for a group that does
+    /// not exist. The factor is as private as the norm it comes from.
     pub fn factor(&self, group: usize, norm: f64, state: &ClippingState) -> f64 {
         let only = group == 0;
         match self {
@@ -192,7 +194,7 @@ impl Clipping {
     }
 }
 
-/// A clipping that was not checked yet, where a plan's builder takes one: `clipping(Clipping::flat(1.0))`.
+/// An unchecked clipping, as a plan's builder accepts it: `clipping(Clipping::flat(1.0))`.
 impl TryFrom<Result<Self, SettingError>> for Clipping {
     type Error = SettingError;
 
@@ -201,7 +203,8 @@ impl TryFrom<Result<Self, SettingError>> for Clipping {
     }
 }
 
-/// min(1, C/norm), rounded down so that factor · norm ≤ C also once the factor is an `f32`.
+/// min(1, C/norm), rounded down so that factor · norm ≤ C even after the factor is rounded to
+/// `f32`.
 ///
 /// A norm that is NaN, infinite or negative gives 0: such a record contributes nothing.
 pub fn clip_factor(norm: f64, clipping_norm: ClippingNorm) -> f64 {
@@ -214,7 +217,8 @@ pub fn clip_factor(norm: f64, clipping_norm: ClippingNorm) -> f64 {
     }
 }
 
-/// Rounding to `f32` is off by at most 2^-24 relative, and below its normal range by anything.
+/// Rounding to `f32` has a relative error of at most 2^-24. Below the normal range of `f32` there
+/// is no such bound.
 fn rounded_down(factor: f64) -> f64 {
     let lowered = factor.min(f64::from(f32::MAX)) * (1.0 - f64::from(f32::EPSILON));
     if lowered < f64::from(f32::MIN_POSITIVE) { 0.0 } else { lowered }
@@ -236,7 +240,7 @@ impl AutomaticClipping {
         Ok(Self { clipping_norm, stability })
     }
 
-    /// R, which the norm of a normalized gradient stays below.
+    /// R. The norm of a normalized gradient stays below it.
     pub const fn clipping_norm(&self) -> ClippingNorm {
         self.clipping_norm
     }
@@ -285,12 +289,13 @@ pub struct PerGroupClipping {
 impl PerGroupClipping {
     /// Groups as (prefix of the dotted parameter path, C_k).
     ///
-    /// A prefix ends at a dot: `encoder.layer` covers `encoder.layer` and `encoder.layer.weight` but
-    /// not `encoder.layers`. The longest matching prefix decides; the empty one is the rest. One
-    /// record moves the sum by at most √(Σ C_k²), because the groups are disjoint coordinates. Noise is
-    /// scaled to that, so in each step each group has to cover something that is trained: a step with an
-    /// empty group is refused with [`SelectionError::CoversNothing`]. A run whose
-    /// [`Schedule`](crate::selection::Schedule) changes what is trained needs groups that hold in every phase.
+    /// A prefix ends at a dot: `encoder.layer` covers `encoder.layer` and `encoder.layer.weight`
+    /// but not `encoder.layers`. The longest matching prefix decides. The empty prefix covers the
+    /// rest. One record moves the sum by at most √(Σ C_k²), because the groups are disjoint
+    /// coordinates. Noise is scaled to that, so in each step each group has to cover something that
+    /// is trained. A step with an empty group is refused with [`SelectionError::CoversNothing`]. If
+    /// a run's [`Schedule`](crate::selection::Schedule) changes what is trained, the groups have to
+    /// be covered in every phase.
     ///
     /// # Errors
     /// [`SettingError`] where there is no group, a prefix occurs twice, or √(Σ C_k²) is not
@@ -309,7 +314,7 @@ impl PerGroupClipping {
             }
         }
         // hypot neither overflows nor underflows on the way. Each call may lose one unit in the
-        // last place, so the sum is taken up by more than all of them together.
+        // last place, so the result is increased by more than all of these together.
         let norm = groups.iter().fold(0.0, |sum, (_, norm)| libm::hypot(sum, norm.value()));
         let total = norm * (1.0 + 2.0 * f64::EPSILON * groups.len() as f64);
         Ok(Self { groups, total: ClippingNorm::try_from(total)? })
@@ -335,7 +340,8 @@ impl PerGroupClipping {
     }
 
     /// # Errors
-    /// [`SelectionError::CoversNothing`] for a group that is none of `groups`, those of the trained paths.
+    /// [`SelectionError::CoversNothing`] for a group that is not among `groups`, the groups of the
+    /// trained paths.
     fn check_covered(&self, groups: &[usize], trained: &[&str], frozen: &[&str]) -> Result<()> {
         let empty = self.groups.iter().enumerate().find(|(group, _)| !groups.contains(group));
         let Some((_, (prefix, _))) = empty else { return Ok(()) };
@@ -353,7 +359,7 @@ impl PerGroupClipping {
     }
 }
 
-/// Whether the path is the prefix, or goes on after it with a dot.
+/// Whether the path is the prefix, or continues after it with a dot.
 fn covers(prefix: &str, path: &str) -> bool {
     let rest = path.strip_prefix(prefix);
     prefix.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

@@ -1,8 +1,9 @@
 //! The noise of a run.
 //!
-//! [`Noise`] is the part of a plan that says what is added to each step's sum, and what that releases. [`add_gaussian`] draws
-//! it, as a pure function of the [`Seed`](crate::seed::Seed) and the step's number, whatever the number of threads. Noise is
-//! Gaussian in real arithmetic; `add_gaussian` says what floating point leaves open.
+//! [`Noise`] is the part of a plan that says what is added to each step's sum, and what that
+//! releases. [`add_gaussian`] draws the noise. It is a pure function of the
+//! [`Seed`](crate::seed::Seed) and the step's number, whatever the number of threads. Noise is
+//! Gaussian in real arithmetic; `add_gaussian` explains what floating point leaves open.
 
 mod gaussian;
 mod on_tensors;
@@ -20,13 +21,13 @@ use serde::{Deserialize, Serialize};
 pub enum Noise {
     /// Gaussian noise, independent from step to step.
     Gaussian {
-        /// z, accounted over everything that a step releases.
+        /// z, accounting for everything that a step releases.
         multiplier: NoiseMultiplier,
     },
 }
 
 impl Noise {
-    /// z, accounted over everything that a step releases.
+    /// z, accounting for everything that a step releases.
     pub const fn multiplier(self) -> NoiseMultiplier {
         match self {
             Self::Gaussian { multiplier } => multiplier,

@@ -1,7 +1,8 @@
 //! How records enter the batches of a run.
 //!
-//! [`Sampling`] is the part of a plan that says how, and what that does to a release; [`PoissonSampler`] draws the records, as
-//! a pure function of the [`Seed`](crate::seed::Seed) and the step's number.
+//! [`Sampling`] is the part of a plan that says how, and what that does to a release.
+//! [`PoissonSampler`] draws the records. The draw is a pure function of the
+//! [`Seed`](crate::seed::Seed) and the step's number.
 
 mod poisson;
 
@@ -10,7 +11,7 @@ pub use poisson::PoissonSampler;
 use burn_dp_accounting::{DpEvent, SamplingRate};
 use serde::{Deserialize, Serialize};
 
-/// How records enter a batch: what amplifies privacy, and what a run therefore has to draw.
+/// How records enter a batch: this amplifies privacy, and it is what a run has to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Sampling {
@@ -22,14 +23,14 @@ pub enum Sampling {
 }
 
 impl Sampling {
-    /// The probability with which a record is in one batch.
+    /// The probability that a record is in one batch.
     pub const fn rate(self) -> SamplingRate {
         match self {
             Self::Poisson { rate } => rate,
         }
     }
 
-    /// `release`, made about one batch.
+    /// The event of `release`, made about one batch.
     pub fn event(self, release: DpEvent) -> DpEvent {
         match self {
             Self::Poisson { rate } => DpEvent::PoissonSampled { rate, event: Box::new(release) },

@@ -460,7 +460,7 @@ struct Joiner {
     next: usize,
 }
 mapper!(Joiner, |this, tensor| {
-    // Only the first part is mapped. Every part was checked to hold as many tensors as the first.
+    // The first part is mapped, and every part was checked to hold as many tensors as the first.
     let _ = tensor;
     let index = this.next;
     this.next += 1;

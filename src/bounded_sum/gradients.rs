@@ -10,11 +10,11 @@ use crate::noise::noised_tensor;
 use crate::per_example::{GradientSum, PerExample};
 use crate::seed::{Domain, Seed};
 
-/// Accumulates over the physical batches of a step. Kept in at least single precision.
+/// A sum over the physical batches of a step, in at least single precision.
 pub(crate) struct ClippedSum<'p> {
     clipping: &'p Clipping,
     state: ClippingState,
-    /// The paths of what is trained, in the model's order.
+    /// The paths of the trained parameters, in the model's order.
     paths: Vec<String>,
     /// The clipping group of each.
     groups: Vec<usize>,
@@ -42,7 +42,7 @@ impl<'p> ClippedSum<'p> {
         Ok(Self { clipping, state, paths, groups, sum, examples: 0, below: 0.0 })
     }
 
-    /// The paths of what is trained, in the model's order.
+    /// The paths of the trained parameters, in the model's order.
     pub(crate) fn paths(&self) -> Vec<String> {
         self.paths.clone()
     }
@@ -81,16 +81,19 @@ impl<'p> ClippedSum<'p> {
         Ok(())
     }
 
-    /// The centered count of examples whose gradient was not clipped; private until noised.
+    /// The centered count of examples whose gradient was not clipped. It is private until noise is
+    /// added.
     pub(crate) fn below_clipping_norm(&self) -> f64 {
         self.below
     }
 
-    /// The sum with noise N(0, `std`²) on it, divided by `divisor`, once the sum is found to be within its bound.
+    /// The sum plus noise N(0, `std`²), divided by `divisor`, after a check that the sum is within
+    /// its bound.
     ///
     /// # Errors
-    /// [`GradientError::SumBeyondBound`] where a group's sum is longer than its examples can have made it. The engine bounds
-    /// each record by itself; this does not rely on any of it, and costs next to nothing.
+    /// [`GradientError::SumBeyondBound`] where a group's sum is longer than its examples can make
+    /// it. The engine bounds each record by itself. This check does not rely on the engine, and
+    /// costs next to nothing.
     pub(crate) fn release(
         self,
         std: f64,

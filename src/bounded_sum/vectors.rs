@@ -1,4 +1,4 @@
-//! A sum to which each contributor adds at most so much, released with noise.
+//! A sum of vectors to which each contribution is bounded, released with noise.
 
 use burn_dp_accounting::{ClippingNorm, DpEvent, ExpectedBatchSize};
 
@@ -6,33 +6,37 @@ use crate::error::{Error, Result};
 use crate::noise::{Noise, noised};
 use crate::seed::{Domain, Seed};
 
-/// The Gaussian mechanism on vectors on the host: each contribution is clipped to an L2 norm, what is not finite counts as
-/// zero, noise goes to the sum once, and the divisor is a public number.
+/// The Gaussian mechanism on vectors on the host.
 ///
-/// What is released and what it costs come out together, of [`release`](Self::release), so that neither is without the other.
-/// Contributions are those of records, clients, or whatever is added or removed between neighboring data sets; give all that
-/// one of them sends at once, as one vector. A step of training has a sum of its own ([`DpOptimizer`](crate::DpOptimizer)),
-/// which never writes its contributions out.
+/// Each contribution is clipped to an L2 norm, and one that is not finite counts as zero. Noise is
+/// added to the sum once, and the divisor is a public number. [`release`](Self::release) returns
+/// the result together with its cost, so neither exists without the other.
+///
+/// Contributions are those of records, clients, or whatever is added or removed between neighboring
+/// data sets. Add everything that one of them sends as one vector. A step of training has a sum of
+/// its own ([`DpOptimizer`](crate::DpOptimizer)), which never writes its contributions out.
 #[derive(Debug)]
 pub struct BoundedSum {
     clipping_norm: ClippingNorm,
-    /// One for each tensor of which contributions consist.
+    /// One for each tensor of a contribution.
     sums: Vec<Vec<f64>>,
     length: usize,
 }
 
 impl BoundedSum {
-    /// Nothing yet, of contributions that are tensors of these lengths, one after the other.
+    /// An empty sum of contributions that consist of tensors of these lengths, one after the other.
     pub fn new(lengths: impl IntoIterator<Item = usize>, clipping_norm: ClippingNorm) -> Self {
         let sums: Vec<Vec<f64>> = lengths.into_iter().map(|length| vec![0.0; length]).collect();
         let length = sums.iter().map(Vec::len).sum();
         Self { clipping_norm, sums, length }
     }
 
-    /// Adds a contribution, clipped; nothing, if one of its numbers is not finite or the square of its norm is not.
+    /// Adds a contribution, clipped. Adds nothing if one of its numbers or its squared norm is not
+    /// finite.
     ///
     /// # Errors
-    /// [`Error::Setting`] where it is shorter or longer than the sum, which is unchanged then.
+    /// [`Error::Setting`] where the contribution is shorter or longer than the sum. The sum is then
+    /// unchanged.
     pub fn add<I>(&mut self, contribution: I) -> Result<()>
     where
         I: IntoIterator<Item = f64, IntoIter: Clone>,
@@ -54,8 +58,9 @@ impl BoundedSum {
         Ok(())
     }
 
-    /// The sum with `noise` on it, rounded to single precision, divided by `divisor`, tensor by tensor; and what to record for it. Sampling of the
-    /// contributors, if any, goes around the event.
+    /// The sum plus `noise`, rounded to single precision and divided by `divisor`, tensor by
+    /// tensor, and the event to record for it. Sampling of the contributors, if any, goes around
+    /// the event.
     ///
     /// One (seed, `domain`, `step`) must never be used twice.
     ///
@@ -78,16 +83,18 @@ impl BoundedSum {
         Ok((released, noise.event()))
     }
 
-    /// The sums so far, without noise: for data that are public.
+    /// The sums so far, without noise: for public data.
     pub(crate) fn into_public(self) -> Vec<Vec<f64>> {
         self.sums
     }
 
-    /// What to multiply a contribution by whose squares add up to `squares`, so that its norm is at most C.
+    /// The factor for a contribution whose squares add up to `squares`, so that its norm is at most
+    /// C.
     ///
-    /// A sum of n squares in double precision is too small by a relative n·2⁻⁵³ at most (each addition loses half a unit in the
-    /// last place of what is there: Higham 2002, section 4.2), so a norm by half of that; the root, the quotient and
-    /// the product with each number lose three units more. n + 8 units of 2⁻⁵² cover both twice over. Squares that vanish
+    /// A sum of n squares in double precision is too small by a relative n·2⁻⁵³ at most, because
+    /// each addition loses at most half a unit in the last place (Higham 2002, section 4.2). The
+    /// norm is thus too small by half of that. The root, the quotient and the product with each
+    /// number lose three units more. n + 8 units of 2⁻⁵² cover both twice over. Squares that vanish
     /// below 2⁻¹⁰⁷⁴ are covered by adding that for each.
     fn factor(&self, squares: f64) -> f64 {
         let length = self.length as f64;
@@ -123,7 +130,7 @@ mod tests {
         released
     }
 
-    /// In arithmetic that loses nothing that matters: each square in two parts.
+    /// The exact length, up to negligible errors: each square is in two parts.
     fn length(numbers: &[f64]) -> f64 {
         let scale = numbers.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
         if scale == 0.0 {
@@ -158,7 +165,8 @@ mod tests {
 
     #[test]
     fn what_is_released_is_in_single_precision() {
-        // Of noise in single precision on a sum in double, the lowest bits would be those of the sum.
+        // If noise in single precision were added to a sum in double, the lowest bits would be
+        // those of the sum.
         let mut sum = BoundedSum::new([1000], norm(100.0));
         sum.add((0..1000).map(|i| f64::from(i) * 1e-3 + 1e-11)).expect("a thousand numbers");
         let released = released(sum, 0.01, 1.0).concat();

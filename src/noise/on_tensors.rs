@@ -1,4 +1,4 @@
-//! Noise on a tensor, wherever it is.
+//! Noise on a tensor on any device.
 
 use burn::tensor::{DType, Tensor, TensorData};
 
@@ -7,17 +7,18 @@ use crate::device::Capabilities;
 use crate::error::{Error, Result};
 use crate::seed::{Domain, Seed};
 
-/// A squared length, in a unit that was asked for.
+/// A squared length, in the requested unit.
 pub(crate) enum SquaredLength {
     Known(f64),
     /// `[1]`, on a device that is still computing it.
     OnDevice(Box<Tensor<1>>),
 }
 
-/// `tensor`, the `index`-th of a step, with noise N(0, `std`²) on every number; and the squared length that it had, in units of
-/// 1 / `scale`.
+/// `tensor`, the `index`-th of a step, with noise N(0, `std`²) on every number, and the squared
+/// length that it had before, in units of 1 / `scale`.
 ///
-/// In place where numbers are in the host's memory; elsewhere noise is drawn here, and the tensor stays where it is.
+/// Noise is added in place where the numbers are in the host's memory. Otherwise it is drawn on the
+/// host, and the tensor stays on its device.
 ///
 /// # Errors
 /// As [`add_gaussian`](super::add_gaussian), and [`Error::Device`].
@@ -39,7 +40,7 @@ pub(crate) fn noised_tensor(
     }
     let mut noise = TensorData::zeros::<f32, _>(tensor.dims());
     add(noise.as_mut_slice().map_err(unreadable)?, 0.0)?;
-    // In single precision; a smaller scale only makes the length shorter.
+    // The scale is in single precision. A smaller scale only makes the length shorter.
     let scale = scale.min(f64::from(f32::MAX));
     let squares = (tensor.clone() * scale).powi_scalar(2).sum();
     let noised = tensor + Tensor::from_data(noise, (&device, DType::F32));

@@ -3,9 +3,9 @@
 use burn_dp_accounting::{ClippingNorm, DpEvent, NoiseMultiplier, SamplingRate};
 use serde::{Deserialize, Serialize};
 
-/// One release of gradient norms, by which parameters are selected
-/// ([`TopGradientNorm`](crate::selection::TopGradientNorm)): each record of a Poisson sample contributes
-/// a vector of norms, one for each group of parameters, clipped to `clipping_norm`.
+/// One release of gradient norms, used to select parameters
+/// ([`TopGradientNorm`](crate::selection::TopGradientNorm)). Each record of a Poisson sample
+/// contributes a vector of norms, one for each group of parameters, clipped to `clipping_norm`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PrivateSelection {
     /// Each record enters the sample independently with this probability.
@@ -17,7 +17,7 @@ pub struct PrivateSelection {
 }
 
 impl PrivateSelection {
-    /// What is recorded for it.
+    /// The event to record for it.
     pub fn event(&self) -> DpEvent {
         let noise_multiplier = self.noise_multiplier;
         DpEvent::PoissonSampled {

@@ -84,8 +84,7 @@ impl Structure {
         self.unknown.first().copied()
     }
 
-    /// The number of tensors. A wrapper that forwards only one of its fields gets it wrong, which
-    /// reveals the mistake.
+    /// The number of tensors. It is wrong if an implementation reports only a part of itself.
     pub(crate) fn tensors(&self) -> usize {
         self.parts.iter().filter(|part| matches!(part, Part::Tensor(..))).count()
     }

@@ -165,8 +165,8 @@ mod tests {
 
     #[test]
     fn what_is_released_is_in_single_precision() {
-        // If noise in single precision were added to a sum in double, the lowest bits would be
-        // those of the sum.
+        // If noise in single precision were added to a sum in double, the lowest bits of the result
+        // would be those of the sum.
         let mut sum = BoundedSum::new([1000], norm(100.0));
         sum.add((0..1000).map(|i| f64::from(i) * 1e-3 + 1e-11)).expect("a thousand numbers");
         let released = released(sum, 0.01, 1.0).concat();

@@ -215,7 +215,7 @@ impl<B: Backend> Value<B> {
         }
     }
 
-    /// Conversion to `dtype`, across kinds where that is asked.
+    /// Converts to `dtype`, also to another kind.
     pub(crate) fn cast(self, dtype: DType) -> Result<Self> {
         let to_float = dtype.is_float();
         let to_int = dtype.is_int() || dtype.is_uint();
@@ -291,7 +291,7 @@ impl<B: Backend> Value<B> {
             (Self::Int(a), Self::Int(b)) => {
                 Ok(Self::Int(B::int_scatter(dim, a, indices, b, update)))
             }
-            // The only update burn has for bool is "or".
+            // "Or" is the only update that burn has for bool.
             (Self::Bool(a), Self::Bool(b)) => {
                 Ok(Self::Bool(B::bool_scatter_or(dim, a, indices, b)))
             }
@@ -476,7 +476,7 @@ fn int_int<B: Backend>((a, b): (IntTensor<B>, IntTensor<B>)) -> (Value<B>, Value
     (Value::Int(a), Value::Int(b))
 }
 
-/// The traced graph asks for an operation that a kind does not have: burn never records such a
+/// The error for an operation that the tensor's kind does not have. burn never records such a
 /// graph, so this guards against a changed recording, not against user input.
 fn wrong_kind(operation: &str) -> Error {
     Error::Trace(TraceError::UnsupportedOperation {

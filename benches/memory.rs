@@ -1,9 +1,9 @@
 //! Peak memory of one linear layer's clipped gradient sum: factors against materialized gradients.
 //!
-//! `cargo bench --bench memory`. Each row is a process of its own, and its figure the process's peak
-//! resident set (Linux). T = 256 positions, d = p = 768, batch 32: a materialized gradient is
-//! `[32, 768, 768]`, 75.5 MB; the factors are `[32, 256, 768]` twice, which the model's own forward
-//! and backward pass hold anyway.
+//! `cargo bench --bench memory`. Each row is a process of its own, and its figure is that process's
+//! peak resident set (Linux). T = 256 positions, d = p = 768, batch 32: a materialized gradient is
+//! `[32, 768, 768]`, 75.5 MB. The factors are `[32, 256, 768]` twice. The model's own forward and
+//! backward pass hold them anyway.
 
 use std::process::Command;
 use std::time::Instant;
@@ -64,7 +64,7 @@ fn measure(row: &str) {
     }
 }
 
-/// The process's peak resident set; NaN where the system does not tell.
+/// The process's peak resident set; NaN if the system does not report it.
 fn peak_megabytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

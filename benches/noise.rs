@@ -1,4 +1,4 @@
-//! Gaussian noise from the CSPRNG, as a step adds it, on one thread: `cargo bench --bench noise`.
+//! Gaussian noise from the CSPRNG, added as in a step, on one thread: `cargo bench --bench noise`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 

@@ -1,4 +1,5 @@
-//! Time to plan models of very many operations, and of a step of each: `cargo bench --bench plan`.
+//! Time to plan models of very many operations, and time of a step of each:
+//! `cargo bench --bench plan`.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Time of a private step against the ordinary one, as ratios in one run: `cargo bench --bench step`.
+//! Time of a private step relative to an ordinary one, as ratios in one run:
+//! `cargo bench --bench step`.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 

@@ -1,7 +1,8 @@
-//! What a batch is: tensors whose axis 0 counts examples.
+//! A batch: tensors whose axis 0 counts examples.
 //!
-//! [`Batch`] is implemented for burn's tensors of every kind, for tuples, `Option` and `Vec` of
-//! batches, and for a struct or enum of your own by one line, [`impl_batch!`](crate::impl_batch):
+//! [`Batch`] is implemented for burn's tensors of every kind and for tuples, `Option` and `Vec` of
+//! batches. For a struct or enum of your own, one line implements it,
+//! [`impl_batch!`](crate::impl_batch):
 //!
 //! ```
 //! use burn::tensor::{Int, Tensor};
@@ -28,7 +29,8 @@ pub use structure::Structure;
 
 /// Tensors with the examples of a batch on axis 0, all of the same length there.
 ///
-/// Implement it with [`impl_batch!`](crate::impl_batch), which also tells the batch's [`Structure`].
+/// Implement it with [`impl_batch!`](crate::impl_batch). The macro also reports the batch's
+/// [`Structure`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a batch of examples",
     label = "not a tensor, nor made of tensors by `impl_batch!`",
@@ -37,15 +39,17 @@ pub use structure::Structure;
             `#[ignore]` before a field that holds no tensors"
 )]
 pub trait Batch: Clone {
-    /// Rebuilds the batch with every tensor replaced by what `mapper` makes of it, in a fixed order.
+    /// Rebuilds the batch with `mapper` applied to every tensor, always in the same order.
     fn map<M: BatchMapper>(self, mapper: &mut M) -> Self;
 
-    /// Tells what of the batch is no tensor: options, lengths of lists, variants, key fields.
+    /// Reports everything in the batch that is not a tensor: options, lengths of lists, variants,
+    /// key fields.
     ///
-    /// Provided: unknown, because an implementation written by hand may hold anything. Of a batch with an
-    /// unknown part [`Traced`](crate::per_example::Traced) traces every batch, which is right but slow, and
-    /// [`concat`](fn@concat) is refused. `impl_batch!` writes this method of every field. A wrapper may forward it,
-    /// if there is nothing else in it.
+    /// The provided method reports "unknown", because an implementation written by hand may hold
+    /// anything. If a part of a batch is unknown, [`Traced`](crate::per_example::Traced) traces
+    /// every batch, which is correct but slow, and [`concat`](fn@concat) is refused. `impl_batch!`
+    /// writes this method and covers every field. A wrapper may forward it, if it holds nothing
+    /// else.
     fn structure(&self, structure: &mut Structure) {
         structure.unknown(std::any::type_name::<Self>());
     }
@@ -63,15 +67,17 @@ pub trait BatchMapper {
 
 /// Implements [`Batch`](crate::batch::Batch) for a struct or an enum.
 ///
-/// List every field, by name or, of a tuple, by any name in its place. A field that is no batch is marked:
+/// List every field: by name, or for a tuple by any name, in order. Mark a field that is not a
+/// batch:
 ///
-/// - `#[key]`: the loss computes with it (a mode, a number of classes). It is part of what
-///   [`Traced`](crate::per_example::Traced) looks a trace up by, as its `Debug` prints it.
-/// - `#[ignore]`: the loss does not (identifiers, strings). The engines take no notice of it.
+/// - `#[key]`: the loss computes with it (a mode, a number of classes). It becomes part of the key
+///   by which [`Traced`](crate::per_example::Traced) looks up a trace, as its `Debug` prints it.
+/// - `#[ignore]`: the loss does not compute with it (identifiers, strings). The engines ignore it.
 ///
-/// Both kinds are kept as they are by [`slice`](crate::batch::slice), and so by
-/// [`Loop`](crate::per_example::Loop): a list of identifiers is *not* cut. [`concat`](crate::batch::concat)
-/// requires equal keys and keeps what the first batch ignores.
+/// [`slice`](crate::batch::slice) keeps both kinds as they are, and so does
+/// [`Loop`](crate::per_example::Loop): a list of identifiers is *not* cut.
+/// [`concat`](crate::batch::concat) requires equal keys and keeps the ignored fields of the first
+/// batch.
 ///
 /// ```
 /// use burn::tensor::{Int, Tensor};
@@ -290,7 +296,7 @@ pub fn len<X: Batch>(batch: &X) -> Result<usize> {
 /// The examples `range` of a batch, which must lie inside it.
 ///
 /// # Errors
-/// As [`len`], and when the range reaches past the end.
+/// As [`len`], and when the range extends past the end.
 pub fn slice<X: Batch>(batch: &X, range: Range<usize>) -> Result<X> {
     let length = len(batch)?;
     if range.start > range.end || range.end > length {
@@ -303,13 +309,14 @@ pub fn slice<X: Batch>(batch: &X, range: Range<usize>) -> Result<X> {
     Ok(batch.clone().map(&mut Slicer { range }))
 }
 
-/// One batch with the examples of all `parts`, in order. What they hold beside tensors has to be equal
-/// (options, lists, variants, key fields); fields that are ignored are those of the first.
+/// One batch with the examples of all `parts`, in order. Everything else that they hold has to be
+/// equal (options, lists, variants, key fields). Ignored fields are those of the first part.
 ///
 /// # Errors
-/// When `parts` is empty, or examples have different shapes: pad them to one shape, or batch examples of one
-/// shape together. [`BatchError::StructuresDiffer`] where one holds something that another does not, and
-/// [`BatchError::StructureUnknown`] where that cannot be told, because a type implements [`Batch`] by hand.
+/// When `parts` is empty, or examples have different shapes: pad them to one shape, or batch
+/// examples of one shape together. [`BatchError::StructuresDiffer`] where one part holds something
+/// that another does not. [`BatchError::StructureUnknown`] where this cannot be determined, because
+/// a type implements [`Batch`] by hand.
 pub fn concat<X: Batch>(parts: &[X]) -> Result<X> {
     let Some(first) = parts.first() else {
         return Err(Error::setting("number of batches", 0, "at least 1"));
@@ -346,7 +353,7 @@ pub fn concat<X: Batch>(parts: &[X]) -> Result<X> {
     Ok(first.clone().map(&mut Joiner { leaves, next: 0 }))
 }
 
-/// What the batch tells of itself beside its tensors.
+/// What the batch reports about itself besides its tensors.
 pub(crate) fn structure<X: Batch>(batch: &X) -> Structure {
     let mut structure = Structure::default();
     batch.structure(&mut structure);
@@ -405,7 +412,7 @@ fn describe(shapes: &[Shape]) -> String {
     format!("{shapes:?}")
 }
 
-/// A mapper that does one and the same thing to every kind of tensor.
+/// A mapper that does the same to every kind of tensor.
 macro_rules! mapper {
     ($name:ty, |$this:ident, $tensor:ident| $body:expr) => {
         impl BatchMapper for $name {
@@ -453,7 +460,7 @@ struct Joiner {
     next: usize,
 }
 mapper!(Joiner, |this, tensor| {
-    // Every part was checked to hold as many tensors as the first, which is the one mapped.
+    // The first part is mapped, and every part was checked to hold as many tensors as the first.
     let _ = tensor;
     let index = this.next;
     this.next += 1;

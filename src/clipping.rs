@@ -1,4 +1,4 @@
-//! How one record's gradient is bounded: pure data and the scale factors that follow from it.
+//! How one record's gradient is bounded: the settings, and the scale factors that follow from them.
 
 mod adaptive;
 mod automatic;

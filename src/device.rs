@@ -4,16 +4,17 @@ use burn::tensor::Device;
 use burn_backend::Backend;
 use burn_dispatch::Dispatch;
 
-/// What this library asks of a device. burn tells a backend's name and no more, so it is read here, and nowhere else.
+/// What this library asks of a device. burn only reports a backend's name, so the name is
+/// interpreted here, and nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Capabilities {
-    /// Operations run on the thread that asks for them, so several threads get more done, and numbers are in the
-    /// host's memory. Elsewhere there is a queue.
+    /// Operations run on the thread that calls them, so several threads get more done, and the
+    /// numbers are in the host's memory. Other devices have a queue.
     pub(crate) computes_on_host: bool,
-    /// burn's Flex, for which some rules have kernels of their own.
+    /// The device is burn's Flex. Some rules have kernels of their own for it.
     pub(crate) flex: bool,
-    /// Products of f32 may round their operands to fewer bits (TF32). Unknown devices are taken to.
-    /// `tests/conformance/precision.rs` holds each backend to what is said here.
+    /// Products of f32 may round their operands to fewer bits (TF32). This is assumed of unknown
+    /// devices. `tests/conformance/precision.rs` checks it for each backend.
     pub(crate) rounds_operands: bool,
 }
 

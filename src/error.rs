@@ -42,7 +42,7 @@ pub enum Error {
     #[error(transparent)]
     Trace(#[from] TraceError),
 
-    /// The loss cannot be trained with, or does not mean what it says.
+    /// The loss cannot be trained with, or means something else for one record than for a batch.
     #[error(transparent)]
     Loss(#[from] LossError),
 
@@ -54,7 +54,7 @@ pub enum Error {
     #[error(transparent)]
     Batch(#[from] BatchError),
 
-    /// Per-example gradients are wrong, or something wrong was asked of them.
+    /// Per-example gradients are wrong, or a request for them is.
     #[error(transparent)]
     Gradient(#[from] GradientError),
 
@@ -118,7 +118,7 @@ impl Error {
         SettingError::invalid(name, value, requirement).into()
     }
 
-    /// The same, of a part of a batch that begins at example `first`.
+    /// The same error for a part of a batch that begins at example `first`.
     pub(crate) fn of_example(self, first: usize) -> Self {
         match self {
             Self::Batch(BatchError::IndexOutOfRange { operation, index, bound, example }) => {

@@ -1,5 +1,6 @@
-//! Differential privacy for [burn](https://burn.dev): trains any burn model, with any burn optimizer,
-//! on any burn device, so that the trained weights say provably little about any one record.
+//! Differential privacy for [burn](https://burn.dev): trains any burn model, with any burn
+//! optimizer, on any burn device, so that the trained weights provably reveal little about any one
+//! record.
 //!
 //! The model stays as it is: no wrapped layers, no hooks, no second model definition. You bring the
 //! loss that you would train with anyway, and replace the optimizer's step.
@@ -9,22 +10,24 @@
 //! - **One record moves a step's sum by at most a known bound**, whatever the model, the loss or the
 //!   record: each record's exact gradient is clipped by itself. A gradient that is not finite counts
 //!   as zero. An index out of range is refused by name ([`BadRecords`](per_example::BadRecords)).
-//! - **What is accounted for is what happens.** Sampling rate, clipping, noise and divisor come from one
-//!   [`PrivacyPlan`](privacy::PrivacyPlan), and so does the event that the accountant records. A batch
-//!   that was not sampled for the step that is due is refused.
-//! - **ε is a proven upper bound**, rounded up: the best of the [accountants](privacy::PrivacyAccountant) that
-//!   have a proof. An event without a known bound is refused.
+//! - **What is accounted for is what happens.** Sampling rate, clipping, noise and divisor come
+//!   from one [`PrivacyPlan`](privacy::PrivacyPlan), and so does the event that the accountant
+//!   records. A batch that was not sampled for the step that is due is refused.
+//! - **ε is a proven upper bound**, rounded up: the best of the
+//!   [accountants](privacy::PrivacyAccountant) that have a proof. An event without a known bound is
+//!   refused.
 //! - **A call that fails has changed nothing**, and every [`Error`] says what to do.
 //!
-//! # What is not
+//! # What is not promised
 //!
-//! - The guarantee is that of real arithmetic. What floating-point noise leaves open is told in
-//!   [`noise`]; time taken and memory used are not hidden either.
+//! - The guarantee holds for real arithmetic. [`noise`] explains what floating-point noise leaves
+//!   open. Running time and memory use are not hidden either.
 //! - It covers what a step releases: the weights. Losses, gradient norms and the sizes of batches are
 //!   exact and private; so is a choice of hyper-parameters made by looking at the private data.
 //! - It protects one record, not all records of one person.
-//! - A loss is that of a batch of one record: class weights that a loss divides by their sum, means over a whole
-//!   batch and in-batch negatives mean something else then. [`verify`](per_example::verify) finds them.
+//! - The loss is that of a batch of one record. Class weights whose sum the loss divides by, means
+//!   over a whole batch and in-batch negatives then mean something else.
+//!   [`verify`](per_example::verify) finds them.
 //! - Layers that mix the examples of a batch have no per-example gradient. Batch normalization in
 //!   training mode is refused: use group or layer normalization, or freeze it.
 //!
@@ -40,7 +43,7 @@
 //!               └─ event ──> Ledger ──> ε
 //! ```
 //!
-//! `src/optimizer/step.rs` is that picture in code, and the file to read first.
+//! `src/optimizer/step.rs` is that picture in code. Read that file first.
 //!
 //! # Getting started
 //!
@@ -99,16 +102,16 @@
 //! From here:
 //! - The [`guide`] has a chapter for everything: what to set, fine-tuning, losses, accounting, running, other libraries.
 //! - `examples/quickstart.rs` is the same on real images, with a baseline to compare with.
-//! - [`loader`] samples from a burn `Dataset`; [`batch`] makes a struct of your own a batch.
+//! - [`loader`] samples from a burn `Dataset`; [`batch`] makes your own struct a batch.
 //! - [`per_example`] gives exact per-example gradients by themselves, and
 //!   [`verify`](per_example::verify) checks them, and the loss, on your model.
 //! - [`DpOptimizer::save`] and [`DpOptimizer::load`] continue a run.
-//! - [`privacy`] answers what a run would cost before any of it is done.
+//! - [`privacy`] tells what a run would cost before it starts.
 //!
 //! # Features
 //!
-//! The library enables none of burn's backends, so it never changes your choice. Each feature is
-//! burn's own, forwarded:
+//! The library enables none of burn's backends, so it never changes your choice. Each feature
+//! forwards to burn's own:
 //!
 //! | Feature | |
 //! |---|---|
@@ -145,7 +148,7 @@ pub mod selection;
 pub mod train;
 
 pub use bounded_sum::BoundedSum;
-/// Accounting by itself, without burn; [`privacy`] has all of it beside the plan.
+/// Accounting by itself, without burn. [`privacy`] has all of it, and the plan.
 pub use burn_dp_accounting as accounting;
 pub use error::{Error, Result};
 pub use optimizer::DpOptimizer;

@@ -13,11 +13,11 @@ use crate::optimizer::{DpOptimizer, LogicalBatch, Samples};
 /// Loads the logical batches of a run from a burn [`Dataset`] with a burn [`Batcher`].
 ///
 /// Its iterator yields one item for each step that the plan has left: a [`LogicalBatch`] for
-/// [`DpOptimizer::step`], which fetches its physical batches one at a time. Unlike burn's own loader it
-/// does not shuffle: each record enters each batch independently.
+/// [`DpOptimizer::step`], which loads its physical batches one at a time. Unlike burn's own loader
+/// it does not shuffle: each record enters each batch independently.
 ///
-/// One pass over it is the rest of the run, so there are no epochs. After a step that failed, make a new one: it begins
-/// at the step that is due.
+/// One pass over it is the rest of the run, so there are no epochs. After a step that failed, make
+/// a new loader: it begins at the step that is due.
 pub struct PoissonDataLoader<I, O> {
     samples: Samples,
     dataset: Arc<dyn Dataset<I>>,
@@ -46,8 +46,9 @@ impl<I, O> PoissonDataLoader<I, O> {
         Self::with_collate(optimizer, dataset, Arc::new(collate), physical, device)
     }
 
-    /// [`new`](Self::new) with a closure that can fail in the batcher's place. A step returns its failure as
-    /// [`BatchError::Loading`]; it is not taken then, and nothing is spent.
+    /// [`new`](Self::new), with a closure that can fail instead of the batcher. A step returns the
+    /// closure's error as [`BatchError::Loading`]. The step is then not taken, and nothing is
+    /// spent.
     ///
     /// # Errors
     /// As `new`.
@@ -80,13 +81,13 @@ impl<I, O> PoissonDataLoader<I, O> {
         Ok(Self { samples, dataset: Arc::new(dataset), collate, physical, device })
     }
 
-    /// The same for the steps `start..end` of the run, as far as they are among this loader's.
+    /// The same loader for those of the run's steps `start..end` that it covers.
     #[cfg(feature = "train")]
     pub(crate) fn between(&self, start: u64, end: u64) -> Self {
         Self { samples: self.samples.between(start, end), ..self.clone() }
     }
 
-    /// The same on another device.
+    /// The same loader on another device.
     pub(crate) fn on(&self, device: &Device) -> Self {
         Self { device: device.clone(), ..self.clone() }
     }
@@ -109,7 +110,7 @@ impl<I, O> Clone for PoissonDataLoader<I, O> {
     }
 }
 
-/// The physical batches of one logical batch, fetched when asked for.
+/// The physical batches of one logical batch, loaded on demand.
 pub struct PhysicalBatches<I, O> {
     loader: PoissonDataLoader<I, O>,
     indices: std::vec::IntoIter<usize>,
@@ -130,7 +131,7 @@ impl<I, O> Iterator for PhysicalBatches<I, O> {
     }
 }
 
-/// The logical batches of the steps left.
+/// The logical batches of the remaining steps.
 pub(crate) struct Logical<I, O> {
     loader: PoissonDataLoader<I, O>,
     taken: usize,
@@ -175,8 +176,8 @@ where
         Arc::new(self.on(device))
     }
 
-    /// The steps `start..end` of those left. (Records cannot be sliced: a part of the data would be
-    /// another population.)
+    /// Steps `start..end` of the remaining ones. (Records cannot be sliced: a part of the data
+    /// would be another population.)
     fn slice(
         &self,
         start: usize,

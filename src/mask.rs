@@ -1,9 +1,10 @@
 //! Supermasks: fine-tuning a frozen pretrained model by switching its weights on, off or down.
 //!
-//! The weights stay as they are; what is trained is a score for each of them, or for each row, column, channel or
-//! attention head. A rule ([`MaskKind`]) makes a mask of the scores, and the model computes with mask ⊙ weight
-//! (Zhou et al. 2019, arXiv 1905.01067; Ramanujan et al. 2020, arXiv 1911.13299; Mallya et al. 2018, arXiv
-//! 1801.06519). A client that trains a mask sends a bit for each weight or far less, and no weights.
+//! The weights stay as they are. A score is trained for each of them, or for each row, column,
+//! channel or attention head. A rule ([`MaskKind`]) turns the scores into a mask, and the model
+//! computes with mask ⊙ weight (Zhou et al. 2019, arXiv 1905.01067; Ramanujan et al. 2020, arXiv
+//! 1911.13299; Mallya et al. 2018, arXiv 1801.06519). A client that trains a mask sends one bit for
+//! each weight, or far less, and no weights.
 //!
 //! ```
 //! use burn::module::Module;
@@ -24,8 +25,8 @@
 //! # }
 //! ```
 //!
-//! A masked model trains with [`DpOptimizer`](crate::DpOptimizer) as it is: the gradient of a score is the
-//! weight's gradient times the weight, which the engine keeps in factors.
+//! A masked model trains with [`DpOptimizer`](crate::DpOptimizer) as it is. The gradient of a score
+//! is the weight's gradient times the weight, and the engine keeps it in factors.
 
 mod aggregate;
 mod coding;

@@ -1,4 +1,4 @@
-//! A model as this library sees it: its parameters by path and id, in visiting order.
+//! A model as this library sees it: its parameters with path and id, in visiting order.
 
 mod nearest;
 mod tensors;

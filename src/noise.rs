@@ -22,13 +22,13 @@ use crate::seed::{Domain, Seed};
 pub enum Noise {
     /// Gaussian noise, independent from step to step.
     Gaussian {
-        /// z, accounted over everything that a step releases.
+        /// z, accounting for everything that a step releases.
         multiplier: NoiseMultiplier,
     },
 }
 
 impl Noise {
-    /// z, accounted over everything that a step releases.
+    /// z, accounting for everything that a step releases.
     pub const fn multiplier(self) -> NoiseMultiplier {
         match self {
             Self::Gaussian { multiplier } => multiplier,

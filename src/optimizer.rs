@@ -1,8 +1,8 @@
 //! Differentially private training: [`DpOptimizer`] wraps any burn optimizer.
 //!
-//! [`step`](DpOptimizer::step) is DP-SGD (Abadi et al. 2016, arXiv 1607.00133) in one place: sample,
-//! per-example gradients, clip, sum, noise, account, optimizer. `src/optimizer/step.rs` is the file to
-//! read first.
+//! [`step`](DpOptimizer::step) is DP-SGD (Abadi et al. 2016, arXiv 1607.00133) in one place:
+//! sample, per-example gradients, clip, sum, noise, account, optimizer. Read
+//! `src/optimizer/step.rs` first.
 
 mod batch;
 mod behavior;
@@ -28,7 +28,7 @@ use crate::seed::Seed;
 /// # Guarantees
 /// - One record moves the sum of a step, before noise, by at most
 ///   [`sensitivity`](PrivacyPlan::sensitivity), whatever the model, the loss or the record.
-/// - Noise is added once a logical step, to the sum, before the optimizer's state sees it.
+/// - Noise is added once per logical step, to the sum, before the optimizer's state sees it.
 /// - The divisor is the plan's expected batch size, never the realized one.
 /// - An empty Poisson batch is a step like any other: noise, and an entry in the ledger.
 /// - A call that fails has changed nothing.
@@ -43,7 +43,8 @@ pub struct DpOptimizer<E> {
     progress: Progress,
 }
 
-/// The child of a run's seed that goes on under another plan. No rank or client has so high a number.
+/// The number of the child seed with which a run continues under another plan. No rank or client
+/// has so high a number.
 const CONTINUED: u64 = u64::MAX;
 
 /// What a step changes besides the model and the optimizer's state.
@@ -69,14 +70,14 @@ impl Progress {
         }
     }
 
-    /// In the plan's words.
+    /// The same as the plan's type.
     fn so_far(&self) -> crate::privacy::Progress {
         crate::privacy::Progress { selected: self.selected, steps: self.step.into() }
     }
 }
 
 impl<E> DpOptimizer<E> {
-    /// A run at its start, with noise and sampling keyed by the operating system.
+    /// A run at its start. The operating system provides the key for noise and sampling.
     ///
     /// # Errors
     /// When the operating system gives no randomness.
@@ -88,8 +89,8 @@ impl<E> DpOptimizer<E> {
         Ok(Self::with_seed(plan, optimizer, engine, Seed::from_os()?))
     }
 
-    /// A run at its start with a given [`Seed`]. With [`Seed::reproducible`] it can be repeated, and is
-    /// private against nobody who knows the seed.
+    /// A run at its start with a given [`Seed`]. With [`Seed::reproducible`] the run can be
+    /// repeated, and it is not private against anyone who knows the seed.
     pub fn with_seed(
         plan: PrivacyPlan,
         optimizer: impl Into<ModuleOptimizer>,
@@ -100,12 +101,14 @@ impl<E> DpOptimizer<E> {
         Self { plan, engine, optimizer: optimizer.into(), seed, progress }
     }
 
-    /// Goes on under another plan, with other noise, sampling, batch size or clipping, or for more steps: model,
-    /// optimizer state and ledger stay, and the steps of `plan` begin. What is left of the plan so far is dropped.
+    /// Continues under another plan, with other noise, sampling, batch size or clipping, or for
+    /// more steps.
     ///
-    /// `plan` must begin [`after`](crate::privacy::PrivacyPlanBuilder::after) this run's [`ledger`](Self::ledger), so that
-    /// its ε covers everything; that is proven for settings that do not depend on what this run has released. Samples and noise
-    /// are drawn from a seed of their own.
+    /// Model, optimizer state and ledger stay, and the steps of `plan` begin. The rest of the old
+    /// plan is dropped. `plan` must begin [`after`](crate::privacy::PrivacyPlanBuilder::after) this
+    /// run's [`ledger`](Self::ledger), so that its ε covers everything. That is proven for settings
+    /// that do not depend on what this run has released. Samples and noise are drawn from a new
+    /// seed.
     ///
     /// # Errors
     /// [`PlanError::OfAnotherLedger`]; nothing has changed then.
@@ -126,39 +129,41 @@ impl<E> DpOptimizer<E> {
         &self.plan
     }
 
-    /// The events so far, with those that the plan begins from.
+    /// The events so far, including those from which the plan begins.
     pub fn ledger(&self) -> &Ledger {
         &self.progress.ledger
     }
 
-    /// Logical steps of the plan taken.
+    /// The number of logical steps of the plan that were taken.
     pub fn steps_taken(&self) -> Steps {
         self.progress.step.into()
     }
 
-    /// Logical steps that the plan has left.
+    /// The number of logical steps that the plan has left.
     pub fn steps_left(&self) -> Steps {
         self.plan.steps().value().saturating_sub(self.progress.step).into()
     }
 
-    /// The clipping norms in force, which only adaptive clipping changes.
+    /// The current clipping norms. Only adaptive clipping changes them.
     pub fn clipping_state(&self) -> &ClippingState {
         &self.progress.clipping
     }
 
-    /// The events when the plan's first `steps` steps will have been taken.
+    /// The events after the first `steps` steps of the plan.
     #[cfg(feature = "train")]
     pub(crate) fn ledger_at(&self, steps: Steps) -> Result<Ledger> {
         self.plan.events(crate::privacy::Progress { steps, ..self.progress.so_far() })
     }
 
-    /// ε spent so far at `delta`, for a number of steps that was fixed in advance: if you stop early
-    /// because of what the data made the model do, report the whole [`plan`](Self::plan)'s ε.
+    /// ε spent so far at `delta`, for a number of steps that was fixed in advance. If you stop
+    /// early because of how the model behaves on the data, report the ε of the whole
+    /// [`plan`](Self::plan).
     ///
-    /// It takes some ten milliseconds, as much as a step of a small model: ask every so often.
+    /// It takes some ten milliseconds, as much as a step of a small model, so do not call it at
+    /// every step.
     ///
     /// # Errors
-    /// When the ledger holds an event that the accountant does not know, which a run never records.
+    /// When the ledger holds an event that the accountant does not know. A run never records one.
     pub fn epsilon(&self, delta: Delta) -> Result<Epsilon> {
         Ok(self.progress.ledger.epsilon(delta, self.plan.adjacency())?)
     }
@@ -169,8 +174,8 @@ impl<E> DpOptimizer<E> {
         Statement { plan: self.plan.statement(delta), randomness }
     }
 
-    /// The Poisson sample of the next step: each of `population` records independently with the plan's
-    /// rate. It is the same until the step is taken.
+    /// The Poisson sample of the next step: each of `population` records independently with the
+    /// plan's rate. The sample stays the same until the step is taken.
     ///
     /// # Errors
     /// When the plan has no steps left.
@@ -182,8 +187,9 @@ impl<E> DpOptimizer<E> {
 
     /// The next step's batch, drawn by other means.
     ///
-    /// **You vouch** that every record was included independently with the plan's sampling rate: nothing
-    /// here can check it, and the plan's ε holds for nothing else. A shuffled loader does not qualify.
+    /// **You vouch** that every record was included independently with the plan's sampling rate.
+    /// The library cannot check this, and the plan's ε holds only then. A shuffled loader does not
+    /// qualify.
     pub fn vouch_for_poisson<X, I: IntoIterator<Item = X>>(
         &self,
         batches: I,
@@ -191,7 +197,7 @@ impl<E> DpOptimizer<E> {
         LogicalBatch::new(self.ticket(), batches.into_iter().map(Ok))
     }
 
-    /// The samples of the steps left.
+    /// The samples of the remaining steps.
     pub(crate) fn samples(&self, population: usize) -> Result<Samples> {
         let sampler = self.plan.sampling().sampler(&self.seed, population)?;
         let steps = self.progress.step..self.plan.steps().value();
@@ -210,7 +216,7 @@ impl<E> DpOptimizer<E> {
     }
 }
 
-/// What a run guarantees, in words: the plan's statement and where the randomness came from.
+/// What a run guarantees, in words: the plan's statement and the source of the randomness.
 #[derive(Clone, Debug)]
 pub struct Statement {
     plan: PrivacyStatement,

@@ -1,13 +1,13 @@
 //! Exact per-example gradients of any burn model.
 //!
 //! Two engines give the same answer. [`Traced`] records the loss of one example and its gradient as
-//! a graph, and replays the graph over a batch, with one batching rule for every operation of burn;
-//! gradients stay in factors where that is cheaper. [`Loop`] runs burn's autodiff on one example at a
-//! time. [`verify`] compares the two on a model of your own, and tells losses that do not mean for one
-//! record what they mean for a batch.
+//! a graph, and replays the graph over a batch, with one batching rule for every operation of burn.
+//! It keeps gradients in factors where that is cheaper. [`Loop`] runs burn's autodiff on one
+//! example at a time. [`verify`] compares the two on your own model, and reports losses that mean
+//! something else for one record than for a batch.
 //!
 //! The results ([`PerExample`]) are useful beyond privacy: importance sampling, influence, gradient
-//! noise scale. They are exact, so never release them from sensitive data.
+//! noise scale. They are exact, so never release them if the data are sensitive.
 //!
 //! ```
 //! use burn::nn::{Linear, LinearConfig};
@@ -75,16 +75,16 @@ pub trait Engine<M, X> {
     fn per_example(&mut self, model: &M, batch: X) -> Result<PerExample>;
 }
 
-/// How [`Traced`] holds gradients that factor.
+/// How [`Traced`] holds gradients that can be written as products of factors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NormMethod {
     /// In factors where the Gram matrices are no larger than the gradient, `2 T² <= rows · columns`
-    /// (mixed ghost clipping: Bu et al. 2022, arXiv 2205.10683), and its factors are no more work than the
-    /// gradient, else materialized.
+    /// (mixed ghost clipping: Bu et al. 2022, arXiv 2205.10683), and the factors take no more work
+    /// than the gradient. Otherwise materialized.
     #[default]
     Mixed,
-    /// In factors wherever the gradient factors into no more than a few uses for each operation.
+    /// In factors wherever the factors need no more than a few uses of each operation.
     Ghost,
     /// Always as `[batch, ...parameter]`.
     Materialized,

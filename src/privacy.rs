@@ -1,4 +1,4 @@
-//! What a run guarantees: the plan it follows, and what that costs.
+//! What a run guarantees: the plan it follows, and what the run costs.
 //!
 //! ```text
 //! PrivacyPlan ──event()──> DpEvent ──compose──> Accountant ──epsilon(delta)──> Epsilon
@@ -9,9 +9,9 @@
 //! they cannot disagree. A [`DpEvent`] says what was released; an [`Accountant`] bounds what it
 //! costs. Nothing here touches a tensor.
 //!
-//! Accounting is a crate of its own, [`burn_dp_accounting`], of which everything is here too.
-//! [`PrivacyAccountant`] is the accountant to use: it takes the best of the others' proofs. `docs/accounting.md`
-//! explains what an ε covers and when not to trust one.
+//! Accounting is a crate of its own, [`burn_dp_accounting`]. All of it is re-exported here.
+//! [`PrivacyAccountant`] is the accountant to use: it takes the best of the others' proofs.
+//! `docs/accounting.md` explains what an ε covers and when not to trust one.
 
 pub use burn_dp_accounting::{
     Accountant, Adjacency, ApproximateGdpAccountant, ClippingNorm, Delta, DpEvent, Epsilon,

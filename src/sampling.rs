@@ -25,14 +25,14 @@ pub enum Sampling {
 }
 
 impl Sampling {
-    /// The probability with which a record is in one batch.
+    /// The probability that a record is in one batch.
     pub const fn rate(self) -> SamplingRate {
         match self {
             Self::Poisson { rate } => rate,
         }
     }
 
-    /// `release`, made about one batch.
+    /// The event of `release`, made about one batch.
     pub fn event(self, release: DpEvent) -> DpEvent {
         match self {
             Self::Poisson { rate } => DpEvent::PoissonSampled { rate, event: Box::new(release) },

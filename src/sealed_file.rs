@@ -1,4 +1,4 @@
-//! How this library's files begin: magic, version, checksum and length, then the body.
+//! The header of this library's files: magic, version, checksum and length, before the body.
 
 /// Why a file cannot be read.
 pub(crate) enum Broken {
@@ -21,7 +21,7 @@ pub(crate) fn seal(magic: &[u8; 8], version: u32, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The body, if nothing is wrong with the file. `what` is what it should be, in words.
+/// The body, if nothing is wrong with the file. `what` names in words what the file should be.
 pub(crate) fn open<'b>(
     magic: &[u8; 8],
     version: u32,

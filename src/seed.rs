@@ -12,8 +12,9 @@
 //! used twice, and no key is used both to derive and to output. Two of (domain, step, index, region) thus
 //! share keystream only if two 256-bit keys collide.
 //!
-//! Everything random in a run is a pure function of its [`Seed`] and the step's number, so the number is the whole state: there
-//! is no generator position to save, and none to forget. Nothing here knows tensors, devices or models.
+//! Everything random in a run is a pure function of its [`Seed`] and the step's number. The number
+//! is thus the whole state: there is no generator position to save or to forget. Nothing here knows
+//! tensors, devices or models.
 
 mod bulk;
 
@@ -33,13 +34,13 @@ const WORDS_PER_BLOCK: u128 = 16;
 /// ChaCha blocks in one region of a stream: 1 GiB of keystream.
 const BLOCKS_PER_REGION: u64 = 1 << 24;
 
-/// Regions in one stream: they share its 64-bit block counter.
+/// Regions in one stream. They share its 64-bit block counter.
 pub(crate) const REGIONS_PER_STREAM: u64 = 1 << 40;
 
-/// The nonce that derives a child's key; every [`Domain`] has another.
+/// The nonce that derives a child's key. Every [`Domain`] has a different one.
 const CHILD_NONCE: u64 = 0;
 
-/// The randomness of one run: a 256-bit key, from which every draw is derived.
+/// The randomness of one run: a 256-bit key. Every draw is derived from it.
 ///
 /// | | [`Seed::from_os`] (default) | [`Seed::reproducible`] |
 /// |---|---|---|
@@ -47,9 +48,10 @@ const CHILD_NONCE: u64 = 0;
 /// | private | yes | **not against anyone who knows or guesses the number** |
 /// | after a reload | fresh key: noise never repeats | same key: a resumed run equals an uninterrupted one |
 ///
-/// A run's key must not be used for two runs: equal noise on different data cancels in the difference of
-/// the two releases, and nothing is private any more. A `Seed` is therefore not `Clone`, and its key
-/// can be neither printed nor saved. For a rank, a client or a second sampler take a [`child`](Self::child).
+/// Do not use a run's key for two runs: equal noise on different data cancels in the difference of
+/// the two releases, and nothing is private any more. A `Seed` is therefore not `Clone`, and its
+/// key can be neither printed nor saved. For a rank, a client or a second sampler take a
+/// [`child`](Self::child).
 #[derive(Debug)]
 pub struct Seed {
     key: Key,
@@ -57,7 +59,7 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// The seed that `source` asks for; call it again after a reload.
+    /// The seed that `source` asks for. Call it again after a reload.
     ///
     /// # Errors
     /// [`Error::RandomnessUnavailable`] if the operating system gives no randomness.
@@ -82,31 +84,31 @@ impl Seed {
 
     /// The seed of a reproducible experiment: equal numbers give equal noise and equal batches.
     ///
-    /// Such a run is **not private against anyone who knows or guesses `number`**: they can subtract the
-    /// noise. This is logged as a warning, and the display of [`source`](Self::source) says it. Never
-    /// release a model trained so on private data.
+    /// Such a run is **not private against anyone who knows or guesses `number`**: they can
+    /// subtract the noise. This is logged as a warning, and the display of [`source`](Self::source)
+    /// says it. Never release a model that was trained this way on private data.
     ///
-    /// Batches repeat on every platform; noise repeats bit by bit where the platform's `exp` and `ln` are the
-    /// same, because the ziggurat method uses them.
+    /// Batches repeat on every platform. Noise repeats bit by bit where the platform's `exp` and
+    /// `ln` are the same, because the ziggurat method uses them.
     pub fn reproducible(number: u64) -> Self {
         log::warn!("randomness: {}", SeedSource::Reproducible(number));
         Self::expanded(number)
     }
 
-    /// Where the key comes from, as configurations, checkpoints and privacy statements record it.
+    /// The source of the key, as configurations, checkpoints and privacy statements record it.
     pub const fn source(&self) -> SeedSource {
         self.source
     }
 
-    /// Whether the randomness can be repeated, so that the run is no private release.
+    /// Whether the randomness can be repeated. If so, the run is not a private release.
     pub const fn is_reproducible(&self) -> bool {
         self.source.is_reproducible()
     }
 
-    /// The independent seed number `number` of this one: for a rank, a client, or a second sampler.
+    /// The independent child seed with number `number`: for a rank, a client, or a second sampler.
     ///
-    /// A pure function of this seed and `number`. The child of a reproducible seed is itself a
-    /// reproducible seed, with a 64-bit number of its own.
+    /// It is a pure function of this seed and `number`. The child of a reproducible seed is itself
+    /// a reproducible seed, with its own 64-bit number.
     #[must_use]
     pub fn child(&self, number: u64) -> Self {
         match self.source {
@@ -119,12 +121,12 @@ impl Seed {
         }
     }
 
-    /// The key for everything that is drawn in `domain`.
+    /// The key for all draws in `domain`.
     pub(crate) fn domain(&self, domain: Domain) -> DomainKey {
         DomainKey(self.key.derive(domain.nonce(), 0))
     }
 
-    /// The keystream of `index` (a tensor's number, say) at `step` in `domain`.
+    /// The keystream of `index` (for example a tensor's number) at `step` in `domain`.
     pub(crate) fn stream(&self, domain: Domain, step: u64, index: u64) -> Stream {
         self.domain(domain).stream(step, index)
     }
@@ -136,10 +138,10 @@ impl Seed {
     }
 }
 
-/// Where the randomness of a run comes from: what is saved of a [`Seed`].
+/// The source of a run's randomness: the part of a [`Seed`] that is saved.
 ///
-/// `Debug` and `Display` hide the number of a reproducible seed, because it undoes the noise;
-/// serialization keeps it, so a checkpoint that holds one is as secret as the data.
+/// `Debug` and `Display` hide the number of a reproducible seed, because it undoes the noise.
+/// Serialization keeps it, so a checkpoint that holds one is as secret as the data.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SeedSource {
@@ -151,7 +153,7 @@ pub enum SeedSource {
 }
 
 impl SeedSource {
-    /// Whether the randomness can be repeated, so that the run is no private release.
+    /// Whether the randomness can be repeated. If so, the run is not a private release.
     pub const fn is_reproducible(self) -> bool {
         matches!(self, Self::Reproducible(_))
     }
@@ -177,7 +179,7 @@ impl fmt::Display for SeedSource {
     }
 }
 
-/// What a draw is for: draws of different domains are independent.
+/// The purpose of a draw. Draws of different domains are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Domain {
@@ -185,7 +187,7 @@ pub enum Domain {
     GradientNoise,
     /// Noise on the count of clipped examples, for adaptive clipping.
     CountNoise,
-    /// Which records enter a step.
+    /// The choice of the records that enter a step.
     Sampling,
     /// Noise on the scores by which parameters are selected.
     SelectionNoise,
@@ -194,7 +196,7 @@ pub enum Domain {
 }
 
 impl Domain {
-    /// Distinct for each domain, never [`CHILD_NONCE`], and never to be changed: a resumed reproducible
+    /// Distinct for each domain and never [`CHILD_NONCE`]. Never change it: a resumed reproducible
     /// run depends on it.
     const fn nonce(self) -> u64 {
         match self {
@@ -226,14 +228,15 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Region number `region`, from its start; numbers from [`REGIONS_PER_STREAM`] on would wrap around.
+    /// Region number `region`, from its start. Numbers from [`REGIONS_PER_STREAM`] on would wrap
+    /// around.
     pub(crate) fn region(&self, region: usize) -> ChaCha20Rng {
         let region = region as u64;
         debug_assert!(region < REGIONS_PER_STREAM, "region {region} wraps around");
         self.key.keystream(self.index, region.wrapping_mul(BLOCKS_PER_REGION))
     }
 
-    /// As [`region`](Self::region), for who reads much of it: many blocks are made at a time.
+    /// As [`region`](Self::region), for reading much of it: many blocks are made at a time.
     pub(crate) fn bulk(&self, region: usize) -> BulkKeystream {
         let region = region as u64;
         debug_assert!(region < REGIONS_PER_STREAM, "region {region} wraps around");

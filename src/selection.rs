@@ -1,9 +1,9 @@
 //! What is trained: parameter-efficient fine-tuning of a pretrained model.
 //!
-//! Noise grows with the number of trained parameters, so under privacy it pays to train few, and the
-//! engine keeps no activation and computes no gradient for the rest. A [`ParamSelector`] is a rule;
-//! [`select`](ParamSelector::select) resolves it against a model; the [`Selection`] freezes what is
-//! not in it, and prints what is:
+//! Noise grows with the number of trained parameters, so under privacy it pays to train few. The
+//! engine keeps no activation and computes no gradient for the rest. A [`ParamSelector`] is a rule.
+//! [`select`](ParamSelector::select) resolves it against a model. The resulting [`Selection`]
+//! freezes all other parameters, and prints what it trains:
 //!
 //! ```
 //! use burn::module::Module;
@@ -32,9 +32,9 @@
 //! # }
 //! ```
 //!
-//! A rule that knows only the model costs no privacy. [`TopGradientNorm`] looks at data: at public data
-//! for free, or at the private data for one noised release, which the plan has to include.
-//! A [`Schedule`] trains one selection after another in one run and one ledger.
+//! A rule that knows only the model costs no privacy. [`TopGradientNorm`] looks at data: at public
+//! data for free, or at the private data for one noised release that the plan has to include. A
+//! [`Schedule`] trains one selection after another in one run and one ledger.
 
 mod inventory;
 mod low_rank;

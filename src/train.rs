@@ -1,9 +1,10 @@
 //! Private training through burn's `Learner`, with its dashboard, schedulers and early stopping.
 //!
-//! [`PrivateTrainer`] holds the run: the [`DpOptimizer`] with its plan and ledger. It wraps the model in a
-//! [`PrivateModel`], whose training step is DP-SGD's, and makes the data loader that draws the plan's samples.
-//! [`EpsilonMetric`] shows ε on the dashboard. There is no metric of the training loss: it is exact and
-//! private, and to show it would be a release that no plan accounts for.
+//! [`PrivateTrainer`] holds the run: the [`DpOptimizer`] with its plan and ledger. It wraps the
+//! model in a [`PrivateModel`], whose training step is that of DP-SGD, and makes the data loader
+//! that draws the plan's samples. [`EpsilonMetric`] shows ε on the dashboard. There is no metric of
+//! the training loss: it is exact and private, and showing it would be a release that no plan
+//! accounts for.
 //!
 //! ```no_run
 //! use burn::data::dataloader::{DataLoaderBuilder, batcher::Batcher};
@@ -81,14 +82,16 @@
 //!
 //! # What the Learner must not do
 //!
-//! - Its own checkpoints (`with_default_checkpointers`, `checkpoint`) hold neither the ledger nor the optimizer
-//!   that is used: a run resumed from one would count its ε from zero. Use [`PrivateTrainer::save_every`], and
-//!   [`DpOptimizer::load`] to go on.
-//! - Early stopping by a metric of private data makes the number of steps depend on them: report the whole
-//!   plan's ε then, which is what [`PrivateTrainer::statement`] says anyway. By public data it is free.
-//! - Several devices at once (`MultiDevice`, `DistributedDataParallel`) are refused: a step's batch is the whole
-//!   sample, and a batch that is not due ends the run with an error.
-//! - Gradient accumulation is harmless for privacy, and pointless: the batch is already in physical parts.
+//! - Its own checkpoints (`with_default_checkpointers`, `checkpoint`) hold neither the ledger nor
+//!   the optimizer that is used. A run resumed from one would count its ε from zero. Use
+//!   [`PrivateTrainer::save_every`], and [`DpOptimizer::load`] to resume.
+//! - Early stopping by a metric of private data makes the number of steps depend on the data. Then
+//!   report the ε of the whole plan; [`PrivateTrainer::statement`] reports that one anyway. Early
+//!   stopping by public data is free.
+//! - Several devices at once (`MultiDevice`, `DistributedDataParallel`) are refused: a step's batch
+//!   is the whole sample, and a batch that is not due ends the run with an error.
+//! - Gradient accumulation is harmless for privacy, but useless: the batch is already split into
+//!   physical parts.
 
 mod epoch;
 mod metric;

@@ -1,10 +1,11 @@
-//! Two-world release audit: the real step, with and without one record, must be as hard to tell apart as the
-//! accountant says, and no harder.
+//! Two-world release audit: the real step, with and without one record, must be as hard to tell
+//! apart as the accountant says, and no harder.
 //!
-//! The released update along the canary's gradient is one number. A threshold fixed in advance splits its
-//! values; the two error rates, taken up to their 97.5 % confidence bounds, give a lower bound on the
-//! separation μ of Gaussian differential privacy (Dong et al. 2019, arXiv 1905.02383; Nasr et al. 2023,
-//! arXiv 2302.07956), and so on ε. The bound must not exceed the theory (the step is private), and must come
+//! The released update along the canary's gradient is one number. A threshold fixed in advance
+//! splits its values. The two error rates, taken up to their 97.5 % confidence bounds, give a lower
+//! bound on the separation μ of Gaussian differential privacy (Dong et al. 2019, arXiv 1905.02383;
+//! Nasr et al. 2023, arXiv 2302.07956), and so on ε. The bound must not exceed the theory (the step
+//! is private), and must come close to it (the audit has power).
 //! close to it (the audit has power).
 
 mod common;
@@ -41,8 +42,8 @@ impl Weights {
     }
 }
 
-/// Records along the second axis, whose contributions cancel, and the canary along the first: its
-/// gradient is twenty times too long.
+/// Records along the second axis, whose contributions cancel, and the canary along the first axis.
+/// The canary's gradient is twenty times too long.
 fn world(canary: bool) -> Tensor<2> {
     let others = Tensor::from_data([[0.0, 3.0], [0.0, -3.0], [0.0, 0.1]], &device());
     let canary_row = Tensor::from_data([[20.0 * CLIPPING_NORM, 0.0]], &device());
@@ -125,7 +126,7 @@ fn a_step_is_as_private_as_accounted_and_no_more_at_noise_multiplier_1() {
 #[test]
 fn a_step_is_as_private_as_accounted_and_no_more_at_noise_multiplier_one_half() {
     let bound = hold(0.5);
-    // Were this noise claimed to be twice as large, the audit would find it out by far.
+    // If this noise were claimed to be twice as large, the audit would detect it by far.
     assert!(bound > 1.5 * gaussian_epsilon(1.0));
 }
 
@@ -139,7 +140,7 @@ fn hold(z: f64) -> f64 {
     bound
 }
 
-/// Enough parameters for a million scalars in a few steps.
+/// A model with enough parameters for a million scalars in a few steps.
 #[derive(Module, Debug)]
 struct Large {
     first: Param<Tensor<2>>,

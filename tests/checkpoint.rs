@@ -1,4 +1,4 @@
-//! A resumed run is the run; a checkpoint that is not whole is refused.
+//! A resumed run equals an uninterrupted one. A damaged checkpoint is refused.
 
 mod common;
 
@@ -189,14 +189,15 @@ fn a_checkpoint_that_is_not_whole_is_refused_and_changes_nothing() {
         flipped[at] ^= 0x10;
         refused(&flipped, &format!("a flipped bit at {at}"));
     }
-    // Bit for bit but for the order in which burn writes the optimizer's state.
+    // Equal bit for bit, except for the order in which burn writes the optimizer's state.
     assert_eq!(before.len(), run.to_checkpoint(&model).expect("a checkpoint").len());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
 
-    /// Damage that a checksum does not show, because it was made anew: an error or a run, no panic.
+    /// Damage that a checksum does not show, because the checksum was computed again. The result is
+    /// an error or a run, never a panic.
     #[test]
     fn no_checkpoint_makes_resume_panic(
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
@@ -219,7 +220,7 @@ proptest! {
     }
 }
 
-/// burn's optimizer panics on a record whose tensors have no parameter's number.
+/// burn's optimizer panics on a record whose tensors have no parameter number.
 #[test]
 fn an_optimizer_record_that_burn_would_not_write_is_an_error() {
     let (mut run, model, bytes) = written();
@@ -236,7 +237,7 @@ fn an_optimizer_record_that_burn_would_not_write_is_an_error() {
     assert_eq!(run.steps_taken().value(), 2);
 }
 
-/// `body` behind the header of `bytes`, with a checksum and a length that fit.
+/// `body` behind the header of `bytes`, with a matching checksum and length.
 fn sealed(bytes: &[u8], body: &[u8]) -> Vec<u8> {
     let mut sealed = bytes[..12].to_vec();
     sealed.extend(crc32fast::hash(body).to_le_bytes());
@@ -289,7 +290,7 @@ fn a_checkpoint_whose_ledger_is_not_of_the_plan_is_refused() {
     let mut model = Net::new(&device());
     step(&mut run, 0.1, &mut model, &[], 1).expect("a step");
     let bytes = run.to_checkpoint(&model).expect("a checkpoint");
-    // The plan states the noise multiplier first, the ledger after it.
+    // The plan states the noise multiplier first, and the ledger after it.
     let mut body = bytes[HEADER..].to_vec();
     let found = |body: &[u8]| body.windows(8).rposition(|eight| eight == z.to_be_bytes());
     let at = found(&body).expect("a noise multiplier");
@@ -304,8 +305,8 @@ fn a_checkpoint_whose_ledger_is_not_of_the_plan_is_refused() {
     assert_eq!(resumed.steps_taken().value(), 0);
 }
 
-/// Moments of one optimizer mean something else to another, and so does a run whose settings change: better an
-/// error than a run that is none of the two.
+/// Moments of one optimizer mean something else to another. The same is true of a run whose
+/// settings change. An error is better than a run that is neither of the two.
 #[test]
 fn a_checkpoint_of_another_optimizer_is_refused_and_both_are_named() {
     let (run, model, bytes) = written();
@@ -345,7 +346,7 @@ fn a_checkpoint_of_another_optimizer_is_refused_and_both_are_named() {
     same.resume(model, &bytes).expect("Adam's checkpoint");
 }
 
-/// Also where adapters stand on the parameters.
+/// The same if the parameters have adapters.
 #[test]
 fn another_optimizer_of_a_model_with_adapters_is_refused() {
     let adapted = || {
@@ -369,7 +370,7 @@ fn another_optimizer_of_a_model_with_adapters_is_refused() {
     assert_eq!(bits(&model), bits(&later));
 }
 
-/// An optimizer that cannot be told from others by what it does is taken as it is.
+/// An optimizer that cannot be identified by what it does is accepted as it is.
 #[test]
 fn an_optimizer_that_draws_random_numbers_resumes() {
     #[derive(Clone)]
@@ -410,7 +411,7 @@ fn a_checkpoint_leaves_the_run_as_it_was() {
     let (mut run, mut model, bytes) = written();
     let mut other = optimizer(run.plan().clone(), AdamConfig::new().init(), Path::Mixed, 25);
     let mut later = other.resume(model.clone(), &bytes).expect("a checkpoint of this run");
-    // Saved again and again, or never again.
+    // The run may be saved again and again, or never again.
     for _ in 0..3 {
         run.to_checkpoint(&model).expect("a checkpoint");
         train(&mut run, &mut model, &records(5, 740), 1);

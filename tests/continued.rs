@@ -1,4 +1,4 @@
-//! Plans that begin from an earlier ledger, and runs that go on under another plan.
+//! Plans that begin from an earlier ledger, and runs that continue under another plan.
 
 mod common;
 
@@ -13,7 +13,7 @@ use burn_dp::{Error, Result};
 use common::{Net, NetOptimizer, Path, Records, collate, delta, device, records, values};
 use proptest::prelude::*;
 
-/// All settings but the noise, as plain numbers.
+/// All settings except the noise, as plain numbers.
 fn settings() -> PrivacyPlanBuilder {
     PrivacyPlan::builder()
         .sampling_rate(0.25)
@@ -26,7 +26,7 @@ fn optimizer(plan: PrivacyPlan, seed: u64) -> NetOptimizer {
     common::optimizer(plan, SgdConfig::new().init(), Path::Mixed, seed)
 }
 
-/// The batch of the step that is due, of 16 records.
+/// The batch of the next step, from 16 records.
 fn batch(
     optimizer: &NetOptimizer,
 ) -> Result<LogicalBatch<impl Iterator<Item = Result<Records>> + use<>>> {
@@ -70,7 +70,7 @@ fn plain_numbers_are_checked_when_the_plan_is_built() {
         let message = builder.build().expect_err("refused").to_string();
         assert!(message.starts_with(name), "{name}: {message}");
     }
-    // The first is told, and setting it again does not hide it.
+    // The first refused setting is reported, and setting it again does not hide it.
     let twice = settings().noise_multiplier(-1.0).steps(-1).noise_multiplier(1.0).build();
     assert!(twice.expect_err("refused").to_string().starts_with("noise_multiplier"));
 }
@@ -95,7 +95,7 @@ proptest! {
         prop_assert_eq!(plan.epsilon(delta()), together);
         let nothing = plan.epsilon_at(Steps::from(0), delta()).value();
         prop_assert_eq!(nothing, before);
-        // It hardly wastes any.
+        // It wastes hardly any of the budget.
         prop_assert!(together.value() >= 0.98 * target, "{together} and {target}");
 
         let json = serde_json::to_string(&plan).expect("a plan is written");
@@ -143,7 +143,7 @@ fn a_run_goes_on_under_another_plan_and_keeps_what_it_has() -> Result<()> {
         .clipping(Clipping::flat(0.5))
         .target(Epsilon::new(20.0)?, 1e-5)
         .build()?;
-    // What was sampled for the plan before is not for this one.
+    // A sample for the old plan is refused under the new one.
     let stale = batch(&optimizer)?;
     optimizer.continue_with(next.clone())?;
     let refused = optimizer.step(0.1, &mut model, stale).err();

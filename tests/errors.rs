@@ -1,8 +1,9 @@
-//! Bad input is a typed error that says what to do, from every public way in; nothing panics.
+//! Bad input is a typed error that says what to do, for every public entry point. Nothing panics.
 //!
-//! Not provoked here, because no public input leads to them on one healthy device: `Device` (a failing
-//! backend), `RandomnessUnavailable` (the operating system), `BrokenTrace` (a recording that
-//! burn does not make). Checkpoints are in `tests/checkpoint.rs`, batch statistics in `tests/step`.
+//! Three errors are not tested here, because no public input leads to them on one healthy device:
+//! `Device` (a failing backend), `RandomnessUnavailable` (the operating system), `BrokenTrace` (a
+//! recording that burn does not make). Checkpoints are in `tests/checkpoint.rs`, batch statistics
+//! in `tests/step`.
 
 mod common;
 
@@ -19,7 +20,7 @@ use burn_dp::privacy::{
 use burn_dp::{DpOptimizer, Error, Result};
 use common::*;
 
-/// The error of `result`, whose message has all of `parts`.
+/// The error of `result`, after checking that its message has all of `parts`.
 #[track_caller]
 fn refused<T, E: Into<Error>>(result: Result<T, E>, parts: &[&str]) -> Error {
     let error = result.err().expect("an error").into();
@@ -115,7 +116,7 @@ fn an_event_without_a_proven_bound_is_refused_by_the_accountant() {
     let half = SamplingRate::new(0.5).expect("a rate");
     let event = DpEvent::poisson_sampled_gaussian(half, NoiseMultiplier::new(1.0).expect("valid"));
     let outcome = RdpAccountant::new(Adjacency::ReplaceOne).compose(&event, 1);
-    // Supported or refused, but never a number for free.
+    // Supported or refused, but never free of cost.
     if outcome.is_err() {
         refused!(
             outcome,
@@ -235,7 +236,7 @@ fn a_loss_that_panics_while_tracing_is_an_error() {
     refused!(outcome, Error::Trace(TraceError::Failed { .. }), "four features are wanted", "Loop");
 }
 
-/// A constant that lives elsewhere than the trace.
+/// A constant that is on another device than the trace.
 #[test]
 fn a_tensor_of_another_device_in_the_loss_is_an_error() {
     let constant = Tensor::<2>::ones([1, 3], &Device::default());
@@ -269,7 +270,7 @@ fn gradients_are_asked_for_by_known_parameters_and_their_rank() {
 
 #[test]
 fn engines_that_disagree_are_told_by_parameter() {
-    // Each call of the loss is another function, as with dropout.
+    // Each call of the loss computes another function, as with dropout.
     let calls = std::cell::Cell::new(0.0);
     let loss = |model: &Linear, x: Tensor<2>| {
         calls.set(calls.get() + 1.0);
@@ -294,7 +295,7 @@ fn a_parameter_outside_every_clipping_group_is_named() {
     let mut model = Net::new(&device());
     let outcome = step(&mut optimizer, 0.1, &mut model, &records(2, 1), 2);
     refused!(outcome, Error::Setting(_), "embedding.weight", "empty prefix");
-    // A frozen one needs no group.
+    // A frozen parameter needs no group.
     let rest = ParamGroup::from_predicate("head");
     let mut model = model.freeze_group(ParamGroup::all().exclude(rest));
     step(&mut optimizer, 0.1, &mut model, &records(2, 1), 2).expect("the head has a group");
@@ -341,7 +342,7 @@ fn a_population_that_cannot_be_counted_is_refused() {
     refused!(optimizer.sample(usize::MAX), Error::Setting(_), "population", "2^48");
 }
 
-/// An engine that differentiates a model of its own.
+/// An engine that differentiates its own model instead of the given one.
 struct Stubborn(Linear, Traced<fn(&Linear, Tensor<2>) -> Tensor<1>>);
 
 impl Engine<Linear, Tensor<2>> for Stubborn {
@@ -363,7 +364,8 @@ fn an_engine_of_another_model_is_refused() {
 
 #[test]
 fn an_index_outside_an_embedding_is_an_error_or_a_panic_of_the_backend_before_anything_changed() {
-    // burn's backends panic on it, as they do without privacy; what matters is the state afterwards.
+    // burn's backends panic on it, as they do without privacy. This test checks the state
+    // afterwards.
     let mut optimizer = optimizer(plan(flat(1.0), 1.0), Reveal, Path::Mixed, 1);
     let mut model = Net::new(&device());
     let before = bits(&model);

@@ -1,8 +1,9 @@
-//! The quickstart, step by step, gives the same bits as when `data/golden_steps.json` was written.
+//! The quickstart gives, step by step, the same bits as when `data/golden_steps.json` was written.
 //!
-//! Sampling, noise and accounting are the same everywhere. A model's last digits depend on the processor and the
-//! mathematical library; the file says what burn alone computed where it was written, and where burn computes
-//! otherwise, weights are compared to a few digits.
+//! Sampling, noise and accounting are the same everywhere. A model's last digits depend on the
+//! processor and the mathematical library. The file records what burn alone computed on the machine
+//! where it was written. On machines where burn computes something else, weights are compared to a
+//! few digits.
 //!
 //! The model is a copy of the quickstart's on purpose: this file must not change with the example.
 //!
@@ -66,7 +67,7 @@ impl Cnn {
     }
 }
 
-/// The quickstart's training set, as its batches.
+/// The quickstart's training set, batched.
 fn digits(records: &[usize], device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
     let lines = include_str!("../examples/data/digits.csv").lines();
     let train: Vec<&str> =
@@ -82,7 +83,7 @@ fn digits(records: &[usize], device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
     (images, Tensor::from_data(TensorData::new(labels, [records.len()]), device))
 }
 
-/// All weights of a model, in its order.
+/// All weights of a model, in the model's order.
 fn weights(model: &Cnn) -> Vec<f32> {
     struct Weights(Vec<f32>);
     impl ModuleVisitor for Weights {
@@ -104,7 +105,7 @@ fn hash_of(numbers: &[f32]) -> String {
     hash(numbers.iter().flat_map(|x| x.to_bits().to_le_bytes()))
 }
 
-/// What burn alone makes of the first records: the same only where its kernels are.
+/// What burn alone computes from the first records. It is the same only where burn's kernels are.
 fn burn_alone(device: &Device) -> String {
     let model = initial(device);
     let records: Vec<usize> = (0..64).collect();
@@ -113,7 +114,8 @@ fn burn_alone(device: &Device) -> String {
     hash_of(&gradient.iter::<f32>().collect::<Vec<_>>())
 }
 
-/// Weights that no generator draws, so that a release of burn with another one changes nothing here.
+/// Weights that no generator draws, so that a release of burn with another generator changes
+/// nothing here.
 fn initial(device: &Device) -> Cnn {
     struct Fill(u32);
     impl burn::module::ModuleMapper for Fill {
@@ -202,7 +204,7 @@ fn computed() -> Result<Value> {
     Ok(json!({ "burn alone": burn_alone(&device), "noise": hash_of(&noise), "runs": runs }))
 }
 
-/// Compares all but last digits that burn's kernels decide.
+/// Compares everything except the last digits that burn's kernels decide.
 fn assert_close(found: &Value, expected: &Value, exact: bool, place: &str) {
     match (found, expected) {
         (Value::Object(found), Value::Object(expected)) => {

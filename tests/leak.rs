@@ -1,5 +1,5 @@
-//! A run may take millions of steps, so a step may leave nothing behind. Alone in its program, because it counts what the
-//! whole program has allocated.
+//! A run may take millions of steps, so a step must leave no memory behind. This test is alone in
+//! its program, because it counts the allocations of the whole program.
 
 mod common;
 
@@ -25,9 +25,9 @@ fn a_step_leaves_nothing_behind() {
             }
             dhat::HeapStats::get().curr_bytes
         };
-        // Threads, tables and the plan are made by the first steps.
+        // The first steps create threads, tables and the plan.
         let (before, after) = (live(STEPS), live(STEPS));
-        // A byte a step for every parameter would be more.
+        // One byte per step for every parameter would be more.
         let most = before + 8 * STEPS;
         assert!(after <= most, "{path:?}: {before} bytes before, {after} after {STEPS} steps");
     }

@@ -1,4 +1,4 @@
-//! The data loader yields the run's own Poisson samples, one logical batch a step.
+//! The data loader yields the run's own Poisson samples, one logical batch per step.
 
 mod common;
 
@@ -102,7 +102,7 @@ fn a_batch_out_of_turn_is_refused() {
     assert_eq!(part.num_items(), 1);
     let first = part.iter().next().expect("a step").expect("a batch");
     optimizer.step(0.1, &mut model, first).expect("the batch of step 0");
-    // The same step again, from the same loader: its sample was used.
+    // The same step again, from the same loader. Its sample was already used.
     let again = loader.iter().next().expect("a step").expect("a batch");
     let refused = optimizer.step(0.1, &mut model, again);
     assert!(
@@ -149,7 +149,7 @@ fn a_record_that_cannot_be_read_is_an_error_and_the_step_is_not_taken() {
     assert_eq!((before, 0), (bits(&model), optimizer.steps_taken().value()));
 }
 
-/// What a closure of the user's fails with.
+/// The error of a user's closure.
 #[derive(Debug, PartialEq)]
 struct Gone(usize);
 
@@ -161,7 +161,8 @@ impl std::fmt::Display for Gone {
 
 impl std::error::Error for Gone {}
 
-/// The closure's own error, and that nothing happened but that the same sample is due again.
+/// Checks that the error is the closure's own, and that nothing else happened: the same sample is
+/// due again.
 #[track_caller]
 fn refused(result: burn_dp::Result<()>, gone: usize) {
     let error = result.expect_err("the file is gone");
@@ -194,7 +195,7 @@ fn a_closure_that_fails_to_load_ends_the_step_with_its_own_error_and_nothing_is_
     refused(run.step(0.1, &mut model, batch), 4);
     assert_eq!((before, 0), (bits(&model), run.steps_taken().value()));
     assert_eq!(run.ledger(), twin.ledger());
-    // The cause is gone, and the run is the one that never failed.
+    // Once the cause is gone, the run equals one that never failed.
     let whole = |indices: &[usize]| Ok::<_, Gone>(load(indices));
     let batch = run.sample(6).expect("a sample").try_batches(2, whole).expect("a batch");
     run.step(0.1, &mut model, batch).expect("a step");
@@ -229,7 +230,7 @@ fn a_loader_whose_closure_fails_tells_its_error_and_a_new_loader_goes_on() {
     let batch = batches.next().expect("a step").expect("a batch");
     refused(run.step(0.1, &mut model, batch), 1);
     broken.store(false, std::sync::atomic::Ordering::Relaxed);
-    // The loader has gone on, the run has not.
+    // The loader has advanced, the run has not.
     let next = batches.next().expect("a step").expect("a batch");
     let message = run.step(0.1, &mut model, next).expect_err("out of turn").to_string();
     assert!(message.contains("step 1, but step 0 is due"), "{message}");

@@ -1,7 +1,9 @@
-//! A loss that means for a batch of one what it means for a batch is told from one that does not.
+//! A loss that means the same for a batch of one as for a batch is distinguished from one that does
+//! not.
 //!
-//! Private training sees batches of one. Each test of the table in `docs/guide/data-and-losses.md` ("Losses that do
-//! not mean what they say") shows the loss refused, and its replacement taken and equal to what was meant.
+//! Private training sees batches of one. Each test of the table in `docs/guide/data-and-losses.md`
+//! ("Losses that do not mean what they say") shows that the loss is refused, and that its
+//! replacement is accepted and equals what was meant.
 
 mod common;
 
@@ -35,7 +37,7 @@ fn labels() -> Tensor<1, Int> {
     Tensor::from_data([0, 2, 1, 2, 0], &device())
 }
 
-/// Two positions of a record in four are padding, or one, or none.
+/// A mask over four positions. Each record has between zero and three positions of padding.
 fn mask() -> Tensor<2> {
     let rows = [[1., 1., 0., 0.], [1., 1., 1., 1.], [1., 0., 0., 0.], [1., 1., 1., 0.], [1.; 4]];
     Tensor::from_floats(rows, &device())
@@ -64,7 +66,8 @@ fn class_weights() -> Tensor<1> {
     Tensor::<1>::from_floats(CLASSES, &device()).gather(0, labels())
 }
 
-/// `Σ_i weights[i] · gradient_i` of the plain cross entropy: what a weighted loss means, by hand.
+/// `Σ_i weights[i] · gradient_i` of the plain cross entropy: the meaning of a weighted loss,
+/// computed by hand.
 fn by_hand(weights: Tensor<1>) -> Vec<f64> {
     let loss = |m: &Linear, (x, y): (Tensor<2>, Tensor<1, Int>)| cross_entropies(m, x, y).mean();
     let model = model();
@@ -85,7 +88,7 @@ fn a_mean_and_a_sum_of_records_are_told_apart() {
     let batch = (x(), floats([N, 3], 2));
     assert_eq!(kind(batch.clone(), mse(|| Reduction::Mean)).unwrap(), LossKind::MeanOfRecords);
     assert_eq!(kind(batch.clone(), mse(|| Reduction::Sum)).unwrap(), LossKind::SumOfRecords);
-    // Losses left apart, of which a batch of one has one.
+    // Losses that are not reduced. A batch of one has one of them.
     let apart = |m: &Linear, (x, y): (Tensor<2>, Tensor<2>)| {
         (m.forward(x) - y).square().mean_dim(1).squeeze_dim::<1>(1)
     };
@@ -100,7 +103,7 @@ fn a_sum_over_a_constant_is_told_with_its_divisor() {
     assert!(told.to_string().contains("leave it out (`mean()`)"), "{told}");
     let inside = |m: &Linear, (x, y)| (cross_entropies(m, x, y) * 0.01).sum();
     is!(kind((x(), labels()), inside).unwrap(), LossKind::ConstantDivisor { divisor: 100.0 });
-    // A mean over what one record has is no such constant.
+    // A mean inside one record is not such a constant.
     let mean_inside = |m: &Linear, x: Tensor<2>| m.forward(x).square().mean_dim(1).sum();
     assert_eq!(kind(x(), mean_inside).unwrap(), LossKind::SumOfRecords);
 }
@@ -167,7 +170,7 @@ fn a_mean_over_the_unmasked_positions_of_a_batch_is_refused_and_one_within_each_
         ((losses(m, x) * mask.clone()).sum_dim(1) / mask.sum_dim(1).clamp_min(1)).mean()
     };
     assert_eq!(kind(batch.clone(), within).unwrap(), LossKind::MeanOfRecords);
-    // Each position alike, whatever the record's length: a constant length.
+    // Each position has the same weight, whatever the record's length: the length is a constant.
     let constant = |m: &Linear, (x, mask): Texts| ((losses(m, x) * mask).sum_dim(1) / 4).mean();
     assert_eq!(kind(batch, constant).unwrap(), LossKind::MeanOfRecords);
 }
@@ -193,7 +196,7 @@ fn padding_of_cross_entropy_weighs_records_by_their_length() {
         ((losses * mask.clone()).sum_dim(1) / mask.sum_dim(1).clamp_min(1)).mean()
     };
     assert_eq!(kind(batch, within).unwrap(), LossKind::MeanOfRecords);
-    // A record that is all padding, whose gradient is zero.
+    // A record that is all padding has gradient zero.
     let tokens = Tensor::<2, Int>::from_data([[0, 0, 0], [1, 2, 0], [1, 1, 2]], &device());
     let batch = (floats([3, 3, 4], 4), tokens);
     let refused = kind(batch.clone(), burns);
@@ -226,7 +229,7 @@ fn in_batch_negatives_have_no_gradient_and_a_group_that_is_one_record_has() {
     assert!(refused.to_string().contains("noise alone"), "{refused}");
     assert!(refused.to_string().contains("one record"), "{refused}");
 
-    // Each record brings the group that it is compared in.
+    // Each record contains the group with which it is compared.
     let grouped = |m: &Linear, (x, other): (Tensor<3>, Tensor<3>)| {
         let similar = m.forward(x).matmul(m.forward(other).swap_dims(1, 2));
         let [groups, members, _] = similar.dims();
@@ -274,7 +277,7 @@ fn a_loss_that_mixes_examples_is_refused() {
     let refused = kind(x(), balance).expect_err("mixes");
     is!(&refused, Error::Loss(LossError::MixesExamples { .. }));
     assert!(refused.to_string().contains("one record"), "{refused}");
-    // A term of the batch beside one of the records.
+    // A term of the whole batch, added to one of the records.
     let beside = |m: &Linear, (x, y): (Tensor<2>, Tensor<1, Int>)| {
         cross_entropies(m, x.clone(), y).mean() + m.forward(x).mean_dim(0).square().mean()
     };
@@ -285,7 +288,7 @@ fn a_loss_that_mixes_examples_is_refused() {
         (y.clone() + (y.clone() * y.flip([0])).tanh()).mean()
     };
     is!(kind(x(), ranked), Err(Error::Loss(LossError::MixesExamples { .. })));
-    // Cut to the first examples, which a batch of one does not notice.
+    // Limited to the first examples. A batch of one does not show this.
     let first = |m: &Linear, x: Tensor<2>| m.forward(x).slice_dim(0, 0..2).square().mean();
     assert!(kind(x(), first).is_err());
 }
@@ -297,7 +300,7 @@ fn one_example_cannot_tell_and_is_no_error() {
     is!(&told, LossKind::CannotTell { .. });
     assert!(told.to_string().contains("at least two"), "{told}");
     is!(kind(x().slice_dim(0, 0..0), loss).unwrap(), LossKind::CannotTell { .. });
-    // Written for one example only.
+    // A loss written for one example only.
     let only_one = |m: &Linear, x: Tensor<2>| m.forward(x).reshape([3]).square().mean();
     let told = kind(x(), only_one).unwrap();
     assert!(told.to_string().contains("not for 5 at once"), "{told}");
@@ -321,7 +324,7 @@ fn a_record_that_is_not_finite_in_both_engines_is_named_and_is_no_disagreement()
         refused,
         Err(Error::Loss(LossError::WithoutGradient { finite: false, batch_has_one: false }))
     );
-    // Not so if one engine alone has it.
+    // This does not apply if only one engine has it.
     let calls = std::cell::Cell::new(0);
     let once = |m: &Linear, x: Tensor<2>| {
         calls.set(calls.get() + 1);
@@ -352,7 +355,7 @@ fn records_alike_are_no_reason_to_refuse() {
     assert_eq!(kind(opposite, odd).unwrap(), LossKind::MeanOfRecords);
 }
 
-/// A step squares norms in single precision, so to it such a gradient is not finite.
+/// A step squares norms in single precision, so it treats such a gradient as not finite.
 #[test]
 fn a_gradient_whose_square_overflows_is_told() {
     let times = |m: &Linear, (x, scale): (Tensor<2>, Tensor<1>)| {
@@ -368,13 +371,13 @@ fn a_gradient_whose_square_overflows_is_told() {
         kind((x(), all), times),
         Err(Error::Loss(LossError::WithoutGradient { finite: false, .. }))
     );
-    // What a step makes of it: zero.
+    // A step treats it as zero.
     let mut gradients = Traced::new(times).per_example(&model(), (x(), with(1e25)));
     let gradients = gradients.as_mut().expect("gradients").estimated_squared_norms();
     assert!(!gradients.into_data().iter::<f64>().nth(3).expect("a norm").is_finite());
 }
 
-/// burn's other losses, with weights or without: fine at a batch of one.
+/// burn's other losses, with or without weights: correct at a batch of one.
 #[test]
 fn burns_other_losses_of_classes_are_means_of_records() {
     let mean = LossKind::MeanOfRecords;

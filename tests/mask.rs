@@ -1,4 +1,5 @@
-//! Masks over frozen weights: they start as the model, train exactly, and leave the weights alone.
+//! Masks over frozen weights: they initially leave the model as it is, train exactly, and never
+//! change the weights.
 
 mod common;
 
@@ -35,7 +36,7 @@ fn config(kind: MaskKind, structure: Structure) -> SuperMaskConfig {
     SuperMaskConfig::new(kind).expect("valid").with_structure(structure)
 }
 
-/// The model with a mask whose scores are no longer fresh.
+/// The model with a mask whose scores have been changed.
 fn masked(kind: MaskKind, structure: Structure) -> Net {
     let config = config(kind, structure);
     let model = config.apply(Net::new(&device())).expect("it fits");
@@ -51,7 +52,7 @@ fn scatter<M: Module>(model: M, seed: u64) -> M {
             if !param.is_require_grad() {
                 return param;
             }
-            // Far apart: seeds next to each other give sequences that overlap.
+            // Far apart: neighboring seeds give sequences that overlap.
             self.0 += 1000;
             let numbers = numbers(self.0, param.val().shape().num_elements());
             param.map(|scores| {
@@ -78,7 +79,7 @@ fn a_fresh_mask_changes_no_bit() {
             let model = config.apply(Net::new(&device())).expect("it fits");
             let model = config.refresh(model, 1, 0).expect("finite scores");
             let same = outputs(&model) == before;
-            // A draw for few scores may keep them all.
+            // With few scores, a draw may keep them all.
             let stochastic = matches!(kind, MaskKind::Stochastic { .. });
             assert!(same || stochastic, "{kind:?} {structure:?}");
             assert!(!same || !stochastic || structure != Structure::Weight);
@@ -163,7 +164,7 @@ fn a_stochastic_mask_keeps_its_share_and_is_drawn_once_a_step() {
     assert!((share - 0.8).abs() < 0.015, "{share}");
 }
 
-/// The stored weights, without what is attached to them.
+/// The stored weights, without anything attached to them.
 fn bases<M: Module>(model: &M) -> Vec<Vec<u32>> {
     struct Bases(Vec<Vec<u32>>);
     impl ModuleVisitor for Bases {
@@ -236,7 +237,8 @@ struct Gated {
 impl Gated {
     fn new(gated: &[&str], config: &SuperMaskConfig) -> Self {
         let device = device();
-        // The same weights in every call, whatever other tests draw from burn's generator meanwhile.
+        // The weights are the same in every call, whatever other tests draw from burn's generator
+        // meanwhile.
         let hidden = scatter(LinearConfig::new(3, 6).init(&device), 1);
         let first = Gate::new([6], &device).expect("a shape");
         let second = Gate::new([2, 1], &device).expect("a shape");
@@ -273,7 +275,7 @@ fn gates_mask_activations() {
         if !matches!(kind, MaskKind::Stochastic { .. }) {
             assert_eq!(fresh.forward(x()).into_data(), before, "{kind:?}");
         }
-        // Scores under which no kind closes every gate, which would leave nothing to compare.
+        // With these scores no kind closes every gate. Otherwise there would be nothing to compare.
         let model = config.refresh(scatter(fresh, 8), 2, 3).expect("finite scores");
         assert_eq!(ParamSelector::masks().select(&model).expect("masks").trained(), 6 + 2);
         let by_hand = {
@@ -313,9 +315,9 @@ fn what_makes_no_sense_is_refused() {
     }
 }
 
-// Masks alone.
+// Masks separate from the model.
 
-/// Trained-looking masks and the config they are of.
+/// Masks that look trained, and their model.
 fn set(kind: MaskKind, structure: Structure) -> (MaskSet, Net) {
     let model = masked(kind, structure);
     (MaskSet::of(&config(kind, structure), &model).expect("binary"), model)
@@ -327,7 +329,7 @@ fn masks_alone_make_the_model_that_they_are_of() {
         for structure in STRUCTURES {
             let (masks, model) = set(kind, structure);
             let bytes = masks.to_bytes().expect("bytes");
-            // Whoever reads them may have masks of their own, or none.
+            // The reader may have masks of its own, or none.
             for reader in [Net::new(&device()), model.clone()] {
                 assert_eq!(MaskSet::from_bytes(&bytes, &reader).expect("the same model"), masks);
             }

@@ -1,4 +1,5 @@
-//! Many clients' masks as one: means, majorities, posteriors, and what privacy does to them.
+//! Aggregation of many clients' masks: means, majorities, posteriors, and the effect of privacy on
+//! them.
 
 mod common;
 
@@ -22,7 +23,7 @@ fn config(structure: Structure) -> SuperMaskConfig {
         .with_structure(structure)
 }
 
-/// A client's mask of [`Net`], another for every number.
+/// A client's mask of [`Net`], a different one for every number.
 fn client(number: u64) -> MaskSet {
     let config = config(Structure::Weight);
     let model = config.apply(Net::new(&device())).expect("it fits");
@@ -84,7 +85,7 @@ proptest! {
             all.extend(masks);
         }
         let mean = MaskShares::mean(&weighted(&all)).unwrap();
-        // Masks, or their mean: it is the same.
+        // Updating with masks or with their mean is the same.
         let mut by_mean = BetaShares::new(1.0).unwrap();
         by_mean.update_with_mean(&mean, all.len() as f64).unwrap();
         for (a, b) in shares(&by_mean.mean().unwrap()).into_iter().zip(shares(&beta.mean().unwrap())) {
@@ -94,7 +95,7 @@ proptest! {
         let (mode, posterior) = (shares(&beta.mode().unwrap()), shares(&beta.mean().unwrap()));
         for ((mean, mode), posterior) in mean.into_iter().zip(mode).zip(posterior) {
             prop_assert!((mean - mode).abs() < 1e-12);
-            // Towards one half, by the weight of two more clients.
+            // The prior pulls towards one half, with the weight of two more clients.
             let n = all.len() as f64;
             prop_assert!((posterior - (mean * n + 1.0) / (n + 2.0)).abs() < 1e-12);
         }
@@ -107,7 +108,7 @@ fn a_majority_decides_ties_for_keeping() {
     let majority = MaskShares::mean(&weighted(&[a.clone(), b.clone()])).expect("alike").majority();
     let either: Vec<bool> = bits(&a).iter().zip(bits(&b)).map(|(a, b)| *a || b).collect();
     assert_eq!(bits(&majority), either);
-    // And what comes out is a mask of the model.
+    // The result is a mask of the model.
     majority.apply(Net::new(&device())).expect("the same model");
 }
 
@@ -131,7 +132,7 @@ fn what_cannot_be_aggregated_is_refused() {
     }
 }
 
-/// One half everywhere, which is at the same distance of every mask.
+/// One half everywhere. It is at the same distance from every mask.
 fn half() -> MaskShares {
     MaskShares::from(&client(1)).map(|_| 0.5)
 }
@@ -142,7 +143,7 @@ fn a_client_begins_where_the_server_is() {
     let model = || config.apply(Net::new(&device())).expect("it fits");
     let sent = MaskShares::from(&client(1)).map(|kept| 0.2 + 0.6 * kept);
     let begun = config.with_shares(model(), &sent).expect("the same weights");
-    // Drawn often, each weight is kept as often as it should be.
+    // Over many draws, each weight is kept as often as it should be.
     let drawn: Vec<MaskSet> = (0..300)
         .map(|step| {
             let model = config.refresh(begun.clone(), 5, step).expect("drawn");
@@ -154,7 +155,7 @@ fn a_client_begins_where_the_server_is() {
         // Five standard deviations, for a hundred weights.
         assert!((mean - sent).abs() < 5.0 * (0.16f64 / 300.0).sqrt(), "{mean} instead of {sent}");
     }
-    // It still trains, and no share is out of reach.
+    // The model still trains, and every share can still be reached.
     assert!(ParamSelector::masks().select(&begun).expect("masks").trained() > 0);
     let certain =
         config.with_shares(model(), &sent.clone().map(|_| f64::INFINITY)).expect("clamped");
@@ -205,15 +206,15 @@ fn one_client_moves_the_sum_by_its_clipped_difference() {
     for share in [0.01, 0.5, 1.0, 2.0] {
         let norm = share * distance_of_last;
         let noise = CentralNoise::new(norm, 1.0, z(0.1)).expect("valid");
-        // The same noise in both worlds, so that it cancels.
+        // The noise is the same in both worlds, so it cancels.
         let sum = |clients: &[MaskSet]| {
             let mean = MaskShares::private_mean(clients, &reference, &noise, &seed, 0);
             shares(&mean.expect("alike").0)
         };
         let moved = distance(&sum(&clients), &sum(&clients[..4]));
         let expected = norm.min(distance_of_last);
-        // Sums are exact to 1e-9 and rounded to single precision once noise is on them, in both worlds. A sum is
-        // five differences and the noise long at most.
+        // Sums are exact to 1e-9. After noise is added they are rounded to single precision, in
+        // both worlds. A sum is at most as long as five differences plus the noise.
         let length = norm * (5.0 + 0.1 * 1.2 * (shares(&reference).len() as f64).sqrt());
         let rounding = 1e-9 + 2.0 * length * f64::from(f32::EPSILON) / 2.0 / expected;
         assert!(moved <= norm * (1.0 + rounding), "{moved} against {norm}");
@@ -241,7 +242,7 @@ fn randomized_response_is_its_closed_form() {
                 && flip >= 1.0 / (1.0 + epsilon.value().exp())
         );
 
-        // A mask of n bits is n answers.
+        // The event of a mask of n bits is that of n answers.
         let mut accountant = PrivacyAccountant::new(Adjacency::ReplaceOne);
         accountant.compose(&response.event(40).expect("finite"), 1).expect("an event");
         let total = accountant.epsilon(delta()).value();

@@ -1,4 +1,4 @@
-//! A loss that cannot be traced is refused with the line that helps.
+//! A loss that cannot be traced is refused with the advice that helps.
 
 mod common;
 
@@ -25,7 +25,7 @@ fn labels() -> Tensor<1, Int> {
     Tensor::from_data([0, 1, 1, 0], &device())
 }
 
-/// The traced engine's error, whose message has all of `parts`.
+/// The traced engine's error, after checking that its message has all of `parts`.
 #[track_caller]
 fn refused<X, F>(batch: X, loss: F, parts: &[&str]) -> Error
 where
@@ -107,7 +107,7 @@ fn a_captured_teacher_is_to_be_a_frozen_field_or_in_the_batch() {
             "batch"
         );
     }
-    // Both ways out.
+    // Both remedies.
     let both = (model(), model().no_grad());
     let field = |(m, teacher): &(Linear, Linear), x: Tensor<2>| {
         difference(m.forward(x.clone()), teacher.forward(x))

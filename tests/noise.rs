@@ -1,4 +1,4 @@
-//! The noise is Gaussian, has the variance asked for, and never repeats.
+//! The noise is Gaussian, has the requested variance, and never repeats.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,8 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 const MILLION: usize = 1_000_000;
 
-/// Noise of one block is drawn from one region of the keystream (`BLOCK` in `mechanism/noise.rs`).
+/// Noise of one block is drawn from one region of the keystream (`BLOCK` in
+/// `src/noise/gaussian.rs`).
 const BLOCK: usize = 1 << 14;
 
 #[test]
@@ -45,7 +46,7 @@ fn a_million_scalars_have_the_moments_and_tails_of_a_gaussian() -> Result<()> {
         let error = (moment(power) - expected).abs();
         assert!(error < 4.0 * (variance / MILLION as f64).sqrt(), "moment {power} off by {error}");
     }
-    // The ziggurat draws |z| > 3.654 by a method of its own.
+    // The ziggurat draws |z| > 3.654 by a separate method.
     for threshold in [3.0, 3.654, 4.0] {
         let count = noise.iter().filter(|&&z| f64::from(z.abs()) > 3.0 * threshold).count() as f64;
         let expected = 2.0 * normal_cdf(-threshold) * MILLION as f64;
@@ -94,7 +95,7 @@ fn blocks_of_one_tensor_neither_repeat_nor_correlate() -> Result<()> {
             assert!(correlation.abs() < 5.0, "{correlation} standard errors");
         }
     }
-    // Four scalars in a row are 96 random bits: they never occur twice, at whatever offset.
+    // Four consecutive scalars are 96 random bits. They never occur twice, at any offset.
     let mut seen = HashSet::new();
     assert!(noise.windows(4).all(|w| seen.insert([w[0], w[1], w[2], w[3]].map(f32::to_bits))));
     Ok(())

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
 use statrs::distribution::{Binomial, ChiSquared, ContinuousCDF, Discrete};
 
-/// Records of one region of the keystream (`BLOCK` in `mechanism/sampler.rs`).
+/// The records of one region of the keystream (`BLOCK` in `src/sampling/poisson.rs`).
 const BLOCK: usize = 1 << 16;
 
 #[test]
@@ -191,7 +191,7 @@ fn sampler(seed: u64, q: f64, population: usize) -> Result<PoissonSampler> {
     PoissonSampler::new(&Seed::reproducible(seed), SamplingRate::new(q)?, population)
 }
 
-/// The upper tail at 1e-4: the seeds are fixed, so a pass stays a pass.
+/// The upper tail at 1e-4. The seeds are fixed, so the result never changes.
 fn assert_chi_squared(statistic: f64, freedom: f64) {
     let law = ChiSquared::new(freedom).expect("a valid distribution");
     let tail = 1.0 - law.cdf(statistic);

@@ -1,4 +1,4 @@
-//! Training through burn's `Learner` is the training that a loop of steps is.
+//! Training through burn's `Learner` equals training by a loop of steps.
 
 mod common;
 
@@ -93,7 +93,7 @@ fn held_out() -> Arc<dyn DataLoader<Records>> {
     DataLoaderBuilder::new(Collate).batch_size(4).build(InMemDataset::new(records(8, 3)))
 }
 
-/// What the dashboard is shown of ε.
+/// The ε values that the dashboard is shown.
 #[derive(Clone, Default)]
 struct Shown(Arc<Mutex<Vec<f64>>>);
 
@@ -183,7 +183,7 @@ fn the_dashboard_never_shows_less_than_what_is_spent() {
     }
     let mut distinct = shown.clone();
     distinct.dedup();
-    // With fewer than a hundred steps every one is exact.
+    // With fewer than a hundred steps every ε is exact.
     assert_eq!(distinct, spent);
 }
 
@@ -216,7 +216,7 @@ fn between_two_computations_the_later_epsilon_is_shown() {
     };
     assert!(shown.len() as u64 >= steps);
     for (taken, shown) in (1..=steps).zip(&shown) {
-        // Each hundredth of 250 steps is three, rounded up.
+        // A hundredth of 250 steps is three steps, rounded up.
         assert_eq!(*shown, spent(taken.next_multiple_of(3).min(steps)), "after step {taken}");
     }
 }
@@ -271,7 +271,7 @@ fn an_impossible_learning_rate_changes_no_weight() {
         .renderer(Box::new(Shown::default()));
     let result = training.launch(trainer.learner(Net::new(&device()), f64::NAN));
     assert!(matches!(trainer.outcome(), Err(Error::Setting(_))));
-    // The gradient was drawn and is paid for, though nothing came of it.
+    // The gradient was drawn and is paid for, although it was not used.
     assert_eq!(trainer.look(|run| run.steps_taken().value()), 1);
     assert_eq!(bits(&result.model.into_inner()), bits(&Net::new(&device())));
 }
@@ -288,7 +288,7 @@ fn a_run_goes_on_from_its_checkpoint() {
     train(&first, loader(&first), folder.path());
     first.outcome().expect("no step fails");
 
-    // The last checkpoint is that of the sixth step of seven.
+    // The last checkpoint is that of step six of seven.
     let mut resumed = optimizer(planned(0.4), AdamConfig::new().init(), Path::Mixed, 1);
     let model = resumed.load(Net::new(&device()), &file).expect("the file");
     assert_eq!(resumed.steps_taken().value(), 6);

@@ -1,18 +1,19 @@
-//! What of a batch is no tensor and yet decides what a loss computes with it.
+//! The parts of a batch that are not tensors, but decide what a loss computes with it.
 
 use std::fmt::{self, Debug};
 
-/// What of a batch is no tensor: which options are present, how long lists are, which variant an enum is,
-/// and the values of key fields.
+/// The parts of a batch that are not tensors: which options are present, how long lists are, which
+/// variant an enum is, and the values of key fields.
 ///
-/// Two batches whose structures and tensors' shapes are equal are taken to be computed with alike, so a
-/// structure has to be complete: [`impl_batch!`](crate::impl_batch) makes it of *every* field. Where some part
-/// of a batch implements [`Batch`](crate::batch::Batch) by hand without saying more, the whole is *unknown*.
+/// If two batches have equal structures and equal shapes of tensors, the loss is assumed to compute
+/// the same for both. A structure therefore has to be complete: [`impl_batch!`](crate::impl_batch)
+/// builds it from *every* field. If a part of a batch implements [`Batch`](crate::batch::Batch) by
+/// hand and does not report its structure, the whole structure is *unknown*.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Structure {
     /// From the outside in, in mapping order.
     parts: Vec<Part>,
-    /// The types that do not tell theirs.
+    /// The types that do not report their structure.
     unknown: Vec<&'static str>,
 }
 
@@ -20,17 +21,17 @@ pub struct Structure {
 enum Part {
     /// A tensor of this kind and rank.
     Tensor(&'static str, usize),
-    /// Whether there is something.
+    /// Whether the option is present.
     Option(bool),
     /// The number of entries.
     List(usize),
     /// The variant of an enum.
     Variant(&'static str),
-    /// The value of a field that is no tensor, as `Debug` prints it.
+    /// The value of a field that is not a tensor, as `Debug` prints it.
     Key(String),
-    /// Inside a field, until the `End` that belongs to it.
+    /// The start of a field. Its `End` follows.
     Field(&'static str),
-    /// Inside an entry of a list.
+    /// The start of an entry of a list.
     Entry(usize),
     End,
 }
@@ -78,12 +79,12 @@ impl Structure {
         self.parts.push(Part::End);
     }
 
-    /// A type in the batch that does not tell its structure.
+    /// A type in the batch that does not report its structure.
     pub(crate) fn unknown_type(&self) -> Option<&'static str> {
         self.unknown.first().copied()
     }
 
-    /// Number of tensors, which an implementation that forwards only a part of itself would get wrong.
+    /// The number of tensors. It is wrong if an implementation reports only a part of itself.
     pub(crate) fn tensors(&self) -> usize {
         self.parts.iter().filter(|part| matches!(part, Part::Tensor(..))).count()
     }
@@ -105,7 +106,7 @@ impl Structure {
     }
 }
 
-/// Where `parts` end, as a path of fields.
+/// The place where `parts` end, as a path of fields.
 fn path(parts: &[Part]) -> String {
     let mut path: Vec<String> = Vec::new();
     for part in parts {

@@ -9,11 +9,11 @@ use crate::model::ModuleTensors;
 use crate::noise::StepNoise;
 use crate::per_example::{GradientSum, PerExample};
 
-/// Accumulates over the physical batches of a step. Kept in at least single precision.
+/// A sum over the physical batches of a step, in at least single precision.
 pub(crate) struct ClippedSum<'p> {
     clipping: &'p Clipping,
     state: ClippingState,
-    /// The paths of what is trained, in the model's order.
+    /// The paths of the trained parameters, in the model's order.
     paths: Vec<String>,
     /// The clipping group of each.
     groups: Vec<usize>,
@@ -41,7 +41,7 @@ impl<'p> ClippedSum<'p> {
         Ok(Self { clipping, state, paths, groups, sum, examples: 0, below: 0.0 })
     }
 
-    /// The paths of what is trained, in the model's order.
+    /// The paths of the trained parameters, in the model's order.
     pub(crate) fn paths(&self) -> Vec<String> {
         self.paths.clone()
     }
@@ -80,7 +80,8 @@ impl<'p> ClippedSum<'p> {
         Ok(())
     }
 
-    /// The centered count of examples whose gradient was not clipped; private until noised.
+    /// The centered count of examples whose gradient was not clipped. It is private until noise is
+    /// added.
     pub(crate) fn below_clipping_norm(&self) -> f64 {
         self.below
     }

@@ -1,8 +1,8 @@
 //! A check of the whole: a sum of n vectors of norm at most C has norm at most n·C.
 //!
-//! Each record is bounded by itself, by the engine, and that is what the guarantee rests on. This is a second look that
-//! shares nothing with it: a fault that puts records into each other's rows, or norms out of step with sums, shows
-//! where the result is longer than it can be.
+//! The engine bounds each record by itself, and the guarantee rests on that. This second check
+//! shares nothing with it. It detects a fault that puts records into each other's rows, or norms
+//! that do not belong to the sums, where the result is longer than it can be.
 
 use burn::tensor::Tensor;
 
@@ -10,7 +10,7 @@ use crate::error::{Error, GradientError, Result};
 use crate::noise::SquaredLength;
 use crate::per_example::read;
 
-/// What a group's sum is held to.
+/// The bound on a group's sum.
 pub(super) struct Bound {
     pub(super) group: usize,
     /// Examples in the sum.
@@ -19,16 +19,17 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// What to multiply the sum by to have it in units of the bound.
+    /// The factor that converts the sum to units of the bound.
     pub(super) fn scale(&self) -> f64 {
         (1.0 / (self.examples.max(1) as f64 * self.clipping_norm)).min(f64::MAX)
     }
 
     /// # Errors
-    /// [`GradientError::SumBeyondBound`], also where `squares` is not a number.
+    /// [`GradientError::SumBeyondBound`], also where `squares` is NaN.
     pub(super) fn check(&self, squares: f64) -> Result<()> {
         let Self { group, examples, clipping_norm } = *self;
-        // Rounding of a sum of so many numbers in single precision, and of the measure where it is in that too.
+        // Rounding of a sum of so many numbers in single precision, and of its length if that is in
+        // single precision too.
         let allowed = 1.0 + 1e-3 + examples as f64 * f64::from(f32::EPSILON);
         if squares.sqrt() <= allowed {
             return Ok(());
@@ -45,7 +46,7 @@ impl Bound {
     }
 }
 
-/// The sum of all; what is on a device is read at once.
+/// The sum of all parts. Parts on a device are read at once.
 pub(super) fn total(parts: Vec<SquaredLength>) -> Result<f64> {
     let mut total = 0.0;
     let mut waiting = Vec::new();

@@ -1,4 +1,4 @@
-//! A sum to which each contributor adds at most so much, released with noise.
+//! A sum of vectors to which each contribution is bounded, released with noise.
 
 use burn_dp_accounting::{ClippingNorm, DpEvent, ExpectedBatchSize};
 
@@ -7,13 +7,15 @@ use crate::error::{Error, Result};
 use crate::noise::{Noise, noised};
 use crate::seed::{Domain, Seed};
 
-/// The Gaussian mechanism on vectors on the host: each contribution is clipped to an L2 norm, what is not finite counts as
-/// zero, noise goes to the sum once, and the divisor is a public number.
+/// The Gaussian mechanism on vectors on the host.
 ///
-/// What is released and what it costs come out together, of [`release`](Self::release), so that neither is without the other.
-/// Contributions are those of records, clients, or whatever is added or removed between neighboring data sets; give all that
-/// one of them sends at once, as one vector. A step of training has a sum of its own ([`DpOptimizer`](crate::DpOptimizer)),
-/// which never writes its contributions out.
+/// Each contribution is clipped to an L2 norm, and one that is not finite counts as zero. Noise is
+/// added to the sum once, and the divisor is a public number. [`release`](Self::release) returns
+/// the result together with its cost, so neither exists without the other.
+///
+/// Contributions are those of records, clients, or whatever is added or removed between neighboring
+/// data sets. Add everything that one of them sends as one vector. A step of training has a sum of
+/// its own ([`DpOptimizer`](crate::DpOptimizer)), which never writes its contributions out.
 #[derive(Debug)]
 pub struct BoundedSum {
     clipping: Clipping,
@@ -28,7 +30,7 @@ pub struct BoundedSum {
 }
 
 impl BoundedSum {
-    /// Nothing yet, of contributions that are tensors of these lengths, one after the other.
+    /// An empty sum of contributions that consist of tensors of these lengths, one after the other.
     pub fn new(lengths: impl IntoIterator<Item = usize>, clipping_norm: ClippingNorm) -> Self {
         let clipping = Clipping::Flat { clipping_norm };
         let state = clipping.initial_state();
@@ -48,10 +50,12 @@ impl BoundedSum {
         Self { clipping, state, sums, groups, length, below: 0.0 }
     }
 
-    /// Adds a contribution, clipped; nothing, if one of its numbers is not finite or the square of its norm is not.
+    /// Adds a contribution, clipped. Adds nothing if one of its numbers or its squared norm is not
+    /// finite.
     ///
     /// # Errors
-    /// [`Error::Setting`] where it is shorter or longer than the sum, which is unchanged then.
+    /// [`Error::Setting`] where the contribution is shorter or longer than the sum. The sum is then
+    /// unchanged.
     pub fn add<I>(&mut self, contribution: I) -> Result<()>
     where
         I: IntoIterator<Item = f64, IntoIter: Clone>,
@@ -124,7 +128,7 @@ impl BoundedSum {
         self.sums.iter().enumerate().map(tensor).collect()
     }
 
-    /// The sums so far, without noise: for data that are public.
+    /// The sums so far, without noise: for public data.
     pub(crate) fn into_public(self) -> Vec<Vec<f64>> {
         self.sums
     }
@@ -175,7 +179,7 @@ mod tests {
         released
     }
 
-    /// In arithmetic that loses nothing that matters: each square in two parts.
+    /// The exact length, up to negligible errors: each square is in two parts.
     fn length(numbers: &[f64]) -> f64 {
         let scale = numbers.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
         if scale == 0.0 {
@@ -210,7 +214,8 @@ mod tests {
 
     #[test]
     fn what_is_released_is_in_single_precision() {
-        // Of noise in single precision on a sum in double, the lowest bits would be those of the sum.
+        // If noise in single precision were added to a sum in double, the lowest bits of the result
+        // would be those of the sum.
         let mut sum = BoundedSum::new([1000], norm(100.0));
         sum.add((0..1000).map(|i| f64::from(i) * 1e-3 + 1e-11)).expect("a thousand numbers");
         let released = released(sum, 0.01, 1.0).concat();

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, SettingError};
 
-/// By how much the clipping norm may leave its initial value, unless bounds are set.
+/// The factor by which the clipping norm may leave its initial value, unless bounds are set.
 const DEFAULT_RANGE: f64 = 1e6;
 
 /// The settings of [`Clipping::Adaptive`](super::Clipping::Adaptive).
 ///
 /// Each step also releases how many records had a norm of at most C: the sum of b_i − 1/2 over the
-/// batch, b_i being 1 for such a record and 0 otherwise, plus Gaussian noise of standard deviation
-/// σ_b. Centered so, one record moves the sum by 1/2 instead of 1. C then follows
+/// batch, plus Gaussian noise of standard deviation σ_b. b_i is 1 for such a record and 0
+/// otherwise. Because the sum is centered, one record moves it by 1/2 instead of 1. C then follows
 /// C ← C · e^(−η (b̃ − γ)), where b̃ is the noised fraction.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
@@ -26,9 +26,9 @@ pub struct AdaptiveClipping {
 }
 
 impl AdaptiveClipping {
-    /// Starts at `initial` and follows the `quantile` (γ; the paper suggests 0.5) with the geometric
-    /// `learning_rate` (η; 0.2); `count_noise_std` (σ_b) is in records, a twentieth of the expected
-    /// batch size in the paper.
+    /// Starts at `initial` and follows the `quantile` (γ; the paper suggests 0.5) with the
+    /// geometric `learning_rate` (η; the paper suggests 0.2). `count_noise_std` (σ_b) is in
+    /// records; the paper uses a twentieth of the expected batch size.
     ///
     /// # Errors
     /// [`SettingError`] where γ is not strictly between 0 and 1, or η or σ_b is not finite
@@ -64,7 +64,7 @@ impl AdaptiveClipping {
         })
     }
 
-    /// Keeps the clipping norm between these public bounds; by default it may leave its initial
+    /// Keeps the clipping norm between these public bounds. By default it may leave its initial
     /// value by a factor of a million.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl AdaptiveClipping {
         self.quantile
     }
 
-    /// η, by which the logarithm of the clipping norm moves per unit of error.
+    /// η. The logarithm of the clipping norm moves by this much per unit of error.
     pub const fn learning_rate(&self) -> f64 {
         self.learning_rate
     }
@@ -105,7 +105,7 @@ impl AdaptiveClipping {
         0.5
     }
 
-    /// Into the public bounds, for a state from elsewhere.
+    /// Moves `norm` into the public bounds, for a state from elsewhere.
     pub(super) fn within_bounds(&self, norm: ClippingNorm) -> ClippingNorm {
         if norm < self.smallest {
             self.smallest
@@ -132,9 +132,11 @@ impl AdaptiveClipping {
     }
 }
 
-/// What clipping carries from step to step, and into checkpoints: the clipping norm in force.
+/// The state of clipping, carried from step to step and saved in checkpoints: the current clipping
+/// norm.
 ///
-/// It changes only under adaptive clipping, from noised counts alone, so it may be published.
+/// It changes only under adaptive clipping, and depends on noised counts alone, so it may be
+/// published.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClippingState {
     pub(super) clipping_norm: ClippingNorm,

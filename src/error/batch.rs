@@ -42,7 +42,7 @@ pub enum BatchError {
         difference: String,
     },
 
-    /// A batch does not tell what it holds beside tensors.
+    /// A batch does not report what it holds besides tensors.
     #[error(
         "these batches cannot be joined, because `{type_name}` implements `Batch` by hand and does not tell \
          what it holds beside tensors: implement it with `impl_batch!`, which lists every field"
@@ -52,7 +52,7 @@ pub enum BatchError {
         type_name: String,
     },
 
-    /// A record holds an index that points outside of what is indexed.
+    /// A record holds an index that is out of range.
     #[error(
         "example {example} of the batch has the index {index} in `{operation}`, which must be at least 0 and below \
          {bound}: correct the record (a label of a class that does not exist, a token id that is not in the table); \
@@ -60,11 +60,11 @@ pub enum BatchError {
          zero (`with_bad_records(BadRecords::Exclude)`)"
     )]
     IndexOutOfRange {
-        /// The operation that reads it.
+        /// The operation that reads the index.
         operation: &'static str,
         /// The index.
         index: i64,
-        /// How many there are to point to.
+        /// The number of valid indices.
         bound: usize,
         /// Which example of the physical batch holds it.
         example: usize,

@@ -11,7 +11,7 @@ pub enum CheckpointError {
         reason: String,
     },
 
-    /// A run cannot be made into a checkpoint.
+    /// No checkpoint can be made of a run.
     #[error("the checkpoint cannot be made: {reason}; the run is as it was")]
     NotMade {
         /// What is wrong.
@@ -35,16 +35,16 @@ pub enum CheckpointError {
     #[error("the checkpoint was made with another model: resume with the same architecture")]
     OfAnotherModel,
 
-    /// A checkpoint was made with another optimizer, or with other settings of the same.
+    /// A checkpoint was made with another optimizer, or with other settings of the same optimizer.
     #[error(
         "the checkpoint was made with another optimizer: {saved}, and this is {given}; resume with the optimizer of the \
          run, in type and settings (betas, momentum, epsilon, weight decay, gradient clipping, groups), or start a new \
          run from the model's weights"
     )]
     OfAnotherOptimizer {
-        /// What the checkpoint's does.
+        /// What the checkpoint's optimizer does.
         saved: String,
-        /// What the one that resumes does.
+        /// What the resuming optimizer does.
         given: String,
     },
 

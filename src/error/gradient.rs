@@ -1,6 +1,6 @@
-//! What is wrong with per-example gradients, or with what was asked of them.
+//! What is wrong with per-example gradients, or with a request for them.
 
-/// What is wrong with per-example gradients, or with what was asked of them.
+/// What is wrong with per-example gradients, or with a request for them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GradientError {
@@ -50,11 +50,11 @@ pub enum GradientError {
         examples: usize,
         /// The group's clipping norm.
         clipping_norm: f64,
-        /// The product, with what rounding may add.
+        /// The product of the two, plus what rounding may add.
         bound: f64,
     },
 
-    /// A record's gradient is not finite, or its square is not, in both engines.
+    /// A record's gradient, or its squared norm, is not finite in both engines.
     #[error(
         "the gradient of example {example} is NaN, infinite or longer than 1.8e19 (whose square is beyond single \
          precision) at `{parameter}`, whatever computes it: in training such a record counts for nothing; look for \
@@ -64,7 +64,7 @@ pub enum GradientError {
     NotFinite {
         /// The example's index in the batch.
         example: usize,
-        /// The first parameter where.
+        /// The first parameter where this is so.
         parameter: String,
     },
 

@@ -43,13 +43,13 @@ pub enum LossError {
         }
     )]
     WithoutGradient {
-        /// Whether all are zero, rather than NaN or infinite.
+        /// Whether all gradients are zero, rather than NaN or infinite.
         finite: bool,
         /// Whether the loss of the whole batch has a gradient.
         batch_has_one: bool,
     },
 
-    /// The loss of a batch weights its records by something of the batch.
+    /// The loss of a batch weights its records by something that depends on the whole batch.
     #[error(
         "the loss divides by something of the whole batch: in a batch of examples {} and {} they weigh \
          {:.4} and {:.4}, but private training sees batches of one, where such weights vanish (class \
@@ -61,11 +61,11 @@ pub enum LossError {
     WeightedByBatch {
         /// Two examples of the batch.
         examples: [usize; 2],
-        /// What each one's gradient counts in the gradient of a batch of the two.
+        /// The weight of each one's gradient in the gradient of a batch of the two.
         weights: [f64; 2],
     },
 
-    /// The loss of a batch is not made of the losses of its records.
+    /// The loss of a batch does not consist of the losses of its records.
     #[error(
         "the loss mixes the examples of a batch: its gradient differs from every sum of those of batches \
          of one by {difference:.1e} (relative), and private training sees batches of one; make the \

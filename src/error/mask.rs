@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MaskError {
-    /// A structure of masks does not fit a weight.
+    /// The structure of a mask does not fit a weight.
     #[error(
         "a mask of {structure} does not fit `{path}`, which is {shape:?}: choose another structure, or leave the weight \
          out with `on`"
@@ -14,18 +14,18 @@ pub enum MaskError {
         path: String,
         /// Its shape.
         shape: Vec<usize>,
-        /// What was asked for.
+        /// The structure that was asked for.
         structure: String,
     },
 
-    /// A mask that is not of zeros and ones has no bits.
+    /// A mask does not consist of zeros and ones, so it has no bits.
     #[error(
         "masks of this kind are numbers, not bits: train a threshold, top-k or stochastic mask to export it, or \
          `materialize` the model"
     )]
     NotBinary,
 
-    /// A model has no masks, or none of the kind that is asked for.
+    /// A model has no masks, or none of the requested kind.
     #[error("the model has no masks{of}: attach some with `apply`")]
     NotAttached {
         /// The kind, in words; empty for any.
@@ -45,7 +45,8 @@ pub enum MaskError {
         path: String,
     },
 
-    /// Only stochastic masks begin with shares.
+    /// Shares were given to masks that are not stochastic. Only stochastic masks can start from
+    /// shares.
     #[error("only stochastic masks begin with shares: attach them with `MaskKind::Stochastic`")]
     NotStochastic,
 
@@ -56,7 +57,7 @@ pub enum MaskError {
         reason: String,
     },
 
-    /// Bytes of a mask cannot be read.
+    /// The bytes of a mask cannot be read.
     #[error("the mask cannot be read: {reason}")]
     Unreadable {
         /// What is wrong.
@@ -67,21 +68,21 @@ pub enum MaskError {
     #[error("there are no masks to aggregate: leave the round out")]
     NoMasks,
 
-    /// A mask of another version of the format.
+    /// A mask has another version of the format.
     #[error(
         "the mask has format {found}, and this library reads {supported}: read it with the version that wrote it"
     )]
     Version {
-        /// The file's.
+        /// The version of the file.
         found: u32,
-        /// This library's.
+        /// The version that this library reads.
         supported: u32,
     },
 
     /// A mask belongs to another model.
     #[error("the mask was made for another model: its weights differ in {what}")]
     OfAnotherModel {
-        /// Where.
+        /// Where the two differ.
         what: String,
     },
 }

@@ -23,7 +23,7 @@ pub enum ModelError {
     )]
     NoTrainableParameter,
 
-    /// A trainable parameter's id stands in two fields, frozen or not.
+    /// The id of a trainable parameter occurs in two fields. The other field may be frozen or not.
     #[error(
         "`{first}` and `{second}` are one parameter to burn (a clone keeps its id, and so does a loaded \
          record), which its optimizers would update in the first of them only, also where that one is \
@@ -31,9 +31,9 @@ pub enum ModelError {
          `selection::copy_with_own_ids`, and freeze it after that"
     )]
     SharedParameter {
-        /// The path met first.
+        /// The path of the first field.
         first: String,
-        /// The path met next.
+        /// The path of the second field.
         second: String,
     },
 

@@ -15,25 +15,25 @@ pub enum PlanError {
         steps: u64,
     },
 
-    /// A plan begins from other releases than those of the run.
+    /// A plan begins from other releases than the run has made.
     #[error(
         "the plan begins from a ledger of {plan} releases, and this run's, of {run}, is another one: build it with \
          `.after(optimizer.ledger())`, so that its epsilon covers what was spent"
     )]
     OfAnotherLedger {
-        /// How many releases the plan begins from.
+        /// The number of releases from which the plan begins.
         plan: u64,
-        /// How many the run has made.
+        /// The number of releases that the run has made.
         run: u64,
     },
 
-    /// The plan has no private selection, or it has been made.
+    /// The plan has no private selection, or the selection has already been made.
     #[error(
         "the plan pays for no private selection{reason}: set `selection` on its builder before the run, \
          or select by public data"
     )]
     SelectionNotPlanned {
-        /// Why not, if the plan once did.
+        /// Why not, if the plan had one.
         reason: &'static str,
     },
 }

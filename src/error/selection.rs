@@ -9,22 +9,22 @@ pub enum SelectionError {
     UnknownPath {
         /// The path that was asked for.
         path: String,
-        /// The longest part of it that is there.
+        /// The longest part of the path that exists.
         place: String,
-        /// What follows there.
+        /// What is there instead.
         instead: String,
     },
 
-    /// A setting names a part of the model that is not there, or on which it has no effect.
+    /// A setting names a part of the model that does not exist, or on which it has no effect.
     #[error("the {setting} `{name}` covers no {what}: {advice}")]
     CoversNothing {
-        /// The setting, as the user names it.
+        /// The setting, in the user's terms.
         setting: &'static str,
         /// The name that was given.
         name: String,
         /// What it has to cover.
         what: &'static str,
-        /// The nearest names, or why what is there does not count.
+        /// The nearest names, or why the existing part does not count.
         advice: String,
     },
 
@@ -37,14 +37,14 @@ pub enum SelectionError {
         advice: String,
     },
 
-    /// Biases were asked for in a model without any.
+    /// Biases were requested in a model without any.
     #[error(
         "the model has no bias: give its layers ({layers} ...) one with `with_bias(true)` in their \
          configuration, which leaves a pretrained model as it is if the bias starts at zero; or \
          choose another selector"
     )]
     NoBias {
-        /// The first layers that could have one.
+        /// The first layers that could have a bias.
         layers: String,
     },
 
@@ -72,15 +72,15 @@ pub enum SelectionError {
         path: String,
     },
 
-    /// Other parameters are trained than in the steps before.
+    /// The trained parameters are not those of the previous steps.
     #[error(
         "the steps before trained {before} parameters, and this model trains {now} or others: announce a \
          new selection to the run with `select` or `follow`"
     )]
     Changed {
-        /// How many were trained.
+        /// The number of parameters that were trained.
         before: usize,
-        /// How many are trained now.
+        /// The number of parameters that are trained now.
         now: usize,
     },
 }

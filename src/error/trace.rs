@@ -1,6 +1,6 @@
-//! What keeps a loss from being traced.
+//! Why a loss cannot be traced.
 
-/// What keeps a loss from being traced.
+/// Why a loss cannot be traced.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraceError {
@@ -14,7 +14,7 @@ pub enum TraceError {
         operation: String,
     },
 
-    /// The traced graph reads a tensor that nothing in it computes.
+    /// The traced graph reads a tensor that no operation in it computes.
     #[error(
         "the trace reads tensor {tensor}, which no traced operation computes: keep every tensor \
          that the loss uses inside the model or the batch"
@@ -37,7 +37,7 @@ pub enum TraceError {
         reason: String,
     },
 
-    /// The loss closure uses a tensor that was made outside of it.
+    /// The loss closure uses a tensor from outside.
     #[error(
         "the loss uses a tensor from outside, which is on another device than the trace ({reason}): do \
          not capture a device, use `x.device()` of a tensor `x` of the batch; initialize a loss that \
@@ -50,7 +50,7 @@ pub enum TraceError {
         reason: String,
     },
 
-    /// The loss closure differentiates, or leaves autodiff and comes back.
+    /// The loss closure differentiates, or leaves autodiff and returns to it.
     #[error(
         "the loss calls `backward`, or `inner` and `autodiff`, on a traced tensor ({reason}): to stop a \
          gradient use `detach()`; gradients inside of a loss need the batch-of-one engine (`Loop`) and \
@@ -84,7 +84,7 @@ pub enum TraceError {
         reason: String,
     },
 
-    /// The loss computes something else than when it was traced.
+    /// The loss no longer computes what it computed when it was traced.
     #[error(
         "the loss no longer computes what was traced: {difference}. Something has changed that the engine \
          does not look at, such as a number that the closure captured: call `clear()` after each such change, \

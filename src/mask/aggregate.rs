@@ -1,4 +1,4 @@
-//! Many clients' masks as one: pure functions, for a federated server or a simulation.
+//! Aggregation of many clients' masks: pure functions, for a federated server or a simulation.
 
 use super::mask_set::{LayerMask, MaskSet};
 use super::structure::Structure;
@@ -8,7 +8,8 @@ use crate::noise::Noise;
 use crate::privacy::{ClippingNorm, DpEvent, ExpectedBatchSize, NoiseMultiplier};
 use crate::seed::{Domain, Seed};
 
-/// For each score the share of clients that keep it, between 0 and 1 unless noise took it beyond.
+/// The share of clients that keep each score. It is between 0 and 1, unless noise moved it out of
+/// this range.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaskShares {
     fingerprint: [u8; 32],
@@ -37,12 +38,12 @@ impl LayerShares {
 }
 
 impl MaskShares {
-    /// The mean of the clients' masks, each with a weight. **Weights must be public**: the number of a client's
-    /// records, say, is a secret of the client's.
+    /// The weighted mean of the clients' masks. **Weights must be public**: for example, the number
+    /// of a client's records is a secret of that client.
     ///
     /// # Errors
-    /// [`MaskError::NoMasks`], [`MaskError::OfAnotherModel`] where masks differ in model or structure, and
-    /// [`Error::Setting`] for weights that are negative, not finite, or all zero.
+    /// [`MaskError::NoMasks`]; [`MaskError::OfAnotherModel`] where masks differ in model or
+    /// structure; [`Error::Setting`] for weights that are negative, not finite, or all zero.
     pub fn mean(masks: &[(MaskSet, f64)]) -> Result<Self> {
         let total: f64 = masks.iter().map(|(_, weight)| weight).sum();
         if let Some((_, wrong)) = masks.iter().find(|(_, w)| !(w.is_finite() && *w >= 0.0)) {
@@ -58,13 +59,15 @@ impl MaskShares {
         Ok(sum)
     }
 
-    /// The mean under central differential privacy of clients (add/remove one client): what each mask adds to
-    /// `reference` is clipped, noise of the Gaussian mechanism goes to the sum, and the divisor is a public number.
-    /// Returns the event to record; sampling of clients, if any, goes around it.
+    /// The mean under central differential privacy of clients (add/remove one client).
+    ///
+    /// Each mask's difference from `reference` is clipped, noise of the Gaussian mechanism is added
+    /// to the sum, and the divisor is a public number. Returns the event to record. Sampling of
+    /// clients, if any, goes around it.
     ///
     /// `reference` must be public: the shares that the last round released, or one half everywhere
-    /// (`MaskShares::from(&mask).map(|_| 0.5)`), of which a mask of n bits is √n / 2 away. One (seed, `round`) must
-    /// never be used twice.
+    /// (`MaskShares::from(&mask).map(|_| 0.5)`). A mask of n bits is at distance √n / 2 from one
+    /// half. One (seed, `round`) must never be used twice.
     ///
     /// # Errors
     /// As [`mean`](Self::mean), and for shares of `reference` that are not finite.
@@ -107,7 +110,7 @@ impl MaskShares {
         &self.layers
     }
 
-    /// Each share changed in the same way: post-processing, which is free.
+    /// The same change of each share: post-processing, which is free.
     #[must_use]
     pub fn map(mut self, change: impl Fn(f64) -> f64) -> Self {
         let shares = self.layers.iter_mut().flat_map(|layer| &mut layer.shares);
@@ -125,7 +128,7 @@ impl MaskShares {
         MaskSet { fingerprint: self.fingerprint, layers }
     }
 
-    /// Zeros for masks that are all of one model.
+    /// Zeros in the shape of the masks, which must all belong to one model.
     fn zeros<'m>(mut masks: impl Iterator<Item = &'m MaskSet>) -> Result<Self> {
         let zeros = Self::from(masks.next().ok_or(Error::Mask(MaskError::NoMasks))?).map(|_| 0.0);
         masks.try_for_each(|mask| zeros.check(mask))?;
@@ -158,7 +161,7 @@ impl MaskShares {
         }
     }
 
-    /// What a mask adds to these shares, score by score.
+    /// The differences of a mask from these shares, score by score.
     fn differences<'m>(&'m self, mask: &'m MaskSet) -> impl Iterator<Item = f64> + Clone + use<'m> {
         let layers = self.layers.iter().zip(&mask.layers);
         let pairs = layers.flat_map(|(layer, mask)| layer.shares.iter().zip(&mask.bits));
@@ -193,8 +196,9 @@ pub struct CentralNoise {
 }
 
 impl CentralNoise {
-    /// Each client moves the sum by at most `clipping_norm` (L2, in bits); noise has `noise_multiplier` times that
-    /// as its standard deviation; the sum is divided by the public number `expected_clients`.
+    /// Each client moves the sum by at most `clipping_norm` (L2, in bits). The noise has standard
+    /// deviation `noise_multiplier` times that. The sum is divided by the public number
+    /// `expected_clients`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a clipping norm or a number of clients that is not positive and finite.
@@ -216,13 +220,14 @@ impl CentralNoise {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BetaShares {
     prior: f64,
-    /// Masks kept, and masks seen, for each score.
+    /// The number of masks that keep each score. `seen` counts all masks.
     kept: Option<MaskShares>,
     seen: f64,
 }
 
 impl BetaShares {
-    /// Begins with Beta(`prior`, `prior`): 1 is uniform, more pulls towards one half.
+    /// Starts with Beta(`prior`, `prior`). A prior of 1 is uniform; a larger one pulls towards one
+    /// half.
     ///
     /// # Errors
     /// [`Error::Setting`] for a prior that is below 1 or not finite.
@@ -233,7 +238,7 @@ impl BetaShares {
         Ok(Self { prior, kept: None, seen: 0.0 })
     }
 
-    /// Sees one round's masks.
+    /// Updates with one round's masks.
     ///
     /// # Errors
     /// As [`MaskShares::mean`].
@@ -243,7 +248,8 @@ impl BetaShares {
         self.add(kept, masks.len() as f64)
     }
 
-    /// Sees one round's mean over `clients`, which may be noised: post-processing, which is free.
+    /// Updates with one round's mean over `clients`. The mean may be noised: this is
+    /// post-processing, which is free.
     ///
     /// # Errors
     /// [`MaskError::OfAnotherModel`], and [`Error::Setting`] for a number of clients that is not positive
@@ -268,7 +274,7 @@ impl BetaShares {
         Ok(())
     }
 
-    /// Forgets what was seen, as FedPM does every few rounds.
+    /// Forgets all rounds, as FedPM does every few rounds.
     pub fn reset(&mut self) {
         (self.kept, self.seen) = (None, 0.0);
     }

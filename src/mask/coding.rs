@@ -1,4 +1,4 @@
-//! Bits as bytes: packed, or in as few as their share of ones allows.
+//! Bits as bytes: packed, or in as few bytes as their share of ones allows.
 
 use constriction::stream::model::DefaultContiguousCategoricalEntropyModel;
 use constriction::stream::queue::{DefaultRangeDecoder, DefaultRangeEncoder};
@@ -6,7 +6,7 @@ use constriction::stream::{Decode, Encode};
 
 use crate::error::{Error, MaskError, Result};
 
-/// Eight bits a byte, the first in the lowest place.
+/// Eight bits per byte; the first bit is the lowest.
 pub(super) fn pack(bits: &[bool]) -> Vec<u8> {
     let byte = |bits: &[bool]| {
         bits.iter().enumerate().fold(0, |byte, (place, bit)| byte | u8::from(*bit) << place)
@@ -14,7 +14,7 @@ pub(super) fn pack(bits: &[bool]) -> Vec<u8> {
     bits.chunks(8).map(byte).collect()
 }
 
-/// `count` bits; the rest of the last byte must be zeros.
+/// Unpacks `count` bits. The rest of the last byte must be zeros.
 pub(super) fn unpack(bytes: &[u8], count: usize) -> Result<Vec<bool>> {
     if bytes.len() != count.div_ceil(8) {
         return Err(wrong("a mask has another length than its weight"));
@@ -28,7 +28,7 @@ pub(super) fn unpack(bytes: &[u8], count: usize) -> Result<Vec<bool>> {
     Ok(bits.to_vec())
 }
 
-/// Range coding (Martin 1979) with the share of ones: n·H(share) bits, and a few bytes.
+/// Range coding (Martin 1979) with the share of ones. It takes n·H(share) bits, and a few bytes.
 pub(super) fn encode(bits: &[bool]) -> Result<Vec<u8>> {
     let ones = bits.iter().filter(|bit| **bit).count();
     let mut encoder = DefaultRangeEncoder::new();
@@ -40,7 +40,7 @@ pub(super) fn encode(bits: &[bool]) -> Result<Vec<u8>> {
     Ok(words.into_iter().flat_map(u32::to_le_bytes).collect())
 }
 
-/// `count` bits, `ones` of which are one.
+/// Decodes `count` bits, of which `ones` are one.
 pub(super) fn decode(bytes: &[u8], ones: usize, count: usize) -> Result<Vec<bool>> {
     let (words, rest) = bytes.as_chunks::<4>();
     if !rest.is_empty() || ones > count {
@@ -60,7 +60,7 @@ pub(super) fn decode(bytes: &[u8], ones: usize, count: usize) -> Result<Vec<bool
     Ok(bits)
 }
 
-/// Zero and one with their shares, never quite 0 or 1.
+/// The model of zero and one with their shares. A share is never quite 0 or 1.
 fn model(ones: usize, count: usize) -> Result<DefaultContiguousCategoricalEntropyModel> {
     let share = (ones as f64 + 0.5) / (count as f64 + 1.0);
     DefaultContiguousCategoricalEntropyModel::from_floating_point_probabilities_fast(
@@ -99,7 +99,7 @@ mod tests {
             prop_assert_eq!(&unpack(&pack(&bits), count).unwrap(), &bits);
             let code = encode(&bits).unwrap();
             prop_assert_eq!(&decode(&code, ones, count).unwrap(), &bits);
-            // The entropy, what is lost by rounding the share to 24 bits, and the last words.
+            // The entropy, the loss from rounding the share to 24 bits, and the last words.
             let bound = count as f64 * (entropy(ones as f64 / count.max(1) as f64) + 0.01) / 8.0;
             prop_assert!(code.len() as f64 <= bound + 12.0, "{} bytes against {bound}", code.len());
         }

@@ -16,21 +16,21 @@ use crate::selection::Selection;
 pub struct SuperMaskConfig {
     pub(super) kind: MaskKind,
     structure: Structure,
-    /// Structures of some weights; the last that matches holds.
+    /// Structures of particular weights. The last matching one applies.
     exceptions: Vec<(Paths, Structure)>,
-    /// Which weights; all where this is none.
+    /// The weights that get masks; all if `None`.
     place: Option<Paths>,
 }
 
-/// Weights by their paths, which outlive a model's identities.
+/// Weights by path. Paths outlive a model's ids.
 type Paths = BTreeSet<String>;
 
-/// The scores of one weight; made by [`SuperMaskConfig`].
+/// The scores of one weight. [`SuperMaskConfig`] makes it.
 #[derive(Module, Debug)]
 pub struct SuperMask {
     /// `[scores]`
     pub(super) scores: Param<Tensor<1>>,
-    /// Draws `[scores]` of a stochastic mask, or the cut `[1]` of a global top-k. Not trained.
+    /// The draws `[scores]` of a stochastic mask, or the cut `[1]` of a global top-k. Not trained.
     pub(super) state: Option<Param<Tensor<1>>>,
     #[module(skip)]
     kind: MaskKind,
@@ -39,7 +39,7 @@ pub struct SuperMask {
 }
 
 impl SuperMaskConfig {
-    /// Masks of this kind with a score for each number of every weight of two or more axes.
+    /// Masks of this kind, with one score for each number of every weight of two or more axes.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) for a number out of its range.
@@ -48,22 +48,22 @@ impl SuperMaskConfig {
         Ok(Self { kind: kind.checked()?, structure, exceptions: Vec::new(), place: None })
     }
 
-    /// With a score for each row, column or head instead.
+    /// Sets the structure: one score for each row, column or head instead.
     #[must_use]
     pub fn with_structure(mut self, structure: Structure) -> Self {
         self.structure = structure;
         self
     }
 
-    /// With another structure for the weights in `selection`: heads, say, are runs of columns in some weights and
-    /// of rows in others.
+    /// Sets another structure for the weights in `selection`. Heads, for example, are runs of
+    /// columns in some weights and of rows in others.
     #[must_use]
     pub fn with_structure_on(mut self, selection: &Selection, structure: Structure) -> Self {
         self.exceptions.push((paths(selection), structure));
         self
     }
 
-    /// Only for the weights in `selection`.
+    /// Masks only the weights in `selection`.
     #[must_use]
     pub fn on(mut self, selection: &Selection) -> Self {
         self.place = Some(paths(selection));
@@ -75,13 +75,13 @@ impl SuperMaskConfig {
         self.kind
     }
 
-    /// The model with a fresh mask, ready to train. (Unlike `apply_reparameterization` it tells of weights that the
-    /// structure does not fit, instead of leaving them as they are.)
+    /// The model with a fresh mask, ready to train. (Unlike `apply_reparameterization`, this
+    /// reports weights that the structure does not fit, instead of leaving them as they are.)
     ///
     /// # Errors
-    /// [`MaskError::DoesNotFit`]; [`SelectionError::CoversNothing`] where a weight of a selection is not in `model`, a
-    /// selection has no weight that gets a mask, or `model` has none; and [`MaskError::Unreadable`] for a model that has
-    /// masks.
+    /// [`MaskError::DoesNotFit`]; [`SelectionError::CoversNothing`] where a weight of a selection
+    /// is not in `model`, a selection has no weight that gets a mask, or `model` has none;
+    /// [`MaskError::Unreadable`] for a model that already has masks.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         let (weights, masked) = (Paths::new(), Paths::new());
         let mut fit = Fit { config: self, weights, masked, result: Ok(()) };
@@ -91,7 +91,7 @@ impl SuperMaskConfig {
         Ok(model.apply_reparameterization(self.clone()))
     }
 
-    /// Every name has to be one of the model's, and every selection of some use.
+    /// Checks that every name exists in the model, and that every selection has an effect.
     fn check_names(&self, weights: &Paths, masked: &Paths) -> Result<()> {
         let exceptions = self.exceptions.iter().map(|(place, _)| place);
         for place in self.place.iter().chain(exceptions) {
@@ -171,7 +171,7 @@ impl Reparameterization for SuperMask {
     }
 }
 
-/// Looks for a weight that the structure does not fit.
+/// Finds a weight that the structure does not fit.
 struct Fit<'c> {
     config: &'c SuperMaskConfig,
     weights: Paths,

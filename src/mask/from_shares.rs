@@ -1,4 +1,4 @@
-//! What a server sends, as the scores from which a client goes on.
+//! From the shares that a server sends to the scores from which a client continues.
 
 use std::collections::HashMap;
 
@@ -11,16 +11,19 @@ use super::mask_kind::MaskKind;
 use crate::error::{Error, MaskError, Result};
 use crate::model::{Change, Place, change};
 
-/// Shares are kept this far from 0 and 1, where the score would be infinite and never come back.
+/// Shares are kept this far from 0 and 1. There the score would be infinite and could never change
+/// again.
 const MARGIN: f64 = 0.01;
 
 impl SuperMaskConfig {
-    /// The model with the scores that keep each weight with probability `shares` (between 0.01 and 0.99): how a
-    /// client begins a round of federated mask training (FedPM: Isik et al. 2023, arXiv 2209.15328, algorithm 1).
+    /// The model with the scores that keep each weight with probability `shares` (between 0.01 and
+    /// 0.99). A client begins a round of federated mask training this way (FedPM: Isik et al. 2023,
+    /// arXiv 2209.15328, algorithm 1).
     ///
     /// # Errors
-    /// [`MaskError::NotStochastic`] for another kind than [`MaskKind::Stochastic`], [`MaskError::OfAnotherModel`] where shares
-    /// and masks are over different weights, and [`Error::Setting`] for a share that is NaN.
+    /// [`MaskError::NotStochastic`] for any kind other than [`MaskKind::Stochastic`],
+    /// [`MaskError::OfAnotherModel`] where shares and masks are over different weights, and
+    /// [`Error::Setting`] for a share that is NaN.
     pub fn with_shares<M: Module>(&self, model: M, shares: &MaskShares) -> Result<M> {
         if !matches!(self.kind(), MaskKind::Stochastic { .. }) {
             return Err(Error::Mask(MaskError::NotStochastic));
@@ -44,7 +47,7 @@ impl SuperMaskConfig {
 }
 
 struct SetScores<'s> {
-    /// Those that no mask has taken yet.
+    /// The layers that no mask has taken yet.
     layers: HashMap<&'s str, &'s [f64]>,
     result: Result<()>,
 }

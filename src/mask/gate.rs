@@ -5,10 +5,11 @@ use burn::tensor::{Device, Shape, Tensor};
 
 use crate::error::{Error, Result};
 
-/// A place where a module's output can be masked: put it behind the module, and name it to [`SuperMaskConfig`].
+/// A place where a module's output can be masked. Put it behind the module, and name it to
+/// [`SuperMaskConfig`].
 ///
-/// By itself it does nothing: it multiplies by a weight of ones, which a mask then switches like any other. Put it
-/// into a model before loading pretrained weights into it, or after.
+/// A gate without a mask does nothing: it multiplies by a weight of ones. A mask then switches this
+/// weight like any other. Add it to a model before loading pretrained weights, or after.
 ///
 /// ```
 /// use burn::module::Module;
@@ -43,15 +44,15 @@ use crate::error::{Error, Result};
 /// [`SuperMaskConfig`]: super::SuperMaskConfig
 #[derive(Module, Debug)]
 pub struct Gate {
-    /// `[1, numbers]`: of two axes, as masks want their weights.
+    /// `[1, numbers]`: two axes, because masks need weights of at least two.
     open: Param<Tensor<2>>,
     #[module(skip)]
     shape: Vec<usize>,
 }
 
 impl Gate {
-    /// A gate for outputs `[..., shape]`; an axis of size one is shared: `[channels, 1, 1]` gates the channels
-    /// of images.
+    /// A gate for outputs `[..., shape]`. An axis of size one is shared: `[channels, 1, 1]` gates
+    /// the channels of images.
     ///
     /// # Errors
     /// [`Error::Setting`] for a shape without numbers.

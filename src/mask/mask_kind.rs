@@ -6,45 +6,47 @@ use crate::error::{Error, Result};
 
 /// How scores become a mask.
 ///
-/// Gradients pass the step of a binary mask unchanged (straight-through estimator: Bengio et al. 2013,
-/// arXiv 1308.3432).
+/// The gradient passes through the step of a binary mask unchanged (straight-through estimator:
+/// Bengio et al. 2013, arXiv 1308.3432).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum MaskKind {
     /// 1 where the score is at least `threshold`, else 0 (Mallya et al. 2018, arXiv 1801.06519; for BERT: Zhao et
     /// al. 2020, arXiv 2004.12406). Scores start at 0, so a threshold of 0 or below keeps everything.
     Threshold {
-        /// Finite.
+        /// The threshold; finite.
         threshold: f64,
     },
-    /// 1 for the largest `share` of scores, and for those that tie with the last of them (edge-popup: Ramanujan et
-    /// al. 2020, arXiv 1911.13299). At first all tie, so everything is kept.
+    /// 1 for the largest `share` of scores, and for those that tie with the last of them
+    /// (edge-popup: Ramanujan et al. 2020, arXiv 1911.13299). At first all scores tie, so
+    /// everything is kept.
     TopK {
-        /// Above 0, at most 1.
+        /// The share that is kept; above 0, at most 1.
         share: f64,
-        /// Among what the share is taken.
+        /// The scores among which the share is taken.
         scope: Scope,
     },
-    /// 1 with probability σ(score) (Zhou et al. 2019, arXiv 1905.01067; FedPM: Isik et al. 2023, arXiv 2209.15328):
-    /// one draw for each step, made by [`SuperMaskConfig::refresh`](super::SuperMaskConfig::refresh). Scores start
-    /// where this is `keep`.
+    /// 1 with probability σ(score) (Zhou et al. 2019, arXiv 1905.01067; FedPM: Isik et al. 2023,
+    /// arXiv 2209.15328). [`SuperMaskConfig::refresh`](super::SuperMaskConfig::refresh) makes one
+    /// draw for each step. Scores start where this probability is `keep`.
     Stochastic {
-        /// Above 0, below 1.
+        /// The initial probability; above 0, below 1.
         keep: f64,
     },
-    /// The multiplier 2 σ(score), from 0 to 2; at first 1.
+    /// The multiplier 2 σ(score), from 0 to 2; initially 1.
     Sigmoid,
-    /// The multiplier 1 + score; at first 1.
+    /// The multiplier 1 + score; initially 1.
     Multiplier,
 }
 
-/// Among what [`MaskKind::TopK`] takes its share.
+/// The scores among which [`MaskKind::TopK`] takes its share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Each masked parameter has its own share.
+    /// The scores of one masked parameter: each parameter has its own share.
     Layer,
-    /// All masked parameters together; [`SuperMaskConfig::refresh`](super::SuperMaskConfig::refresh) finds the
-    /// cut before each step.
+    /// The scores of all masked parameters together.
+    /// [`SuperMaskConfig::refresh`](super::SuperMaskConfig::refresh) finds the cut before each
+    /// step.
     Global,
 }
 
@@ -77,7 +79,7 @@ impl MaskKind {
         }
     }
 
-    /// What a mask's state holds at first, for `count` scores, where it has one.
+    /// The initial size and value of a mask's state, for `count` scores, if the mask has one.
     pub(super) fn initial_state(self, count: usize) -> Option<(usize, f64)> {
         match self {
             Self::Stochastic { .. } => Some((count, 0.5)),
@@ -89,7 +91,7 @@ impl MaskKind {
         }
     }
 
-    /// What each score starts at.
+    /// The initial value of each score.
     pub(super) fn initial(self) -> f64 {
         match self {
             Self::Stochastic { keep } => (keep / (1.0 - keep)).ln(),
@@ -97,12 +99,13 @@ impl MaskKind {
         }
     }
 
-    /// How many of `count` scores a share is.
+    /// The number of scores that a share of `count` is.
     pub(super) fn kept(share: f64, count: usize) -> usize {
         ((share * count as f64).ceil() as usize).clamp(1, count.max(1))
     }
 
-    /// The mask of `scores`; `state` holds the draws of a stochastic mask, or the cut of a global top-k.
+    /// The mask of `scores`. `state` holds the draws of a stochastic mask, or the cut of a global
+    /// top-k.
     pub(super) fn mask(self, scores: Tensor<1>, state: Option<Tensor<1>>) -> Tensor<1> {
         match self {
             Self::Threshold { threshold } => {
@@ -137,7 +140,7 @@ impl MaskKind {
     }
 }
 
-/// `hard` with the gradient of `soft`. The difference is exactly zero, so `hard` stays exact.
+/// `hard` with the gradient of `soft`. The added difference is exactly zero, so `hard` stays exact.
 fn straight_through(hard: Tensor<1>, soft: Tensor<1>) -> Tensor<1> {
     hard.detach() + (soft.clone() - soft.detach())
 }

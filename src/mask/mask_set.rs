@@ -1,4 +1,4 @@
-//! Masks alone, out of the model: what a client sends.
+//! Masks separate from the model: what a client sends.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::sealed_file::{self, Broken};
 const MAGIC: &[u8; 8] = b"burn-dpm";
 const VERSION: u32 = 1;
 
-/// The binary masks of a model's weights, with what tells the model from another.
+/// The binary masks of a model's weights, and a fingerprint that identifies the model.
 ///
 /// ```
 /// # use burn::nn::LinearConfig;
@@ -62,12 +62,12 @@ impl LayerMask {
         &self.shape
     }
 
-    /// What a bit stands for.
+    /// The part of the weight that a bit stands for.
     pub fn structure(&self) -> Structure {
         self.structure
     }
 
-    /// A bit for each score: whether what it stands for is kept.
+    /// One bit for each score: whether its part of the weight is kept.
     pub fn bits(&self) -> &[bool] {
         &self.bits
     }
@@ -78,7 +78,7 @@ impl LayerMask {
 }
 
 impl MaskSet {
-    /// The masks of `model`, to which `config` attached them, as they are now.
+    /// The current masks of `model`, to which `config` attached them.
     ///
     /// # Errors
     /// [`MaskError::NotBinary`] for a soft mask, [`MaskError::Unreadable`] where `model` has none.
@@ -117,12 +117,12 @@ impl MaskSet {
         &self.layers
     }
 
-    /// Scores of all masks.
+    /// The number of scores of all masks.
     pub fn scores(&self) -> usize {
         self.layers.iter().map(|layer| layer.bits.len()).sum()
     }
 
-    /// Weights that the masks keep.
+    /// The number of weights that the masks keep.
     pub fn kept_weights(&self) -> usize {
         let kept = |layer: &LayerMask| {
             let weights: usize = layer.shape.iter().product();
@@ -131,7 +131,7 @@ impl MaskSet {
         self.layers.iter().map(kept).sum()
     }
 
-    /// The plain model, its weights multiplied by the masks. `model` is the pretrained one.
+    /// The plain model, its weights multiplied by the masks. `model` must be the pretrained one.
     ///
     /// # Errors
     /// [`MaskError::OfAnotherModel`].
@@ -141,7 +141,8 @@ impl MaskSet {
         Ok(change(model, &mut Multiply { masks }))
     }
 
-    /// A versioned, checked file: each mask in the smaller of packed bits and a range code.
+    /// The masks as a versioned file with a checksum. Each mask is packed bits or a range code,
+    /// whichever is smaller.
     ///
     /// # Errors
     /// [`MaskError::Unreadable`] if a mask cannot be encoded.
@@ -159,7 +160,7 @@ impl MaskSet {
         Ok(sealed_file::seal(MAGIC, VERSION, &body))
     }
 
-    /// The masks in `bytes`, which are for `model` (with or without masks of its own).
+    /// Reads the masks in `bytes`. They must belong to `model`, which may have masks of its own.
     ///
     /// # Errors
     /// [`MaskError::Unreadable`] when the bytes are truncated or corrupt, [`MaskError::Version`], and
@@ -181,7 +182,7 @@ impl MaskSet {
                 reason: "its weights are not in order".into(),
             }));
         }
-        // Sizes are the model's: a file cannot ask for more memory than that.
+        // Sizes come from the model: a file cannot ask for more memory than that.
         let layer = |stored: Stored| -> Result<LayerMask> {
             let Stored { path, shape, structure, ones, bits } = stored;
             weights.find(&path, &shape)?;
@@ -237,7 +238,7 @@ struct Stored {
     path: String,
     shape: Vec<usize>,
     structure: Structure,
-    /// How many bits are one, where `bits` is a range code.
+    /// The number of ones, if `bits` is a range code.
     ones: Option<u64>,
     #[serde(with = "serde_bytes")]
     bits: Vec<u8>,
@@ -388,7 +389,7 @@ mod tests {
         }
     }
 
-    /// What a reader makes of a body with a right header.
+    /// The result of reading a body behind a correct header.
     fn read_body(body: &[u8]) -> Result<MaskSet> {
         MaskSet::from_bytes(&sealed_file::seal(MAGIC, VERSION, body), &model().map(&mut Same))
     }

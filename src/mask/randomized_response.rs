@@ -7,11 +7,11 @@ use crate::privacy::{DpEvent, Epsilon, SamplingRate};
 use crate::sampling::PoissonSampler;
 use crate::seed::Seed;
 
-/// Beyond this a bit is hardly ever flipped.
+/// Above this ε a bit is hardly ever flipped.
 const LARGEST: f64 = 8.0;
 
-/// Randomized response (Warner 1965) on each bit of a mask, before it leaves the client: a bit is flipped with
-/// probability 1 / (1 + e^ε), which is ε-differentially private for that bit.
+/// Randomized response (Warner 1965) on each bit of a mask, before it leaves the client. A bit is
+/// flipped with probability 1 / (1 + e^ε). This is ε-differentially private for that bit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomizedResponse {
     epsilon: Epsilon,
@@ -19,7 +19,7 @@ pub struct RandomizedResponse {
 }
 
 impl RandomizedResponse {
-    /// With ε for each bit.
+    /// A response with this ε for each bit.
     ///
     /// # Errors
     /// [`Error::Setting`] for an ε of 0 or above 8.
@@ -28,17 +28,19 @@ impl RandomizedResponse {
         if !(epsilon > 0.0 && epsilon <= LARGEST) {
             return Err(Error::setting("epsilon_per_bit", epsilon, "above 0 and at most 8"));
         }
-        // Rounded up: to flip more often than needed costs nothing. (Two steps, for exp and the division.)
+        // Rounded up: flipping more often than needed is still private. (Two steps, for exp and the
+        // division.)
         let flip = (1.0 / (1.0 + libm::exp(epsilon))).next_up().next_up().next_up();
         Ok(Self { epsilon: epsilon_per_bit, flip })
     }
 
-    /// How often a bit is flipped.
+    /// The probability that a bit is flipped.
     pub fn flip_probability(&self) -> f64 {
         self.flip
     }
 
-    /// The masks with bits flipped. One (seed, `round`) must never be used twice, nor by two clients.
+    /// The masks with bits flipped. One (seed, `round`) must never be used twice, and never by two
+    /// clients.
     ///
     /// # Errors
     /// [`Error::Setting`] for masks of more than 2^48 bits.
@@ -57,7 +59,8 @@ impl RandomizedResponse {
         Ok(answer)
     }
 
-    /// What the answer costs one client: ε for each of `scores` bits, because a client's data may change them all.
+    /// The cost to one client: ε for each of `scores` bits, because a client's data may change them
+    /// all.
     ///
     /// # Errors
     /// [`Error::Setting`] if the product is not finite.
@@ -66,7 +69,8 @@ impl RandomizedResponse {
         Ok(DpEvent::PureDp { epsilon: Epsilon::new(epsilon)? })
     }
 
-    /// Shares of flipped masks as an unbiased estimate of those before: (share - f) / (1 - 2f).
+    /// An unbiased estimate of the original shares from the shares of flipped masks: (share - f) /
+    /// (1 - 2f).
     #[must_use]
     pub fn unbiased(&self, shares: MaskShares) -> MaskShares {
         let flip = self.flip;

@@ -1,4 +1,5 @@
-//! What changes from step to step besides scores: draws of stochastic masks, the cut of a global top-k.
+//! The parts of masks besides scores that change from step to step: draws of stochastic masks, the
+//! cut of a global top-k.
 
 use burn::module::{Module, Param, Reparameterization};
 use burn::tensor::{Tensor, TensorData};
@@ -11,9 +12,11 @@ use crate::error::{Error, MaskError, Result};
 use crate::model::{Change as Walk, Place, Visit, change as walk, visit};
 
 impl SuperMaskConfig {
-    /// The model as step `step` needs it: call it before each step of a [`MaskKind::Stochastic`] or a global
-    /// [`MaskKind::TopK`]; it does nothing for other kinds. One draw serves all records of a step, and is a
-    /// function of `seed`, `step` and the place in the model. The draws are no secret and cost no privacy.
+    /// The model as step `step` needs it.
+    ///
+    /// Call it before each step of a [`MaskKind::Stochastic`] or a global [`MaskKind::TopK`]; it
+    /// does nothing for other kinds. One draw serves all records of a step. It is a function of
+    /// `seed`, `step` and the place in the model. The draws are not secret and cost no privacy.
     ///
     /// # Errors
     /// [`Error::Device`] when scores cannot be read, [`MaskError::Unreadable`] for a model without a mask of such a kind.
@@ -43,7 +46,7 @@ impl SuperMaskConfig {
     }
 }
 
-/// The smallest of the largest `share` of scores.
+/// The smallest score among the largest `share` of scores.
 fn cut(share: f64, mut scores: Vec<f32>) -> Result<f32> {
     if scores.iter().any(|score| score.is_nan()) {
         return Err(Error::Device { reason: "a score is NaN".into() });

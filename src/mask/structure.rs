@@ -1,34 +1,34 @@
-//! What one score is for.
+//! The part of a weight that one score switches.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, MaskError, Result};
 
-/// What of a weight one score switches.
+/// The part of a weight that one score switches.
 ///
-/// burn's `Linear` has its weight as `[inputs, outputs]`, a convolution as `[outputs, inputs, height, width]`, an
-/// embedding as `[tokens, width]`.
+/// The weight of burn's `Linear` is `[inputs, outputs]`, that of a convolution
+/// `[outputs, inputs, height, width]`, that of an embedding `[tokens, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Structure {
-    /// Each number.
+    /// Each number of the weight.
     Weight,
-    /// Each index of an axis: `Axis(0)` are rows (a linear layer's inputs, a convolution's output channels),
-    /// `Axis(1)` columns (a linear layer's neurons).
+    /// Each index of an axis. `Axis(0)` are rows (a linear layer's inputs, a convolution's output
+    /// channels), `Axis(1)` columns (a linear layer's neurons).
     Axis(usize),
-    /// Equal runs of indices of an axis: attention heads, which are runs of columns of the query, key and value
-    /// projections and runs of rows of the output projection.
+    /// Equal runs of indices of an axis, such as attention heads. Heads are runs of columns of the
+    /// query, key and value projections, and runs of rows of the output projection.
     Heads {
-        /// The axis that the heads share.
+        /// The axis that is divided into heads.
         axis: usize,
-        /// Number of heads; the axis is a multiple of it.
+        /// The number of heads. It must divide the axis.
         heads: usize,
     },
 }
 
 impl Structure {
-    /// How many scores a weight of this shape has; `None` where the structure does not fit.
+    /// The number of scores of a weight of this shape; `None` where the structure does not fit.
     pub(super) fn scores(self, shape: &[usize]) -> Option<usize> {
         match self {
             Self::Weight => Some(shape.iter().product()),
@@ -52,8 +52,8 @@ impl Structure {
         })
     }
 
-    /// A mask of scores as a factor of a weight of this shape: broadcast, unless there is one score for each
-    /// number.
+    /// A mask of scores, shaped as a factor of a weight of this shape. It broadcasts, unless there
+    /// is one score for each number.
     pub(super) fn spread<const D: usize>(self, mask: Tensor<1>, shape: [usize; D]) -> Tensor<D> {
         match self {
             Self::Weight => mask.reshape(shape),
@@ -67,7 +67,7 @@ impl Structure {
     }
 }
 
-/// Ones, but for one axis.
+/// A shape of ones, except for one axis.
 fn along<const D: usize>(axis: usize, shape: [usize; D]) -> [usize; D] {
     let mut along = [1; D];
     along[axis] = shape[axis];

@@ -1,6 +1,6 @@
-//! What somebody who mistyped a name may have meant.
+//! Suggestions for a mistyped name.
 
-/// So many are told.
+/// The maximum number of suggestions.
 const MOST: usize = 3;
 
 /// "the nearest names are ..." among `paths` and the modules on the way to them, for a message.
@@ -12,7 +12,7 @@ pub(crate) fn nearest<'p>(name: &str, paths: impl IntoIterator<Item = &'p str>) 
     }
     names.sort_unstable();
     names.dedup();
-    // Edit distance alone would prefer short names to those that begin alike.
+    // Edit distance alone would prefer short names over names with the same beginning.
     let alike = |other: &str| strsim::jaro_winkler(name, other);
     let mut names: Vec<(f64, &str)> =
         names.into_iter().map(|other| (alike(other), other)).collect();

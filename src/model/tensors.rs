@@ -1,4 +1,5 @@
-//! The tensors of a module in visiting order: what a trace refers to and a replay is fed.
+//! The tensors of a module in visiting order. A trace refers to them, and a replay takes them as
+//! inputs.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -22,7 +23,7 @@ pub(crate) struct ModuleTensor {
     pub(crate) value: DispatchTensor,
 }
 
-/// All tensors of a module, and what else decides how it computes.
+/// All tensors of a module, and everything else that decides how it computes.
 pub(crate) struct ModuleTensors {
     /// In visiting order.
     pub(crate) tensors: Vec<ModuleTensor>,
@@ -34,8 +35,8 @@ pub(crate) struct ModuleTensors {
 
 impl ModuleTensors {
     /// # Errors
-    /// Batch statistics in training mode, a trainable parameter whose id stands in another field as well,
-    /// no trainable parameter, parameters on several devices.
+    /// Batch statistics in training mode, a trainable parameter whose id occurs in another field as
+    /// well, no trainable parameter, parameters on several devices.
     pub(crate) fn of<M: Module>(module: &M) -> Result<Self> {
         let mut collector = Collector::default();
         visit(module, &mut collector);
@@ -66,9 +67,9 @@ impl ModuleTensors {
 struct Collector {
     /// The first field of each id, and whether it is trained.
     fields: HashMap<ParamId, (String, bool)>,
-    /// Two fields of one id, of which at least one is trained.
+    /// Two fields with one id; at least one of them is trained.
     shared: Option<(String, String)>,
-    /// Two fields of one id, both frozen.
+    /// Two fields with one id; both are frozen.
     frozen_twice: Vec<(ParamId, String, String)>,
     autodiff: bool,
     tensors: Vec<ModuleTensor>,
@@ -88,8 +89,9 @@ impl Collector {
         self.tensors.push(tensor);
     }
 
-    /// Notes that `id` stands in this field. burn's optimizers update the first field that has a trained
-    /// parameter's id, also one that is frozen; so a trained id stands nowhere else, whatever is there.
+    /// Notes that `id` occurs in this field. burn's optimizers update the first field that has a
+    /// trained parameter's id, even if that field is frozen. A trained id must therefore occur in
+    /// no other field, whatever that field holds.
     fn note(&mut self, path: String, id: ParamId, trained: bool) {
         match self.fields.entry(id) {
             Entry::Vacant(place) => {
@@ -105,9 +107,9 @@ impl Collector {
         }
     }
 
-    /// Two frozen fields of one id, if one of them is to be trained. Clones share burn's lazy initialization,
-    /// so a clone that is frozen before it has run freezes the other's tensor too, though not its setting,
-    /// which only `train` shows.
+    /// Two frozen fields with one id, if one of them is meant to be trained. Clones share burn's
+    /// lazy initialization. If a clone is frozen before it has run, the other's tensor is frozen
+    /// too, but not its setting. Only `train` shows that.
     fn frozen_with_its_clone<M: Module>(&self, module: &M) -> Option<(String, String)> {
         if self.frozen_twice.is_empty() || !self.autodiff {
             return None;
@@ -120,7 +122,7 @@ impl Collector {
     }
 }
 
-/// The ids of what is trained.
+/// The ids of the trained parameters.
 #[derive(Default)]
 struct Trainable {
     ids: HashSet<ParamId>,
@@ -134,7 +136,7 @@ impl Visit for Trainable {
     }
 }
 
-/// What there is to note of a tensor of any kind.
+/// Collects what there is to know about a tensor of any kind.
 macro_rules! module_tensor {
     ($place:expr, $param:expr, $trainable:expr) => {{
         let (path, tensor) = ($place.path(), $param.base());
@@ -162,7 +164,8 @@ impl Visit for Collector {
         self.note(place.path(), flag.id, false);
         let enabled = flag.is_enabled();
         self.flags.push(enabled);
-        // The innermost container is the module that owns the flag, and the last name the flag's own.
+        // The innermost container is the module that owns the flag. The last name is that of the
+        // flag.
         if enabled
             && let Some(container) = place.containers.last()
             && let Some(kind) = container.strip_prefix("Struct:")

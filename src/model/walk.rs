@@ -1,27 +1,28 @@
-//! One walk over a model's tensors, which knows where it is.
+//! A walk over a model's tensors that knows the current place.
 //!
-//! burn tells a visitor the names of modules as it enters and leaves them. Whoever wants paths would keep a stack of them;
-//! here it is kept once.
+//! burn tells a visitor the names of modules as it enters and leaves them. Every visitor that needs
+//! paths would have to keep a stack of them. This module keeps it once.
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bool, Int, Tensor};
 
-/// Where a walk is.
+/// The current place of a walk.
 #[derive(Default)]
 pub(crate) struct Place {
     /// The names of the fields on the way, outermost first.
     pub(crate) names: Vec<String>,
-    /// What burn calls the type of each: `Struct:Linear`, `Vec`, `Reparameterization`, ...
+    /// burn's name for the type of each: `Struct:Linear`, `Vec`, `Reparameterization`, ...
     pub(crate) containers: Vec<String>,
 }
 
 impl Place {
-    /// Dotted, as burn's `ParamGroup` has it.
+    /// The dotted path, as burn's `ParamGroup` has it.
     pub(crate) fn path(&self) -> String {
         self.names.join(".")
     }
 
-    /// Where this is the field of a reparameterization called `name`: the path of the weight, and the field.
+    /// If this is a field of a reparameterization called `name`: the path of the weight, and the
+    /// field's name.
     pub(crate) fn field_of(&self, name: &str) -> Option<(String, &str)> {
         match &self.names[..] {
             [weight @ .., attached, field] if attached == name => Some((weight.join("."), field)),

@@ -1,4 +1,4 @@
-//! Gaussian noise: many threads, one result.
+//! Gaussian noise: drawn on many threads, with one result.
 
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -6,14 +6,14 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::seed::{Domain, Seed, Stream};
 
-/// Scalars that one region of the keystream serves.
+/// The number of scalars for which one region of the keystream is used.
 ///
 /// A scalar takes about 1.02 draws of 64 bits, so the 2^27 draws of a region last for 2^14 scalars (the
 /// probability that they do not is below 2^-1,000,000), and the 2^40 regions of a stream for 2^54
 /// scalars, more than an address space holds.
 const BLOCK: usize = 1 << 14;
 
-/// Scalars that are measured, then get their noise.
+/// The number of scalars that are measured before they get their noise.
 const PART: usize = 128;
 
 /// Below this the noise would be rounded to the few smallest numbers of f32.
@@ -22,10 +22,10 @@ const SMALLEST_STD: f64 = 1e-30;
 /// Above this the noise could overflow f32: the generator's largest |z| is below 14.
 const LARGEST_STD: f64 = 1e37;
 
-/// `len` scalars of N(0, `std`²), rounded to f32: [`add_gaussian`] to zeros.
+/// `len` scalars of N(0, `std`²), rounded to f32, as [`add_gaussian`] adds them to zeros.
 ///
-/// A pure function of (seed, domain, step, tensor, len, std), in which a shorter `len` gives a prefix.
-/// Never release two values with the noise of one (seed, domain, step, tensor).
+/// They are a pure function of (seed, domain, step, tensor, len, std). A shorter `len` gives a
+/// prefix. Never release two values with the noise of one (seed, domain, step, tensor).
 ///
 /// # Errors
 /// [`Error::Setting`] if `std` is outside the domain that [`add_gaussian`] states, or if `len`
@@ -47,26 +47,30 @@ pub fn gaussian(
     Ok(noise)
 }
 
-/// Adds independent noise N(0, `std`²) to each of `values`, which are tensor number `tensor` of a step.
+/// Adds independent noise N(0, `std`²) to each of `values`, which are tensor number `tensor` of a
+/// step.
 ///
-/// `std` has the unit of `values`: noise multiplier times sensitivity for the Gaussian mechanism (Dwork and
-/// Roth 2014, appendix A; Abadi et al. 2016, algorithm 1). It is either 0, which leaves `values`
-/// bit-identical, or between 1e-30 and 1e37, so that f32 can hold the noise; the noise itself is then
+/// `std` has the unit of `values`: noise multiplier times sensitivity for the Gaussian mechanism
+/// (Dwork and Roth 2014, appendix A; Abadi et al. 2016, algorithm 1). It must be between 1e-30 and
+/// 1e37, so that f32 can hold the noise, or 0, which leaves `values` bit-identical. The noise is
 /// always finite, below 14 `std`.
 ///
-/// The normal numbers are drawn in f64 by the ziggurat method (Marsaglia and Tsang 2000; Doornik 2005:
-/// 52 random bits, and 8 others for the layer), which is exact up to that resolution. Noise and value are
-/// added in f64 and rounded to f32 once: rounding a release is post-processing and costs no privacy.
+/// The normal numbers are drawn in f64 by the ziggurat method (Marsaglia and Tsang 2000; Doornik
+/// 2005: 52 random bits, and 8 others for the layer). The method is exact up to that resolution.
+/// Noise and value are added in f64 and rounded to f32 once. Rounding a release is post-processing
+/// and costs no privacy.
 ///
 /// # What floating point leaves open
-/// The guarantee is that of real arithmetic. The set of f64 that value plus noise can take depends on the
-/// value, and an adversary who sees every bit of a release can learn from that (Mironov 2012; Jin et al.
-/// 2022; Haney et al. 2022); the final rounding to f32 hides 29 bits of it but is no proof. The
-/// time that the ziggurat takes depends on the noise, too. A mode that closes this (integer grid
-/// and exact discrete Gaussian: Canonne, Kamath and Steinke 2020) is future work.
+/// The guarantee holds for real arithmetic. The set of f64 that value plus noise can take depends
+/// on the value, and an adversary who sees every bit of a release can learn from that (Mironov
+/// 2012; Jin et al. 2022; Haney et al. 2022). The final rounding to f32 hides 29 bits of it, but
+/// that is not a proof. The time that the ziggurat takes also depends on the noise. A mode that
+/// closes this (integer grid and exact discrete Gaussian: Canonne, Kamath and Steinke 2020) is
+/// future work.
 ///
 /// # Errors
-/// [`Error::Setting`] if `std` is neither 0 nor between 1e-30 and 1e37; `values` are unchanged.
+/// [`Error::Setting`] if `std` is neither 0 nor between 1e-30 and 1e37. `values` are then
+/// unchanged.
 pub fn add_gaussian(
     values: &mut [f32],
     seed: &Seed,
@@ -78,10 +82,11 @@ pub fn add_gaussian(
     add_gaussian_measuring(values, seed, domain, step, tensor, std, 0.0).map(|_| ())
 }
 
-/// `values` with the noise of [`add_gaussian`], added in double precision and rounded to single once.
+/// `values` plus the noise of [`add_gaussian`], added in double precision and rounded to single
+/// once.
 ///
-/// Sums in double precision must not have noise that was rounded already: its grid is coarser than theirs, and the lowest
-/// bits of the result would be those of the sum alone.
+/// Sums in double precision must not get noise that was rounded already. The grid of such noise is
+/// coarser than theirs, so the lowest bits of the result would be those of the sum alone.
 ///
 /// # Errors
 /// As [`add_gaussian`].
@@ -112,8 +117,8 @@ pub(crate) fn noised(
     Ok(blocks.concat())
 }
 
-/// [`add_gaussian`], which returns Σ (`scale` · value)² of the values as they were, good to a few digits; a scale beyond
-/// single precision counts as less.
+/// [`add_gaussian`], which also returns Σ (`scale` · value)² of the original values, accurate to a
+/// few digits. A scale that single precision cannot hold counts as less.
 pub(crate) fn add_gaussian_measuring(
     values: &mut [f32],
     seed: &Seed,
@@ -135,18 +140,18 @@ pub(crate) fn add_gaussian_measuring(
     let stream = seed.stream(domain, step, tensor);
     let block = |(number, block)| add_block(block, &stream, number, std, scale);
     if values.len() <= BLOCK {
-        // Handing one block to the thread pool would cost more than a small tensor's noise.
+        // For a small tensor, handing one block to the thread pool would cost more than its noise.
         return Ok(block((0, values)));
     }
     Ok(values.par_chunks_mut(BLOCK).enumerate().map(block).sum())
 }
 
-/// The noise of block `number` starts at a region of its own, so threads need not agree on an order. Returns the
-/// squares of what was there.
+/// The noise of block `number` starts at a region of its own, so threads need no common order.
+/// Returns the squares of the original values.
 fn add_block(block: &mut [f32], stream: &Stream, number: usize, std: f64, scale: f32) -> f64 {
     let mut rng = stream.bulk(number);
     let mut total = 0.0;
-    // In parts so short that drawing for one leaves the time to fetch the next.
+    // The parts are so short that drawing for one leaves time to fetch the next.
     for part in block.chunks_mut(PART) {
         total += squares(part, scale);
         for value in part {
@@ -157,7 +162,7 @@ fn add_block(block: &mut [f32], stream: &Stream, number: usize, std: f64, scale:
     total
 }
 
-/// Σ (`scale` · x)² of a part, in running sums that a compiler can put side by side into vectors.
+/// Σ (`scale` · x)² of a part, in running sums that the compiler can vectorize.
 fn squares(part: &[f32], scale: f32) -> f64 {
     let mut sums = [0.0f32; 16];
     let lanes = part.chunks_exact(sums.len());

@@ -1,4 +1,4 @@
-//! Noise on a tensor, wherever it is.
+//! Noise on a tensor on any device.
 
 use burn::tensor::{DType, Tensor, TensorData};
 
@@ -7,7 +7,7 @@ use crate::device::Capabilities;
 use crate::error::{Error, Result};
 use crate::seed::{Domain, Seed};
 
-/// A squared length, in a unit that was asked for.
+/// A squared length, in the requested unit.
 pub(crate) enum SquaredLength {
     Known(f64),
     /// `[1]`, on a device that is still computing it.

@@ -1,4 +1,4 @@
-//! The batch of one logical step, which belongs to one step of one plan.
+//! The batch of one logical step. It belongs to one step of one plan.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ pub struct Sample {
 
 /// The examples of one logical step, as physical batches that are loaded one at a time.
 ///
-/// Made by [`Sample::batches`] (or a private data loader), so that a step can only be taken with what
-/// was drawn for it.
+/// [`Sample::batches`] (or a private data loader) makes it, so that a step can only be taken with
+/// the records that were drawn for it.
 pub struct LogicalBatch<I> {
     ticket: Ticket,
     batches: I,
@@ -41,7 +41,7 @@ impl Samples {
         Self { sampler: Arc::new(sampler), plan, steps }
     }
 
-    /// The sample of the step that is `number` steps into the range; `None` past its end.
+    /// The sample of step `number` of the range; `None` past its end.
     pub(crate) fn sample(&self, number: u64) -> Option<(Ticket, Vec<usize>)> {
         let step = self.steps.start.checked_add(number).filter(|step| *step < self.steps.end)?;
         Some((Ticket { plan: self.plan, step }, self.sampler.sample(step)))
@@ -57,7 +57,7 @@ impl Samples {
         Self { steps: at(start)..at(end), ..self.clone() }
     }
 
-    /// The steps `start..end` of the run, as far as they are in this range.
+    /// Those of the run's steps `start..end` that are in this range.
     #[cfg(feature = "train")]
     pub(crate) fn between(&self, start: u64, end: u64) -> Self {
         let within = |step: u64| step.clamp(self.steps.start, self.steps.end);
@@ -70,21 +70,23 @@ impl Sample {
         Self { ticket, indices }
     }
 
-    /// The records' indices, ascending unless [sorted](Self::sorted_by_key) otherwise; possibly none.
+    /// The records' indices, ascending unless [sorted](Self::sorted_by_key) otherwise. There may be
+    /// none.
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }
 
-    /// Puts the records in another order, so that physical batches are of records alike: texts of one length,
-    /// say, with little padding. The step's sum is the same in any order (up to rounding).
+    /// Puts the records in another order, so that a physical batch has similar records: for example
+    /// texts of one length, with little padding. The step's sum is the same in any order (up to
+    /// rounding).
     #[must_use]
     pub fn sorted_by_key<K: Ord>(mut self, key: impl FnMut(&usize) -> K) -> Self {
         self.indices.sort_by_cached_key(key);
         self
     }
 
-    /// Splits the sample into physical batches of at most `physical` records and loads each when its
-    /// turn comes. The result does not depend on `physical`, only memory and speed do.
+    /// Splits the sample into physical batches of at most `physical` records and loads each when it
+    /// is needed. `physical` changes memory use and speed, but not the result.
     ///
     /// # Errors
     /// When `physical` is 0.
@@ -99,8 +101,9 @@ impl Sample {
         self.split(physical, move |indices| Ok(load(indices)))
     }
 
-    /// [`batches`](Self::batches) that can fail to load. The step returns the first failure as
-    /// [`BatchError::Loading`]; it is not taken then, nothing is spent, and the same sample can be drawn again.
+    /// [`batches`](Self::batches) with a closure that can fail. The step returns the first failure
+    /// as [`BatchError::Loading`]. The step is then not taken, nothing is spent, and the same
+    /// sample can be drawn again.
     ///
     /// # Errors
     /// When `physical` is 0.

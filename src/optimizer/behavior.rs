@@ -1,8 +1,9 @@
-//! What tells one optimizer from another.
+//! How one optimizer is distinguished from another.
 //!
-//! burn shows neither an optimizer's type nor its settings once it is a `ModuleOptimizer`, and Adam's record fits
-//! AdamW and Adam with other betas. So an optimizer is known by what it does: it is tried, from its start, on a model
-//! of the same paths with a few numbers in each parameter and on three gradients that tell settings apart.
+//! burn shows neither an optimizer's type nor its settings once it is a `ModuleOptimizer`. Adam's
+//! record also fits AdamW, and Adam with other betas. So an optimizer is identified by what it
+//! does. It is tried, from its start, on a model with the same paths but a few numbers in each
+//! parameter, and on three gradients that distinguish settings.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,17 +16,19 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::error::{CheckpointError, Error, Result};
 
-/// So small that Adam's ε shows; ordinary; so large that gradients are clipped.
+/// The first is so small that Adam's ε shows; the second is ordinary; the third is so large that
+/// gradients are clipped.
 const SCALES: [f32; 3] = [1e-4, 0.5, 40.0];
 const GRADIENT: [f32; 4] = [1.0, -2.0, 0.5, 3.0];
 const START: [f32; 4] = [1.0, -0.5, 0.75, 2.0];
 const RATE: f64 = 0.1;
 
-/// Backends round differently; Adam with β₂ = 0.999 and 0.998 differ by five times this.
+/// Backends round differently. Adam with β₂ = 0.999 differs from Adam with 0.998 by five times
+/// this.
 const TOLERANCE: f32 = 1e-5;
 
-/// Every parameter after each of three steps. `None` for an optimizer that draws random numbers, or that
-/// cannot be tried so.
+/// Every parameter after each of three steps. `None` for an optimizer that draws random numbers, or
+/// that cannot be tried in this way.
 pub(super) fn behavior<M: Module>(optimizer: &ModuleOptimizer, model: &M) -> Option<Vec<f32>> {
     let first = try_out(optimizer, model)?;
     (try_out(optimizer, model)? == first).then_some(first)
@@ -57,7 +60,8 @@ fn same(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(close)
 }
 
-/// In words: one of burn's with its default settings, or what it does to a parameter.
+/// A description in words: one of burn's optimizers with its default settings, or the effect on a
+/// parameter.
 fn describe<M: Module>(behavior: &[f32], model: &M) -> String {
     let known: [(&str, ModuleOptimizer); 8] = [
         ("SGD", SgdConfig::new().init()),
@@ -81,7 +85,7 @@ fn describe<M: Module>(behavior: &[f32], model: &M) -> String {
 }
 
 fn try_out<M: Module>(optimizer: &ModuleOptimizer, model: &M) -> Option<Vec<f32>> {
-    // An optimizer of the user's own may ask more of a parameter than this.
+    // A user's own optimizer may expect more of a parameter than this.
     let tried = catch_unwind(AssertUnwindSafe(|| {
         let mut optimizer = optimizer.clone().load_record(OptimizerRecord::default());
         let mut model = model.valid().map(&mut Small);
@@ -131,7 +135,7 @@ impl ModuleVisitor for Gradients {
     }
 }
 
-/// The parameters' numbers; `None` if some could not be read.
+/// The parameters' numbers; `None` if some cannot be read.
 struct Read(Option<Vec<f32>>);
 
 impl ModuleVisitor for Read {

@@ -1,8 +1,8 @@
 //! Saving and resuming a run.
 //!
-//! A checkpoint holds everything a run is made of: plan, ledger, step (which is the sampler's position
-//! too), adaptive state, the optimizer's records and the model's. It holds a reproducible seed's
-//! number, but never an operating-system key: a run resumed from such a checkpoint draws fresh noise,
+//! A checkpoint holds the whole run: plan, ledger, step (which is also the sampler's position),
+//! adaptive state, the optimizer's records and the model's. It holds a reproducible seed's number,
+//! but never an operating-system key. A run resumed from such a checkpoint draws fresh noise,
 //! because noise used twice cancels.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,7 +35,7 @@ struct Body {
     seed: SeedSource,
     /// Path and shape of every tensor of the model.
     model: Vec<(String, Vec<usize>)>,
-    /// What the optimizer does, if that can be told.
+    /// What the optimizer does, if that can be determined.
     behavior: Option<Vec<f32>>,
     #[serde(with = "serde_bytes")]
     optimizer: Vec<u8>,
@@ -46,9 +46,10 @@ struct Body {
 impl<E> DpOptimizer<E> {
     /// The run and `model` as bytes. With a reproducible seed they are as secret as the data.
     ///
-    /// burn's record of an optimizer holds its state, but neither its type nor its settings. So that
-    /// [`resume`](Self::resume) can tell another optimizer, a copy is tried on three made-up gradients, and what it
-    /// does is saved too. An optimizer that draws random numbers cannot be told so.
+    /// burn's record of an optimizer holds its state, but neither its type nor its settings. So
+    /// that [`resume`](Self::resume) can recognize another optimizer, a copy is tried on three
+    /// made-up gradients, and the result is saved too. This does not work for an optimizer that
+    /// draws random numbers.
     ///
     /// # Errors
     /// When burn cannot serialize the model's or the optimizer's records.
@@ -77,15 +78,15 @@ impl<E> DpOptimizer<E> {
         Ok(sealed_file::seal(MAGIC, VERSION, &body))
     }
 
-    /// Continues the run of a checkpoint: this optimizer takes its progress, and the model with its
-    /// weights is returned. `model` gives the architecture; its weights are not used.
+    /// Continues the run of a checkpoint: this optimizer takes over its progress, and the model
+    /// with its weights is returned. `model` gives the architecture; its weights are not used.
     ///
-    /// A step that was taken after the checkpoint and whose model was released stays spent, though
-    /// the checkpoint does not know of it.
+    /// If a step was taken after the checkpoint and its model was released, that step stays spent,
+    /// although the checkpoint does not include it.
     ///
     /// # Errors
-    /// When the bytes are truncated or corrupt, of another version, or of another plan, model or optimizer (its
-    /// type, or a setting that changes what it does) than this optimizer and `model`. Nothing has changed then.
+    /// When the bytes are truncated or corrupt, of another version, or of another plan, model or
+    /// optimizer (its type, or a setting that changes what it does). Then nothing has changed.
     pub fn resume<M: Module>(&mut self, model: M, bytes: &[u8]) -> Result<M> {
         let body = parse(bytes)?;
         if body.plan != self.plan {
@@ -103,7 +104,7 @@ impl<E> DpOptimizer<E> {
         }
         let seed = Seed::new(body.seed)?;
         let Body { step, clipping, selected, trained, behavior, optimizer, weights, .. } = body;
-        // burn panics on some records that it would not write.
+        // burn panics on some records that it would never write.
         let restored = catch_unwind(AssertUnwindSafe(|| {
             let model = loaded(model, weights)?;
             behavior::check(&self.optimizer, &model, behavior.as_deref())?;
@@ -117,8 +118,8 @@ impl<E> DpOptimizer<E> {
         Ok(model)
     }
 
-    /// Writes [`to_checkpoint`](Self::to_checkpoint) to a file, replacing it only when the new one is
-    /// complete.
+    /// Writes [`to_checkpoint`](Self::to_checkpoint) to a file. The old file is replaced only when
+    /// the new one is complete.
     ///
     /// # Errors
     /// As `to_checkpoint`, and when the file cannot be written.
@@ -131,7 +132,7 @@ impl<E> DpOptimizer<E> {
         std::fs::rename(&partial, path).map_err(|error| of_file(path, error))
     }
 
-    /// [`resume`](Self::resume)s from a file.
+    /// [`resume`](Self::resume) from a file.
     ///
     /// # Errors
     /// As `resume`, and when the file cannot be read.
@@ -140,8 +141,8 @@ impl<E> DpOptimizer<E> {
     }
 }
 
-/// The weights alone of a checkpoint's bytes: `model` with them, whatever the plan and the optimizer were. Nothing more is
-/// spent by looking at weights that a private run has released.
+/// `model` with the weights in a checkpoint's bytes, whatever the plan and the optimizer were.
+/// Reading weights that a private run has released costs nothing more.
 ///
 /// # Errors
 /// When the bytes are truncated or corrupt, of another version, or of another model.
@@ -189,7 +190,8 @@ fn restored(optimizer: &ModuleOptimizer, record: Vec<u8>) -> Result<ModuleOptimi
     let tensors = record.len();
     let optimizer = optimizer.clone().load_record(record);
     if optimizer.to_record().len() != tensors {
-        // burn drops what its optimizer does not know, and would start over without a word.
+        // burn drops records that its optimizer does not know, and would start over without any
+        // message.
         let reason = "its optimizer state is that of another optimizer".into();
         return Err(Error::Checkpoint(CheckpointError::Unusable { reason }));
     }
@@ -209,7 +211,7 @@ fn unreadable(error: &dyn std::fmt::Display) -> Error {
     })
 }
 
-/// What tells one architecture from another.
+/// The signature that distinguishes one architecture from another.
 fn signature<M: Module>(model: &M) -> Result<Vec<(String, Vec<usize>)>> {
     let tensors = ModuleTensors::of(model)?;
     let signature = |t: &crate::model::ModuleTensor| (t.path.clone(), t.shape.to_vec());

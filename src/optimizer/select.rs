@@ -10,13 +10,13 @@ use crate::per_example::Engine;
 use crate::privacy::PrivateSelection;
 use crate::selection::{Schedule, Scores, Selection, TopGradientNorm, TopSelection};
 
-/// No step has this number: a sample for the selection is not one for a step.
+/// No step has this number, so a sample for the selection is never a sample for a step.
 const SELECTION: u64 = u64::MAX;
 
 impl<E> DpOptimizer<E> {
     /// Applies a selection to the model, from the next step on. Before the first step
-    /// [`Selection::apply`] does as well; later the run has to know, because a set of trained parameters
-    /// that changes unannounced is a mistake.
+    /// [`Selection::apply`] works as well. Later the run has to know: if the set of trained
+    /// parameters changes without notice, that is a mistake.
     ///
     /// # Errors
     /// As [`Selection::apply`].
@@ -26,14 +26,15 @@ impl<E> DpOptimizer<E> {
         Ok(model)
     }
 
-    /// Applies the phase of `schedule` that the next step belongs to, if the model does not train it
-    /// yet: when a phase begins, and after resuming. Call it before each step. Returns the selection where
-    /// it applied one.
+    /// Applies the phase of `schedule` that the next step belongs to, if the model does not train
+    /// it yet: when a phase begins, and after resuming. Call it before each step. Returns the
+    /// selection if it applied one.
     ///
     /// # Errors
-    /// As [`ParamSelector::select`](crate::selection::ParamSelector::select), before the first step for every
-    /// phase, so that a name that matches nothing does not end the run in its middle;
-    /// [`SelectionError::CoversNothing`] where a phase trains nothing in one of the groups of per-group clipping.
+    /// As [`ParamSelector::select`](crate::selection::ParamSelector::select). Before the first step
+    /// this is checked for every phase, so that a name that matches nothing does not end the run in
+    /// its middle. [`SelectionError::CoversNothing`] where a phase trains nothing in one of the
+    /// groups of per-group clipping.
     pub fn follow<M: Module>(
         &mut self,
         schedule: &Schedule,
@@ -66,14 +67,15 @@ impl<E> DpOptimizer<E> {
         Ok(Sample::new(self.selection_ticket(), sampler.sample(SELECTION)))
     }
 
-    /// Selects the parameters with the largest gradients on the private data, by the one noised release
-    /// that the plan pays for, and records it. `batch` is what
+    /// Selects the parameters with the largest gradients on the private data, and records the
+    /// release. The plan pays for this one noised release. `batch` is the sample that
     /// [`sample_for_selection`](Self::sample_for_selection) drew.
     ///
     /// # Errors
-    /// [`PlanError::SelectionNotPlanned`] where the plan has no selection, or after the first step or another
-    /// selection; [`SelectionError::CoversNothing`] where a clipping group names nothing in the model; what the engine
-    /// reports; and as `sample_for_selection`. Nothing has changed then.
+    /// [`PlanError::SelectionNotPlanned`] where the plan has no selection, or after the first step
+    /// or another selection; [`SelectionError::CoversNothing`] where a clipping group names nothing
+    /// in the model; the errors of the engine; and as `sample_for_selection`. Then nothing has
+    /// changed.
     pub fn select_top<M, X, I>(
         &mut self,
         rule: &TopGradientNorm,
@@ -90,7 +92,8 @@ impl<E> DpOptimizer<E> {
 
         // A vector of norms for every record, clipped and summed.
         let mut scores = Scores::new(rule, model, planned.clipping_norm)?;
-        // A group that no parameter can be in would end the run at its first step, after this is paid.
+        // A group that covers no parameter would end the run at its first step, after the selection
+        // is paid for.
         self.plan.clipping().check_names(&scores.paths())?;
         for batch in batches {
             scores.add(&self.engine.per_example(model, batch?)?)?;
@@ -123,7 +126,7 @@ impl<E> DpOptimizer<E> {
         Ticket { plan: self.plan.fingerprint(), step: SELECTION }
     }
 
-    /// What the step is about to train, if that is what the last one trained.
+    /// The paths that the step is about to train, if the last step trained the same.
     pub(super) fn check_trained(&self, now: Vec<String>) -> Result<Vec<String>> {
         match &self.progress.trained {
             Some(before) if *before != now => Err(Error::Selection(SelectionError::Changed {

@@ -1,4 +1,4 @@
-//! DP-SGD, the whole story.
+//! DP-SGD from beginning to end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,13 +18,14 @@ use crate::seed::Domain;
 impl<E> DpOptimizer<E> {
     /// Takes one logical step: `model` becomes the updated model.
     ///
-    /// `batch` is what was [`sample`](Self::sample)d for this step, in physical batches of any size; only
+    /// `batch` is the [`sample`](Self::sample) for this step, in physical batches of any size. Only
     /// one of them is in memory at a time.
     ///
     /// # Errors
-    /// When the batch belongs to another step or plan, no steps are left, the engine refuses the model
-    /// or a batch, other parameters are trained than before ([`select`](Self::select) announces that), or
-    /// per-group clipping does not cover a parameter. Nothing has changed then.
+    /// When the batch belongs to another step or plan, no steps are left, the engine refuses the
+    /// model or a batch, the trained parameters are not the same as before
+    /// ([`select`](Self::select) announces a change), or per-group clipping does not cover a
+    /// parameter. Then nothing has changed.
     pub fn step<M, X, I>(
         &mut self,
         learning_rate: impl Into<ModuleLearningRate>,
@@ -44,7 +45,7 @@ impl<E> DpOptimizer<E> {
         Ok(())
     }
 
-    /// What the run's optimizer makes of a [`private_gradient`](Self::private_gradient).
+    /// Applies the run's optimizer to a [`private_gradient`](Self::private_gradient).
     #[cfg(feature = "train")]
     pub(crate) fn apply<M: Module>(
         &mut self,
@@ -56,12 +57,12 @@ impl<E> DpOptimizer<E> {
         Ok(self.optimizer.step(learning_rate, model, gradient))
     }
 
-    /// Takes one logical step up to the optimizer: the noised gradient, accounted for, for an optimizer
-    /// of your own. Whatever is done with it costs no further privacy. This is what
-    /// [`step`](Self::step) gives to the optimizer that the run was made with.
+    /// Takes one logical step without the optimizer: returns the noised gradient, already accounted
+    /// for, for an optimizer of your own. Whatever is done with it costs no further privacy.
+    /// [`step`](Self::step) gives this gradient to the run's own optimizer.
     ///
     /// # Errors
-    /// As `step`, of which this is all but the learning rate. Nothing has changed then.
+    /// As `step`, except for the learning rate. Then nothing has changed.
     pub fn private_gradient<M, X, I>(
         &mut self,
         model: &M,

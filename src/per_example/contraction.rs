@@ -1,4 +1,4 @@
-//! Gradients in factors, at replay: ghost norms, book-keeping sums, and the gradient itself.
+//! Gradients in factors, at replay: ghost norms, book-keeping sums, and the gradients themselves.
 //!
 //! Notation: `b` examples, `g` groups, `t` positions, `d` rows, `p` columns of one matrix.
 
@@ -29,7 +29,7 @@ pub(crate) struct Contraction<B: Backend> {
     layout: Vec<Step<B>>,
 }
 
-/// A [`Layout`] with the values it needs.
+/// A [`Layout`] together with the values that it needs.
 enum Step<B: Backend> {
     Reshape(Vec<usize>),
     Permute(Vec<usize>),
@@ -46,7 +46,7 @@ impl<B: Backend> Clone for Step<B> {
     }
 }
 
-/// One sum `Σ_t left[t]ᵀ right[t]` an example.
+/// One sum `Σ_t left[t]ᵀ right[t]` per example.
 struct Factors<B: Backend> {
     left: Factor<B>,
     right: Factor<B>,
@@ -67,7 +67,8 @@ impl<B: Backend> Contraction<B> {
     /// Brings the factors of a replay to their common form. Uses of one kind are joined along `t`.
     pub(crate) fn new(factored: &Factored, replay: &mut Replay<'_, B>) -> Result<Self> {
         let mut dense: Vec<(FloatTensor<B>, FloatTensor<B>)> = Vec::new();
-        // Indices and rows: those of the left factor, and of the right.
+        // The indices and rows of uses with one one-hot factor: first the left factor, then the
+        // right.
         let mut one_hot: [OneHotUses<B>; 2] = Default::default();
         let mut uses = Vec::new();
         for u in &factored.uses {
@@ -113,7 +114,8 @@ impl<B: Backend> Contraction<B> {
         Ok(Self { uses, device, batch: replay.batch(), groups, rows, cols, layout })
     }
 
-    /// `onto + Σ_b c_b · gradient_b` in the parameter's shape: one ordinary weight-gradient product.
+    /// `onto + Σ_b c_b · gradient_b` in the parameter's shape, as one ordinary weight-gradient
+    /// product.
     pub(crate) fn weighted_sum(
         &self,
         weights: &FloatTensor<B>,
@@ -121,7 +123,7 @@ impl<B: Backend> Contraction<B> {
     ) -> FloatTensor<B> {
         let c = B::float_reshape(weights.clone(), Shape::from(vec![self.batch, 1, 1, 1]));
         let shape = Shape::from(vec![self.groups, self.rows, self.cols]);
-        // Where there is no layout to apply in between, rows can be added where the sum already is.
+        // Without a layout to apply in between, rows can be added directly to the existing sum.
         let (mut total, onto) = match onto {
             Some(onto) if self.layout.is_empty() => {
                 (Some(B::float_reshape(onto, shape.clone())), None)
@@ -132,7 +134,7 @@ impl<B: Backend> Contraction<B> {
             total = Some(match (&u.left, &u.right) {
                 (Factor::Dense(l), Factor::Dense(r)) => {
                     let (mut l, mut r) = (l.clone(), r.clone());
-                    // The weight may go to either: to the smaller.
+                    // The weights may multiply either factor: take the smaller one.
                     let weighted = if self.rows < self.cols { &mut l } else { &mut r };
                     *weighted = B::float_mul(weighted.clone(), c.clone());
                     let (l, r) = (all_examples::<B>(l), all_examples::<B>(r));
@@ -192,7 +194,8 @@ impl<B: Backend> Contraction<B> {
         lay_out::<B>(total, &self.layout, Some(self.batch))
     }
 
-    /// Puts zeros where `bad` (`[b]` bool) says so: a weight of zero would leave NaN a NaN.
+    /// Sets examples where `bad` (`[b]` bool) is true to zero. A weight of zero would not do: it
+    /// leaves NaN a NaN.
     pub(crate) fn without(self, bad: &BoolTensor<B>) -> Self {
         let clean = |factor: Factor<B>| match factor {
             Factor::Dense(x) => {
@@ -211,7 +214,7 @@ impl<B: Backend> Contraction<B> {
     }
 
     fn no_norms(&self) -> FloatTensor<B> {
-        // Reached only by a factored gradient without uses, which the planner never makes.
+        // Only a factored gradient without uses gets here, and the planner never makes one.
         B::float_zeros(Shape::from(vec![self.batch]), &self.device, burn_backend::DType::F32.into())
     }
 }
@@ -228,12 +231,12 @@ fn join<B: Backend>(mut parts: Vec<FloatTensor<B>>) -> FloatTensor<B> {
     if parts.len() == 1 { parts.remove(0) } else { B::float_cat(parts, 2) }
 }
 
-/// Uses of one table may have been given tokens of different types.
+/// Joins indices. Uses of one table may have tokens of different types.
 fn join_indices<B: Backend>(mut parts: Vec<IntTensor<B>>) -> IntTensor<B> {
     if parts.len() == 1 { parts.remove(0) } else { B::int_cat(of_one_type::<B>(parts), 1) }
 }
 
-/// Norms, sums and noise are in single precision, whatever the model computes in.
+/// Converts to single precision. Norms, sums and noise use it, whatever the model computes in.
 pub(crate) fn in_f32<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     match x.dtype() {
         DType::F32 => x,
@@ -241,7 +244,7 @@ pub(crate) fn in_f32<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     }
 }
 
-/// Applies the layouts of a factored gradient, behind the batch axis if there is one.
+/// Applies the layouts of a factored gradient. A batch axis, if there is one, stays in front.
 fn lay_out<B: Backend>(
     x: FloatTensor<B>,
     layout: &[Step<B>],

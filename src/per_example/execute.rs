@@ -10,7 +10,7 @@ use super::rules;
 use super::value::Value;
 use crate::error::{Error, Result, TraceError};
 
-/// Executes one operation; `dying` are the values that nothing after it reads.
+/// Executes one operation. `dying` are the values that nothing after it reads.
 pub(crate) fn execute<'g, B: Backend>(
     op: &OperationIr,
     dying: &'g [TensorId],
@@ -25,7 +25,8 @@ pub(crate) fn execute<'g, B: Backend>(
     Ok(())
 }
 
-/// Right for every operation: one example after another, each with the unbatched operation, and the results stacked.
+/// Executes the unbatched operation for one example after another and stacks the results. This is
+/// correct for every operation.
 fn one_by_one<B: Backend>(op: &OperationIr, replay: &mut Replay<'_, B>) -> Result<()> {
     let missing = |id: TensorId| Error::Trace(TraceError::Broken { tensor: id.value() });
     let none = HashSet::new();
@@ -59,7 +60,7 @@ fn one_by_one<B: Backend>(op: &OperationIr, replay: &mut Replay<'_, B>) -> Resul
     Ok(())
 }
 
-/// Row `example` of a batched value, its leading axis kept as one.
+/// Row `example` of a batched value. Its leading axis stays, with size one.
 fn example_of<B: Backend>(value: Value<B>, example: usize) -> Value<B> {
     let dims = value.shape().num_dims();
     let mut ranges = vec![Slice::full(); dims];

@@ -1,7 +1,9 @@
-//! What a trace computes, in a form in which two traces of one computation are equal: operations in order, with
-//! values named by where they appear, scalars, shapes, types, constants' values and results.
+//! A canonical form of what a trace computes. Two traces of one computation have equal forms. It
+//! consists of the operations in order, with values named by where they appear, scalars, shapes,
+//! types, constants' values and results.
 //!
-//! Only what the loss and its gradients need is in it, so a closure may compute on the side what it likes.
+//! It includes only what the loss and its gradients need, so a closure may compute other things as
+//! well.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -12,13 +14,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::trace::Trace;
 
-/// SHA-256.
+/// A SHA-256 digest.
 pub(crate) type Digest = [u8; 32];
 
 /// The canonical form of a trace, small enough to be kept beside its plan.
 #[derive(Debug)]
 pub(crate) struct Fingerprint {
-    /// Of all of it.
+    /// The digest of the whole form.
     pub(crate) digest: Digest,
     /// Every distinct operation once, without its operands' names.
     words: Vec<String>,
@@ -26,31 +28,31 @@ pub(crate) struct Fingerprint {
     /// The names of all operations' operands and results, one operation after another.
     operands: Vec<u32>,
     constants: Vec<Constant>,
-    /// The loss, then the gradients; `NONE` where there is none.
+    /// The names of the loss and of the gradients; `NONE` for a gradient that does not exist.
     results: Vec<u32>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Operation {
     word: u32,
-    /// Where its operands end.
+    /// The place where its operands end.
     end: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Constant {
-    /// Its shape and type and, if they are few, its values.
+    /// Its shape and type and, for a small constant, its values.
     description: String,
     digest: Digest,
 }
 
 const NONE: u32 = u32::MAX;
 
-/// Constants of at most so many bytes are kept in words.
+/// Constants of at most this many bytes are kept in words.
 const FEW: usize = 64;
 
 impl Fingerprint {
-    /// `device` is where the trace will be replayed. The trace is left as it was.
+    /// `device` is where the trace will be replayed. The trace itself is unchanged afterwards.
     pub(crate) fn of(trace: &mut Trace, device: &Device) -> Self {
         let (live, needed) = live(trace);
         let mut names = Names::default();
@@ -113,7 +115,7 @@ impl Fingerprint {
         Self { digest: hash.finalize().into(), words, operations, operands, constants, results }
     }
 
-    /// The first difference to what was, in words; `None` if the two are equal.
+    /// The first difference from `was`, in words; `None` if the two are equal.
     pub(crate) fn difference(&self, was: &Self) -> Option<String> {
         if self.digest == was.digest {
             return None;
@@ -160,14 +162,14 @@ impl Fingerprint {
         self.operations.iter().map(step).collect()
     }
 
-    /// Memory that it holds.
+    /// The memory that it holds.
     pub(crate) fn bytes(&self) -> usize {
         let words: usize = self.words.iter().map(|word| word.len() + size_of::<String>()).sum();
         words + size_of_val(&self.operations[..]) + size_of_val(&self.operands[..])
     }
 }
 
-/// Which operations the results need, and which values.
+/// The operations and the values that the results need.
 fn live(trace: &Trace) -> (Vec<bool>, HashSet<TensorId>) {
     let mut needed: HashSet<TensorId> = trace.gradients.iter().flatten().copied().collect();
     needed.insert(trace.loss);
@@ -194,7 +196,8 @@ impl Names {
     }
 }
 
-/// Takes values' names out of an operation, and how burn's own runtime may use their buffers.
+/// Removes the names of values from an operation, and the hints how burn's own runtime may use
+/// their buffers.
 #[derive(Default)]
 struct Anonymous {
     taken: Vec<(TensorId, TensorStatus)>,
@@ -208,7 +211,7 @@ impl IrVisitorMut for Anonymous {
     }
 }
 
-/// Puts them back.
+/// Restores both.
 struct Named {
     taken: std::vec::IntoIter<(TensorId, TensorStatus)>,
 }
@@ -230,7 +233,7 @@ fn name(word: &str) -> &str {
     if last.ends_with("Ir") { parts.next().unwrap_or(last) } else { last }
 }
 
-/// How one operation became another.
+/// Describes how one operation became another.
 fn change(now: &str, before: &str) -> String {
     if name(now) != name(before) {
         return format!("{}, was {}", name(now), name(before));
@@ -238,13 +241,13 @@ fn change(now: &str, before: &str) -> String {
     let mut equal = now.char_indices().zip(before.chars());
     let at = equal.find(|((_, a), b)| a != b).map_or(now.len().min(before.len()), |((i, _), _)| i);
     let is_token = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '+' | '_');
-    // Up to `at` both are the same text, so that is a boundary in both.
+    // Both texts are the same up to `at`, so that is a character boundary in both.
     let head = now.get(..at).unwrap_or(now);
     let start = head.trim_end_matches(is_token).len();
     let token = |text: &str| -> String {
         text.get(start..).unwrap_or("").chars().take_while(|c| is_token(*c)).collect()
     };
-    // The field that it belongs to: the last `name: ` before.
+    // The field to which it belongs: the last `name: ` before it.
     let fields = head.get(..start).unwrap_or("").rsplit(": ").nth(1);
     let field = fields.and_then(|text| text.rsplit(|c: char| !is_token(c)).next()).unwrap_or("");
     match (token(now), token(before)) {
@@ -322,7 +325,7 @@ mod tests {
         let (one, other) = (of(random), of(random));
         assert_eq!(one.digest, other.digest);
         assert_eq!(one.difference(&other), None);
-        // On the side, and without effect.
+        // A computation beside the loss, without effect on it.
         let aside = |m: &Model, x: Tensor<2>| {
             let _ = forward(m, x.clone()).exp().sum();
             random(m, x)

@@ -1,4 +1,4 @@
-//! Per-example losses and gradients of one batch, and what can be asked of them.
+//! Per-example losses and gradients of one batch, and what can be computed from them.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ use crate::model::{ModuleTensor, ModuleTensors};
 /// Losses and gradients of every example of a batch.
 ///
 /// These are exact and therefore **private**: releasing any of them, or printing one in a log,
-/// voids a privacy guarantee. There is deliberately no `Debug`.
+/// voids a privacy guarantee. This type therefore has no `Debug`.
 pub struct PerExample {
     pub(crate) examples: usize,
     pub(crate) device: Device,
@@ -54,20 +54,21 @@ impl PerExample {
         Tensor::from_dispatch(self.losses.clone())
     }
 
-    /// The examples whose loss and gradient count as zero because an index in them is out of range, ascending; always
-    /// empty unless [`BadRecords::Exclude`](super::BadRecords::Exclude) was asked for.
+    /// The examples whose loss and gradient count as zero because an index in them is out of range,
+    /// ascending. It is empty unless [`BadRecords::Exclude`](super::BadRecords::Exclude) is set.
     pub fn excluded(&self) -> &[usize] {
         &self.excluded
     }
 
-    /// The trainable parameters, in the model's order: identity and dotted path.
+    /// The trainable parameters, in the model's order: id and dotted path.
     pub fn parameters(&self) -> impl Iterator<Item = (ParamId, &str)> {
         self.gradients.iter().map(|gradient| (gradient.id, gradient.path.as_str()))
     }
 
     /// An upper bound of the L2 norm of every example's gradient over all trainable parameters: `norms[example]`.
     ///
-    /// Rounding never makes one of these too low, so clip by them. They are read to the host.
+    /// Rounding never makes one of these too low, so use them for clipping. They are read to the
+    /// host.
     ///
     /// # Errors
     /// When the device fails.
@@ -78,8 +79,8 @@ impl PerExample {
 
     /// The squared L2 norm of every example's gradient over all trainable parameters, `[examples]`.
     ///
-    /// Rounded, so it may be too low: for importance sampling or a plot, not to clip by
-    /// ([`clipping_norms`](Self::clipping_norms)).
+    /// It is rounded, so it may be too low. Use it for importance sampling or a plot, and
+    /// [`clipping_norms`](Self::clipping_norms) for clipping.
     pub fn estimated_squared_norms(&self) -> Tensor<1> {
         let zeros = Tensor::zeros([self.examples], (&self.device, DType::F32));
         self.gradients.iter().fold(zeros, |total, gradient| {
@@ -87,8 +88,8 @@ impl PerExample {
         })
     }
 
-    /// The squared L2 norm of every example's gradient of one parameter, `[examples]`; an estimate, as
-    /// [`estimated_squared_norms`](Self::estimated_squared_norms).
+    /// The squared L2 norm of every example's gradient of one parameter, `[examples]`. It is an
+    /// estimate, as [`estimated_squared_norms`](Self::estimated_squared_norms) is.
     ///
     /// # Errors
     /// When no trainable parameter has this id.
@@ -96,9 +97,9 @@ impl PerExample {
         Ok(Tensor::from_dispatch(self.find(id)?.norms(self).value))
     }
 
-    /// The gradient of one parameter for every example, `[examples, ...parameter]`: `D` is the
-    /// parameter's rank plus one. It is materialized on request, which takes `examples` times the
-    /// parameter's memory.
+    /// The gradient of one parameter for every example, `[examples, ...parameter]`. `D` is the
+    /// parameter's rank plus one. The gradient is materialized on request, which takes `examples`
+    /// times the parameter's memory.
     ///
     /// # Errors
     /// When no trainable parameter has this id, or `D` is not its rank plus one.
@@ -117,7 +118,7 @@ impl PerExample {
     /// `Σ_i weights[i] · gradient_i`, for weights of shape `[examples]`.
     ///
     /// # Errors
-    /// When there is not one weight an example.
+    /// When there is not exactly one weight per example.
     pub fn weighted_sum(&self, weights: Tensor<1>) -> Result<GradientSum> {
         if weights.dims() != [self.examples] {
             return Err(Error::setting(
@@ -136,8 +137,8 @@ impl PerExample {
         Ok(GradientSum { device: self.device.clone(), sums })
     }
 
-    /// An upper bound of the norm of every example's gradient in each of `count` groups of parameters:
-    /// `norms[group][example]`. `groups` has the group of each parameter.
+    /// An upper bound of the norm of every example's gradient in each of `count` groups of
+    /// parameters: `norms[group][example]`. `groups` holds the group of each parameter.
     pub(crate) fn clipping_norms_in(
         &self,
         groups: &[usize],
@@ -145,7 +146,7 @@ impl PerExample {
     ) -> Result<Vec<Vec<f64>>> {
         let norms = self.in_parallel(|gradient| gradient.norms(self));
         let mut squared: Vec<Option<Tensor<1>>> = vec![None; count];
-        // A square below the normal numbers of f32 may have been rounded to zero.
+        // A square below the normal range of f32 may have been rounded to zero.
         let mut lost = vec![0.0; count];
         for ((gradient, group), norms) in self.gradients.iter().zip(groups).zip(norms) {
             let norm = Tensor::<1>::from_dispatch(norms.value) + Tensor::from_dispatch(norms.slack);
@@ -166,7 +167,8 @@ impl PerExample {
         Ok(flat.chunks(self.examples.max(1)).zip(&lost).map(norms).collect())
     }
 
-    /// Adds `Σ_i weights[group][i] · gradient_i` to each parameter's sum, with the weights of its group.
+    /// Adds `Σ_i weights[group][i] · gradient_i` to each parameter's sum, with the weights of the
+    /// parameter's group.
     pub(crate) fn add_weighted(
         &self,
         groups: &[usize],
@@ -189,7 +191,7 @@ impl PerExample {
         }
     }
 
-    /// What `of` makes of each parameter's gradient, on as many threads as help.
+    /// Applies `of` to each parameter's gradient, on as many threads as help.
     fn in_parallel<T: Send>(&self, of: impl Fn(&ParameterGradient) -> T + Sync + Send) -> Vec<T> {
         match Capabilities::of_device(&self.device).computes_on_host {
             true => self.gradients.par_iter().map(of).collect(),
@@ -204,7 +206,7 @@ impl PerExample {
         Ok(Tensor::from_dispatch(Dispatch::float_reshape(full, Shape::from(vec![count]))))
     }
 
-    /// Zeros in place of the gradients of the examples where `bad` is true.
+    /// Replaces the gradients of the examples where `bad` is true by zeros.
     pub(crate) fn without(mut self, bad: Vec<bool>) -> Self {
         if !bad.contains(&true) {
             return self;
@@ -217,7 +219,7 @@ impl PerExample {
         self
     }
 
-    /// With zeros in place of the losses and gradients of the examples to exclude.
+    /// Replaces the losses and gradients of the excluded examples by zeros.
     pub(crate) fn without_excluded(mut self) -> Self {
         if self.excluded.is_empty() {
             return self;
@@ -281,12 +283,12 @@ pub struct GradientSum {
 struct Summed {
     id: ParamId,
     shape: Shape,
-    /// Zero, where there is none yet.
+    /// `None` stands for zero.
     sum: Option<DispatchTensor>,
 }
 
 impl GradientSum {
-    /// Zero, for every trainable parameter of a model.
+    /// A sum of zeros for every trainable parameter of a model.
     pub(crate) fn zero(tensors: &ModuleTensors) -> Self {
         let zero = |tensor: &ModuleTensor| Summed {
             id: tensor.id,
@@ -301,7 +303,7 @@ impl GradientSum {
         self.sums.iter().map(|summed| summed.id)
     }
 
-    /// What `change` makes of each parameter's number and flattened sum.
+    /// Applies `change` to each parameter's number and flattened sum.
     pub(crate) fn map(
         mut self,
         mut change: impl FnMut(usize, Tensor<1>) -> Result<Tensor<1>>,

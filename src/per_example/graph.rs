@@ -1,5 +1,5 @@
-//! A trace made ready for replay: only what the wanted results need, each value known to be shared
-//! or batched, and each buffer freed at its last use.
+//! A trace prepared for replay: it contains only what the requested results need, each value is
+//! known to be shared or batched, and each buffer is freed at its last use.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use burn_ir::{FloatOperationIr, NumericOperationIr, OperationIr, TensorId};
 
 use super::schedule::schedule;
 
-/// A list of operations, with what static analysis says about their values.
+/// A list of operations, with a static analysis of their values.
 pub(crate) struct Graph {
     pub(crate) operations: Vec<OperationIr>,
     /// For each operation, the values that nothing after it reads.
@@ -19,9 +19,10 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// What `wanted` needs of `operations`, in two stages: what depends on no example, and the rest, for which
-    /// the first stage's results are inputs. `inputs` are values given from outside, whose producers (the
-    /// zeros of the trace) go; `batched` is as [`depends_on_example`] has it.
+    /// The operations that `wanted` needs, in two stages. The first has those that depend on no
+    /// example, the second the rest. The first stage's results are inputs of the second. `inputs`
+    /// are values given from outside; their producers (the zeros of the trace) are dropped.
+    /// `batched` is the result of [`depends_on_example`].
     pub(crate) fn stages(
         operations: Vec<OperationIr>,
         inputs: &HashSet<TensorId>,
@@ -32,7 +33,7 @@ impl Graph {
         let is_batched = |op: &OperationIr| op.outputs().any(|out| batched.contains(&out.id));
         let (second, first): (Vec<_>, Vec<_>) = kept.into_iter().partition(is_batched);
         let made = first.iter().flat_map(|op| op.outputs()).map(|out| out.id);
-        // The first stage must not free what it does not make either: a weight may serve both.
+        // The first stage must also not free its inputs: a weight may serve both stages.
         let made: HashSet<TensorId> = made.chain(inputs.iter().copied()).collect();
         let read = second.iter().flat_map(|op| op.inputs()).map(|input| input.id);
         let handed: HashSet<TensorId> =
@@ -40,7 +41,7 @@ impl Graph {
         (Self::new(first, HashSet::new(), &handed), Self::new(second, batched, wanted))
     }
 
-    /// What `wanted` needs of `operations`, in one stage.
+    /// The operations that `wanted` needs, in one stage.
     pub(crate) fn whole(
         operations: Vec<OperationIr>,
         inputs: &HashSet<TensorId>,
@@ -50,7 +51,7 @@ impl Graph {
         Self::new(alive(operations, inputs, wanted), batched, wanted)
     }
 
-    /// All of `operations`, each of which `wanted` needs.
+    /// A graph of all `operations`. `wanted` needs each of them.
     fn new(
         operations: Vec<OperationIr>,
         batched: HashSet<TensorId>,
@@ -60,8 +61,8 @@ impl Graph {
         let mut needed = wanted.clone();
         let mut dying = Vec::with_capacity(operations.len());
         for op in operations.iter().rev() {
-            // Walking backwards, the first reader met is the last to read; an output that nobody
-            // reads dies at once.
+            // Walking backwards, the first reader that is met is the last to read. An output
+            // without a reader dies at once.
             let mut last = Vec::new();
             for out in op.outputs() {
                 if !needed.contains(&out.id) {
@@ -79,7 +80,7 @@ impl Graph {
         Self { operations, dying, batched, needed }
     }
 
-    /// Whether replaying it draws random numbers.
+    /// Whether a replay draws random numbers.
     pub(crate) fn is_random(&self) -> bool {
         self.operations.iter().any(is_random)
     }
@@ -105,8 +106,8 @@ fn alive(
     operations
 }
 
-/// Closure of `batched` under the operations: a result is batched when an operand is. Random draws
-/// are batched too, so that every example has its own.
+/// The closure of `batched` under the operations: a result is batched if an operand is. Random
+/// draws are batched too, so that every example has its own.
 pub(crate) fn depends_on_example(
     operations: &[OperationIr],
     batched: &HashSet<TensorId>,

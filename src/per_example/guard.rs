@@ -1,5 +1,5 @@
-//! Indices out of range, for an engine that runs burn's own operations: there they would panic, or read what lies
-//! beside the table.
+//! A check of indices for an engine that runs burn's own operations. Without it an index out of
+//! range would panic, or read memory beside the table.
 
 use std::collections::HashSet;
 
@@ -18,11 +18,12 @@ use crate::batch::{self, Batch};
 use crate::error::Result;
 use crate::model::ModuleTensors;
 
-/// Computes for all `examples` of a batch the indices that `loss` reads, and nothing else of it, and checks them.
-/// Returns the examples to leave out, ascending.
+/// Computes the indices that `loss` reads for all `examples` of a batch, and nothing else, and
+/// checks them. Returns the examples to leave out, ascending.
 ///
 /// # Errors
-/// As tracing, and [`BatchError::IndexOutOfRange`](crate::error::BatchError::IndexOutOfRange).
+/// The errors of tracing, and
+/// [`BatchError::IndexOutOfRange`](crate::error::BatchError::IndexOutOfRange).
 pub(super) fn check<M, X, F>(
     model: &M,
     tensors: &ModuleTensors,

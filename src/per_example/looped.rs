@@ -20,13 +20,13 @@ use crate::model::ModuleTensors;
 
 /// Per-example gradients by burn's own autodiff, one example after another.
 ///
-/// It is slow and holds `[batch, ...parameter]` for every parameter, but asks nothing of the model:
-/// use it where control flow depends on values or where custom backend operations keep
-/// [`Traced`](super::Traced) out, and as the oracle in tests.
+/// It is slow and holds `[batch, ...parameter]` for every parameter, but asks nothing of the model.
+/// Use it if control flow depends on values, if [`Traced`](super::Traced) refuses custom backend
+/// operations, and as a reference in tests.
 pub struct Loop<F> {
     loss: F,
     bad_records: BadRecords,
-    /// Whether indices are looked for in a trace; not where the loss cannot be traced.
+    /// Whether a trace is used to find indices; false if the loss cannot be traced.
     guarded: bool,
 }
 
@@ -36,10 +36,12 @@ impl<F> Loop<F> {
         Self { loss, bad_records: BadRecords::default(), guarded: true }
     }
 
-    /// Sets what happens to a record with an index that is out of range; the default refuses its batch.
+    /// Sets what happens to a record with an index that is out of range. The default refuses its
+    /// batch.
     ///
-    /// Which indices a loss reads is seen in a trace of it. Where it cannot be traced, burn's own checks have to do:
-    /// on a CPU they panic, which is [`LossError::Panicked`], whatever is set here.
+    /// A trace of the loss shows which indices it reads. If the loss cannot be traced, only burn's
+    /// own checks remain. On a CPU they panic, which is [`LossError::Panicked`], whatever is set
+    /// here.
     #[must_use]
     pub fn with_bad_records(mut self, bad_records: BadRecords) -> Self {
         self.bad_records = bad_records;
@@ -68,7 +70,8 @@ impl<F> Loop<F> {
                 error @ (Error::Batch(BatchError::IndexOutOfRange { .. }) | Error::Device { .. }),
             ) => Err(error),
             Ok(excluded) => Ok(excluded),
-            // What one batch did says nothing of the next; that a loss cannot be traced does.
+            // A panic on one batch says nothing about the next. A loss that cannot be traced stays
+            // so.
             Err(Error::Loss(LossError::Panicked { .. })) => Ok(Vec::new()),
             Err(_) => {
                 self.guarded = false;
@@ -90,8 +93,8 @@ where
         if examples == 0 {
             return Ok(empty(&tensors));
         }
-        // A copy with running statistics of its own: whatever the loss does to them must not reach the
-        // user's model, since it would be released without noise.
+        // A copy with its own running statistics. Changes of these by the loss must not reach the
+        // user's model, since they would be released without noise.
         let model = &model.valid().train();
         let batch = batch::to_device(batch, &tensors.device.clone().autodiff());
         let excluded = self.out_of_range(model, &tensors, &batch, examples)?;

@@ -5,14 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, LossError, Result};
 
-/// What `compute` returns, or its panic. `compute` may change only what nobody looks at after an error.
+/// Returns the result of `compute`, or its panic as an error. `compute` may change only what nobody
+/// reads after an error.
 pub(super) fn caught<T>(compute: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|payload| {
         Err(Error::Loss(LossError::Panicked { reason: message(payload.as_ref()) }))
     })
 }
 
-/// What the panic said.
+/// The message of the panic.
 pub(super) fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned())

@@ -1,5 +1,5 @@
-//! What the traced engine will do for examples of one shape: the graph to replay, and for each
-//! trainable parameter whether its gradient stays in factors or is materialized.
+//! The traced engine's plan for examples of one shape: the graph to replay, and for each trainable
+//! parameter whether its gradient stays in factors or is materialized.
 
 mod size;
 
@@ -30,9 +30,9 @@ use crate::model::ModuleTensors;
 
 /// A plan for one shape of example.
 pub(crate) struct Plan {
-    /// What depends on no example, computed once.
+    /// The operations that depend on no example, computed once.
     shared: Graph,
-    /// What does, computed for every part of a batch.
+    /// The operations that depend on an example, computed for every part of a batch.
     graph: Graph,
     module: Vec<TensorId>,
     batch: Vec<TensorId>,
@@ -49,7 +49,7 @@ pub(crate) enum Planned {
     Materialized(TensorId),
     /// Kept in factors.
     Ghost(Box<Factored>),
-    /// Computed from the factors, which spares the replay a much larger value on the way: the
+    /// Computed from the factors. This spares the replay a much larger value on the way: the
     /// gradient of the whole weight, where an adapter is trained.
     Contracted(Box<Factored>),
 }
@@ -98,12 +98,12 @@ impl Plan {
         }
     }
 
-    /// Number of operations a replay executes.
+    /// The number of operations that a replay executes.
     pub(crate) fn operations(&self) -> usize {
         self.shared.operations.len() + self.graph.operations.len()
     }
 
-    /// The losses and gradients of all `examples` of a batch, whose tensors are `batch`.
+    /// The losses and gradients of all `examples` of a batch. `batch` holds its tensors.
     pub(crate) fn run(
         &self,
         tensors: &ModuleTensors,
@@ -139,7 +139,8 @@ impl Plan {
         Ok(Replayed { losses, forms: Representation::join(sizes, forms), excluded })
     }
 
-    /// What depends on no example: parameters, constants, and what is computed from them.
+    /// The values that depend on no example: parameters, constants, and everything computed from
+    /// them.
     fn shared_values(&self, tensors: &ModuleTensors) -> Result<Values> {
         let device = tensors.device.as_dispatch().clone();
         let none = HashSet::new();
@@ -159,7 +160,7 @@ impl Plan {
         Ok(values)
     }
 
-    /// Some examples of a batch.
+    /// Runs the plan on some examples of a batch.
     fn run_part(
         &self,
         tensors: &ModuleTensors,
@@ -218,7 +219,7 @@ impl Plan {
         let each: Vec<usize> = [1].into_iter().chain(shape.iter().copied()).collect();
         let full: Vec<usize> = [examples].into_iter().chain(shape.iter().copied()).collect();
         let value = Value::<Dispatch>::Float(value);
-        // A gradient that no example touches (a penalty on the weights) is every example's.
+        // A gradient that depends on no example (a penalty on the weights) is every example's.
         let value = if self.graph.batched.contains(&id) {
             value.reshape(Shape::from(full))
         } else {
@@ -228,9 +229,9 @@ impl Plan {
     }
 }
 
-/// How each gradient of `trace` is obtained.
+/// The way in which each gradient of `trace` is obtained.
 fn planned(trace: &Trace, batched: &HashSet<TensorId>, method: NormMethod) -> Vec<Planned> {
-    // What is not going to be kept in factors is not looked at.
+    // If no gradient is going to be kept in factors, none is analyzed.
     let factorizer = (method != NormMethod::Materialized).then(|| {
         let gradients = trace.gradients.iter().flatten().copied();
         Factorizer::new(&trace.operations, batched, trace.loss, gradients)
@@ -248,7 +249,8 @@ fn planned(trace: &Trace, batched: &HashSet<TensorId>, method: NormMethod) -> Ve
     trace.gradients.iter().map(planned).collect()
 }
 
-/// A tensor of a batch as the replay has it: the traced example has an axis 0 of its own, of length one.
+/// A tensor of a batch in the form of the replay: the traced example has its own axis 0, of length
+/// one.
 pub(super) fn with_own_axis(tensor: DispatchTensor, device: &DispatchDevice) -> Value<Dispatch> {
     let shape = tensor.shape();
     let mut dims = vec![shape[0], 1];
@@ -256,7 +258,7 @@ pub(super) fn with_own_axis(tensor: DispatchTensor, device: &DispatchDevice) -> 
     Value::from_dispatch(tensor).onto(device).reshape(Shape::from(dims))
 }
 
-/// What a plan computes of a batch.
+/// The results of a plan for a batch.
 pub(crate) struct Replayed {
     /// `[examples]`
     pub(crate) losses: DispatchTensor,
@@ -271,9 +273,9 @@ type Values = HashMap<TensorId, Value<Dispatch>>;
 /// Fewer examples than this are not worth a thread of their own.
 const SMALLEST_PART: usize = 2;
 
-/// The examples that each thread replays. burn's Flex runs most operations on one thread, so a batch is cut
-/// in parts; a device with a queue of its own gets it whole, and so does a graph whose random draws would
-/// depend on which thread comes first.
+/// The ranges of examples that each thread replays. burn's Flex runs most operations on one thread,
+/// so a batch is cut into parts. A device with a queue of its own gets the whole batch. So does a
+/// graph with random draws, because these would depend on which thread comes first.
 fn parts(tensors: &ModuleTensors, examples: usize, random: bool) -> Vec<Range<usize>> {
     let alone = random || !Capabilities::of_device(&tensors.device).computes_on_host;
     let threads = if alone { 1 } else { rayon::current_num_threads() };

@@ -1,17 +1,18 @@
-//! What a panic of burn's, or of the loss closure's, means for a loss that was being traced.
+//! Interprets a panic of burn, or of the loss closure, while a loss was being traced.
 
 use std::any::Any;
 
 use crate::error::{Error, TraceError};
 
-/// The error that tells what to do about it.
+/// The error that says what to do about it.
 pub(crate) fn panic_to_error(payload: Box<dyn Any + Send>) -> Error {
     let reason = payload
         .downcast_ref::<String>()
         .cloned()
         .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
         .unwrap_or_else(|| "burn panicked without a message".to_owned());
-    // burn has no types for these, so its words have to do; `tests/messages.rs` fails when they change.
+    // burn has no types for these panics, so their messages are matched. `tests/messages.rs` fails
+    // when the messages change.
     let says = |words: &[&str]| words.iter().any(|words| reason.contains(words));
     if says(&["no concrete value", "no initialized value"]) {
         Error::Trace(TraceError::ValueRead { reason })

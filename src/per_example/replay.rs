@@ -1,10 +1,10 @@
 //! Runs a traced graph once for a whole batch.
 //!
-//! A value of the graph is *shared* when it depends on no example (weights and what is computed
-//! from weights alone) and *batched* when it does. A batched value carries one more axis than the
-//! trace gave it, physically first: `[batch, ...traced shape]`. Every operation has one batching
-//! rule (in [`rules`](super::rules)), and no rule reads one example's row to write another's, so
-//! examples cannot mix.
+//! A value of the graph is *shared* if it depends on no example (weights and values computed from
+//! weights alone). Otherwise it is *batched*. A batched value has one more axis than in the trace,
+//! physically first: `[batch, ...traced shape]`. Every operation has one batching rule (in
+//! [`rules`](super::rules)). No rule reads one example's row to write another's, so examples cannot
+//! mix.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,30 +17,31 @@ use super::value::Value;
 use crate::device::Capabilities;
 use crate::error::{Error, Result, TraceError};
 
-/// The state of one pass: the values computed so far, and how to read and write them in a rule.
+/// The state of one pass: the values computed so far, and the methods by which a rule reads and
+/// writes them.
 pub(crate) struct Replay<'g, B: Backend> {
     device: B::Device,
     on_flex: bool,
     batch: usize,
     batched: &'g HashSet<TensorId>,
     values: HashMap<TensorId, Value<B>>,
-    /// Values that the current operation is the last to read, so it may have their buffers.
+    /// Values whose last reader is the current operation, so it may reuse their buffers.
     dying: &'g [TensorId],
     /// The inputs of the current operation that it reads more than once.
     repeated: Vec<TensorId>,
-    /// Number of hidden leading axes in the current operation: 1 when it is batched, else 0.
+    /// Number of hidden leading axes in the current operation: 1 if it is batched, else 0.
     lead: usize,
     checks: Checks<B>,
     /// Whether all values are those of one example, without a batch axis.
     of_one_example: bool,
 }
 
-/// What a rule has done with an operation.
+/// The outcome of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Applied {
-    /// Computed it for the whole batch.
+    /// The rule computed the operation for the whole batch.
     Batched,
-    /// Nothing: there is no batched form, so each example has to go by itself.
+    /// The rule did nothing: there is no batched form, so each example has to run by itself.
     EachByItself,
 }
 
@@ -65,7 +66,7 @@ impl<'g, B: Backend> Replay<'g, B> {
         }
     }
 
-    /// Takes up `op`; `dying` are the values that nothing after it reads.
+    /// Begins `op`. `dying` are the values that nothing after it reads.
     pub(crate) fn begin(&mut self, op: &OperationIr, dying: &'g [TensorId]) {
         self.lead = usize::from(op.outputs().any(|out| self.is_batched(out)));
         self.dying = dying;
@@ -77,29 +78,29 @@ impl<'g, B: Backend> Replay<'g, B> {
             .collect();
     }
 
-    /// Lets go of the values that nothing reads any more.
+    /// Frees the values that nothing reads any more.
     pub(crate) fn end(&mut self) {
         for id in self.dying {
             self.values.remove(id);
         }
     }
 
-    /// Gives an input (parameter, constant, batch tensor) its value.
+    /// Sets the value of an input (parameter, constant, batch tensor).
     pub(crate) fn insert(&mut self, id: TensorId, value: Value<B>) {
         self.values.insert(id, value);
     }
 
-    /// Takes a result out; `None` if nothing computed it.
+    /// Takes a result out; `None` if no operation computed it.
     pub(crate) fn remove(&mut self, id: TensorId) -> Option<Value<B>> {
         self.values.remove(&id)
     }
 
-    /// All that is still held, and what the checks of indices found.
+    /// All remaining values, and the results of the checks of indices.
     pub(crate) fn into_parts(self) -> (HashMap<TensorId, Value<B>>, Checks<B>) {
         (self.values, self.checks)
     }
 
-    /// A copy of the handle of a result; `None` if nothing computed it.
+    /// A copy of the handle of a result; `None` if no operation computed it.
     pub(crate) fn get(&self, id: TensorId) -> Option<Value<B>> {
         self.values.get(&id).cloned()
     }
@@ -132,7 +133,7 @@ impl<'g, B: Backend> Replay<'g, B> {
     }
 }
 
-/// What a rule uses.
+/// The methods that rules use.
 impl<B: Backend> Replay<'_, B> {
     pub(crate) fn device(&self) -> &B::Device {
         &self.device
@@ -158,7 +159,8 @@ impl<B: Backend> Replay<'_, B> {
         self.of_one_example
     }
 
-    /// Hidden leading axes of the current operation's values: add it to every axis index.
+    /// The number of hidden leading axes of the current operation's values. Add it to every axis
+    /// index.
     pub(crate) fn lead(&self) -> usize {
         self.lead
     }
@@ -167,7 +169,8 @@ impl<B: Backend> Replay<'_, B> {
         self.batched.contains(&tensor.id)
     }
 
-    /// The shape of `tensor` in the current operation: with the batch in front where it is batched.
+    /// The shape of `tensor` in the current operation: with the batch in front if the operation is
+    /// batched.
     pub(crate) fn shape(&self, tensor: &TensorIr) -> Shape {
         self.lead_with(self.batch, tensor)
     }
@@ -214,7 +217,7 @@ impl<B: Backend> Replay<'_, B> {
         Ok(Applied::Batched)
     }
 
-    /// A replay of one example of this one's batch, whose values have no batch axis.
+    /// A replay of one example of this replay's batch. Its values have no batch axis.
     pub(crate) fn of_one_example<'n>(&self, none: &'n HashSet<TensorId>) -> Replay<'n, B> {
         let mut one = Replay::new(self.device.clone(), 1, none, self.checks.policy());
         one.of_one_example = true;

@@ -1,4 +1,4 @@
-//! How a parameter's per-example gradients are held.
+//! The representation of a parameter's per-example gradients.
 
 use burn::tensor::{DType, Device, Shape};
 use burn_backend::ops::{BoolTensorOps, FloatTensorOps};
@@ -27,7 +27,7 @@ pub(crate) struct Part {
     form: Representation,
 }
 
-/// What a form does not know of its parameter.
+/// The properties of the parameter that a form does not hold itself.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'p> {
     pub(crate) shape: &'p Shape,
@@ -35,8 +35,8 @@ pub(crate) struct Place<'p> {
 }
 
 impl Representation {
-    /// For each parameter one form of all parts: `forms` are the parameters' forms of each part, and `sizes` the
-    /// parts' numbers of examples.
+    /// Joins the forms of all parts into one form per parameter. `forms` are the parameters' forms
+    /// of each part, and `sizes` the parts' numbers of examples.
     pub(crate) fn join(sizes: Vec<usize>, forms: Vec<Vec<Self>>) -> Vec<Self> {
         let parameters = forms.first().map_or(0, Vec::len);
         let mut joined: Vec<Vec<Part>> = (0..parameters).map(|_| Vec::new()).collect();
@@ -121,7 +121,7 @@ impl Representation {
         Dispatch::float_reshape(full, Shape::from(dims))
     }
 
-    /// Zeros in place of the examples where `bad` (`[examples]`) is true.
+    /// Replaces the examples where `bad` (`[examples]`) is true by zeros.
     pub(crate) fn without(self, bad: &BoolTensor<Dispatch>) -> Self {
         match self {
             Self::Zero => Self::Zero,

@@ -21,7 +21,8 @@ use super::replay::{Applied, Replay};
 use super::simplify::SoftmaxBackward;
 use crate::error::Result;
 
-/// Executes `op` for every example of the replay, or says that each has to go by itself.
+/// Executes `op` for every example of the replay, or reports that each example has to run by
+/// itself.
 pub(super) fn apply<B: Backend>(op: &OperationIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     match op {
         OperationIr::BaseFloat(o) | OperationIr::BaseInt(o) | OperationIr::BaseBool(o) => {
@@ -33,8 +34,8 @@ pub(super) fn apply<B: Backend>(op: &OperationIr, r: &mut Replay<'_, B>) -> Resu
         OperationIr::Bool(o) => scalar_math::bool(o, r),
         OperationIr::Module(o) => module::apply(o, r),
         OperationIr::Activation(o) => activation::apply(o, r),
-        // Values of initialized tensors are given to the replay before it starts; buffers are freed
-        // by the graph's own liveness.
+        // Values of initialized tensors are given to the replay before it starts. The graph's own
+        // liveness analysis frees buffers.
         OperationIr::Init(_) | OperationIr::Drop(_) => Ok(Applied::Batched),
         OperationIr::Custom(o) => match SoftmaxBackward::of(o) {
             Some(o) => activation::softmax_backward(&o, r),

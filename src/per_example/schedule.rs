@@ -1,25 +1,28 @@
-//! When operations run: what makes a value smaller runs as soon as the large one has no other use.
+//! The order of operations: an operation that makes a value smaller runs as soon as the large value
+//! has no other use.
 //!
-//! A backward pass asks late for things that the forward pass could have prepared early: whether a rectifier's
-//! output was positive is one byte a number instead of four. Where weights are frozen, such a mask is all that
-//! is needed of an activation.
+//! A backward pass requests late what the forward pass could have prepared early. For example,
+//! whether a rectifier's output was positive takes one byte per number instead of four. If weights
+//! are frozen, such a mask is all that is needed of an activation.
 
 use std::collections::{HashMap, HashSet};
 
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
-/// Where an operation goes: after the operation that stood at this index, in order of the second number.
+/// The place of an operation: after the operation that was at the first index; the second number
+/// orders those at the same place.
 type Place = (usize, usize);
 
-/// Moves each operation that shrinks what it is the last to read to the earliest place where that frees
-/// memory. `kept` values are wanted afterwards and never freed; only `batched` values count.
+/// Moves an operation earlier if it is the last reader of a value and its result is smaller than
+/// that value. The new place is the earliest at which the value can be freed. `kept` values are
+/// needed afterwards and never freed. Only `batched` values count.
 pub(super) fn schedule(
     operations: Vec<OperationIr>,
     kept: &HashSet<TensorId>,
     batched: &HashSet<TensorId>,
 ) -> Vec<OperationIr> {
     let last = last_readers(&operations);
-    // Where each value is made, and where it was read last so far.
+    // The places where each value is made, and where it was last read so far.
     let mut made: HashMap<TensorId, Place> = HashMap::new();
     let mut read: HashMap<TensorId, Place> = HashMap::new();
     let mut placed: Vec<(Place, OperationIr)> = Vec::with_capacity(operations.len());

@@ -1,7 +1,9 @@
-//! Less work for the same answer: what a trace computes twice, and backward passes in their short forms.
+//! Less work for the same answer: computes repeated expressions once, and backward passes by their
+//! short formulas.
 //!
-//! burn differentiates operation by operation, so a backward pass recomputes what the forward pass had,
-//! and keeps more of it than a formula for the whole would. The trace shows the whole.
+//! burn differentiates operation by operation. Its backward pass therefore recomputes values of the
+//! forward pass, and keeps more of them than a formula for the whole would. The trace shows the
+//! whole.
 
 mod reduced_product;
 mod replace;
@@ -18,7 +20,7 @@ pub(super) use softmax::SoftmaxBackward;
 use super::graph::is_random;
 use super::trace::Trace;
 
-/// Simplifies a trace; `inputs` are values given from outside, whose producers are stand-ins.
+/// Simplifies a trace. `inputs` are values given from outside; their producers are stand-ins.
 pub(super) fn simplify(trace: &mut Trace, inputs: &HashSet<TensorId>) {
     let same = share(&mut trace.operations, inputs);
     let results = trace.gradients.iter_mut().flatten().chain([&mut trace.loss]);
@@ -29,8 +31,8 @@ pub(super) fn simplify(trace: &mut Trace, inputs: &HashSet<TensorId>) {
     reduced_product::shorten(&mut trace.operations, &trace.module);
 }
 
-/// Common subexpression elimination: drops every operation that repeats an earlier one, and returns what
-/// replaces its results. Random draws are never the same.
+/// Common subexpression elimination: drops every operation that repeats an earlier one, and returns
+/// the replacements of its results. Two random draws are never the same.
 fn share(
     operations: &mut Vec<OperationIr>,
     inputs: &HashSet<TensorId>,
@@ -65,7 +67,8 @@ fn share(
 /// An operation without the names of its results.
 struct Expression {
     anonymous: OperationIr,
-    /// Of all of it: numbers by their bits, so that 0 and −0 differ, which are equal but are no repetition.
+    /// The hash of the whole expression. It takes numbers by their bits, so that 0 and −0 differ:
+    /// they are equal, but not repetitions.
     hash: u64,
 }
 
@@ -91,7 +94,7 @@ impl PartialEq for Expression {
     }
 }
 
-/// An operation with NaN in it equals none, and is computed again.
+/// An operation that contains NaN equals no other, and is computed again.
 impl Eq for Expression {}
 
 /// Renames values.
@@ -108,7 +111,7 @@ impl IrVisitorMut for Replaced {
     }
 }
 
-/// Takes the names of results away, and how burn's own runtime may use buffers.
+/// Removes the names of results, and the hints how burn's own runtime may use buffers.
 struct Anonymous<'o> {
     outputs: &'o [TensorId],
 }
@@ -138,7 +141,8 @@ mod tests {
 
     fn model() -> Model {
         let device = Device::default().autodiff();
-        // The same shape and, while tracing, the same stand-in: never the same value.
+        // These have the same shape and, while tracing, the same stand-in, but never the same
+        // value.
         let random = || Tensor::random([1, 5], Distribution::Default, &device);
         Model { scale: Param::from_tensor(random()), shift: Param::from_tensor(random()) }
     }
@@ -157,7 +161,7 @@ mod tests {
         verify(&model(), batch(), |m: &Model, x| loss(m, x, 1), 1e-4).unwrap();
         let mut engine = Traced::new(|m: &Model, x| loss(m, x, 1));
         let short = engine.explain(&model(), &batch()).unwrap().operations;
-        // What burn's own operation-by-operation derivative of the same formula takes.
+        // The operations of burn's own derivative of the same formula, operation by operation.
         let by_hand = |m: &Model, x: Tensor<2>| {
             let y = x.clone() * m.scale.val() + m.shift.val();
             let e = (y.clone() - y.detach().max_dim(1)).exp();
@@ -166,7 +170,8 @@ mod tests {
         };
         verify(&model(), batch(), by_hand, 1e-4).unwrap();
         let long = Traced::new(by_hand).explain(&model(), &batch()).unwrap().operations;
-        // Forward one operation for five, backward one for nine.
+        // The forward pass has one operation instead of five, the backward pass one instead of
+        // nine.
         assert!(short + 12 <= long, "{short} operations against {long}");
     }
 
@@ -194,7 +199,7 @@ mod tests {
         };
         let once = operations(Traced::new(once).explain(&model(), &batch()));
         let twice = operations(Traced::new(twice).explain(&model(), &batch()));
-        // Sums of gradients aside, which are not written twice.
+        // Except for sums of gradients, which do not occur twice.
         assert!(twice <= once + 3, "{twice} operations against {once}");
     }
 }

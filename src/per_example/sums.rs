@@ -1,19 +1,20 @@
 //! Sums of very many numbers in single precision.
 //!
-//! A backend may add a million squares one after another; the late ones are then rounded away against the
-//! running total, and a norm comes out too low, which would clip too little. Sums of blocks are short.
+//! A backend may add a million squares one after another. The late ones are then rounded away
+//! against the running total, so a norm comes out too low, and clipping with it would clip too
+//! little. Sums of blocks are short.
 
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, Shape, Slice, TensorMetadata};
 
-/// Up to here one pass does.
+/// Up to this length one pass is enough.
 const SHORT: usize = 64;
 
 /// The sum over everything but axis 0: `[b, ...]` to `[b]`.
 ///
-/// In blocks of √n and then over the blocks, so that the error of n terms that are not negative is at
-/// most ε√n of their sum, whatever the backend's order within a block (Higham 2002, section 4.2; ε is twice
-/// the unit roundoff).
+/// It sums blocks of √n, then the blocks. The error of n terms that are not negative is thus at
+/// most ε√n of their sum, whatever the backend's order within a block (Higham 2002, section 4.2; ε
+/// is twice the unit roundoff).
 pub(super) fn per_example_sum<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let shape = x.shape();
     let batch = shape[0];
@@ -51,7 +52,7 @@ mod tests {
 
     use super::*;
 
-    /// One large square, against which each of the rest is rounded away.
+    /// One large square. Added to it, each of the rest is rounded away.
     fn squares(count: usize) -> Vec<f32> {
         (0..count)
             .map(|i| if i == 0 { 16.8e6 } else { 0.5 + (i * 7919 % 101) as f32 / 101.0 })

@@ -1,8 +1,8 @@
 //! Records the loss of one example and its gradient as a graph of operations.
 //!
 //! The user's closure runs once, on burn's capture backend under burn's own autodiff, with tensors
-//! that have shapes but no values. Because autodiff records the backward pass into the same graph,
-//! detached tensors, custom backward operations and straight-through estimators are right by
+//! that have shapes but no values. Autodiff records the backward pass into the same graph. Detached
+//! tensors, custom backward operations and straight-through estimators are therefore correct by
 //! construction. No weight is copied and nothing is computed.
 
 use std::cell::RefCell;
@@ -25,7 +25,7 @@ use crate::model::ModuleTensors;
 /// The forward and backward pass of one example.
 pub(crate) struct Trace {
     pub(crate) operations: Vec<OperationIr>,
-    /// Tensors of the module that are no parameters, and literals of the closure.
+    /// Tensors of the module that are not parameters, and literals of the closure.
     pub(crate) constants: BTreeMap<TensorId, TensorData>,
     /// The stand-in of each module tensor, in the order of [`ModuleTensors`].
     pub(crate) module: Vec<TensorId>,
@@ -67,7 +67,7 @@ where
     Ok(Trace { operations: captured.graph.operations, constants: captured.values, ..ids })
 }
 
-/// What runs inside the capture scope. The graph itself is read from the scope afterwards.
+/// The part that runs inside the capture scope. The graph itself is read from the scope afterwards.
 fn record<M, X, F>(
     model: &M,
     tensors: &ModuleTensors,
@@ -82,8 +82,8 @@ where
 {
     let autodiff = capture.clone().autodiff();
 
-    // `valid` makes copies of running statistics, which clones of a module would share with the
-    // user's model. Zeros go in before the move, so that no weight is copied; constants keep
+    // `valid` copies running statistics, which clones of a module would share with the user's
+    // model. Zeros replace the weights before the move, so that no weight is copied. Constants keep
     // their values.
     let model = model.valid().map(&mut Zeros { device: capture.clone() }).to_device(capture);
     let visited: Vec<_> = tensors.tensors.iter().map(|t| (t.id, t.trainable)).collect();
@@ -112,7 +112,7 @@ where
     let loss_id = loss.primitive().id();
     let gradients = loss.backward();
 
-    // A tensor without an id would shift all after it: better no trace than a wrong one.
+    // A tensor without an id would shift all tensors after it. No trace is better than a wrong one.
     let lost = || failed("a tensor of the model or the batch left the capture device");
     let module = stand_in.ids.into_iter().collect::<Option<Vec<_>>>().ok_or_else(lost)?;
     if module.len() != tensors.tensors.len() {
@@ -137,7 +137,7 @@ where
 }
 
 thread_local! {
-    /// One capture device per thread and set of default types: burn has 65,536 of them a process.
+    /// One capture device per thread and set of default types: burn has 65,536 of them per process.
     static CAPTURE: RefCell<Vec<(DeviceSettings, Device)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -151,11 +151,12 @@ fn capture_device(settings: DeviceSettings) -> Result<Device> {
         let device = Device::capture();
         let (float, int, bool) = types(&settings);
         let mut configured = Ok(());
-        // Even its types can only be asked about inside a scope.
+        // Even the device's types can only be read inside a scope.
         let scoped = device.capture_scope(|scope| {
             let config = DeviceConfig::new(Some(float), Some(int), Some(bool));
             configured = device.clone().configure(config);
-            // burn keeps settings by device type as well, and autodiff asks the inner backend's.
+            // burn also keeps settings by device type, and autodiff reads those of the inner
+            // backend.
             if let (Ok(()), DispatchDevice::Capture(inner)) = (&configured, device.as_dispatch()) {
                 configured = set_default_dtypes::<Capture>(inner, float, int, bool);
             }
@@ -192,23 +193,23 @@ impl ModuleMapper for Zeros {
 
 /// Makes trainable parameters leaves of the autodiff graph, and notes every tensor's id.
 struct StandIn {
-    /// What [`ModuleTensors`] visited: parameter and whether it is trained.
+    /// The parameters that [`ModuleTensors`] visited, and whether each is trained.
     visited: std::vec::IntoIter<(ParamId, bool)>,
     flags: std::vec::IntoIter<bool>,
     device: Device,
-    /// In visiting order; `None` where the model is not the one that was visited.
+    /// In visiting order; `None` if the model is not the one that was visited.
     ids: Vec<Option<TensorId>>,
     leaves: HashMap<ParamId, FloatTensor<Autodiff<Capture>>>,
 }
 
 impl StandIn {
-    /// Whether the parameter that comes next is trained.
+    /// Whether the next parameter is trained.
     fn next_is_trained(&mut self, id: ParamId) -> Option<bool> {
         self.visited.next().filter(|(visited, _)| *visited == id).map(|(_, trained)| trained)
     }
 }
 
-/// A tensor that is not trained keeps its zeros: only its id is noted.
+/// A tensor that is not trained keeps its zeros. Only its id is noted.
 macro_rules! note {
     ($this:ident, $param:ident) => {{
         let (id, zeros, mapper) = $param.consume();

@@ -25,43 +25,44 @@ use crate::model::ModuleTensors;
 /// Per-example gradients of any burn model by tracing its loss for one example.
 ///
 /// The closure is the one that trains the model without privacy: it takes the model and a batch and
-/// returns one number. It is called with a batch of one, on tensors without values; the recorded graph is
-/// then replayed over whole batches. So it must compute with tensors only: a closure that reads values
-/// (`into_data`, `into_scalar`) is refused.
+/// returns one number. It is called with a batch of one, on tensors without values. The recorded
+/// graph is then replayed over whole batches. The closure must therefore compute with tensors only:
+/// one that reads values (`into_data`, `into_scalar`) is refused.
 ///
-/// It is traced anew for each shape of example, each [structure](crate::batch::Structure) of a batch, and
-/// each change of the model that its `Debug` shows. What it reads from elsewhere (a number that it captured)
-/// has to stay as it is: [`Retracing`] says how the engine finds out. A model that cannot be traced can still
-/// be trained with [`Loop`](super::Loop).
+/// The loss is traced again for each shape of example, each [structure](crate::batch::Structure) of
+/// a batch, and each change of the model that its `Debug` shows. Anything else that it reads (such
+/// as a captured number) has to stay the same. [`Retracing`] describes how the engine detects a
+/// change. A model that cannot be traced can still be trained with [`Loop`](super::Loop).
 pub struct Traced<F> {
     loss: F,
     method: NormMethod,
     bad_records: BadRecords,
     retracing: Retracing,
     plans: Plans,
-    /// Whether the log has been told of a batch that does not tell its structure.
+    /// Whether a batch that does not report its structure was already logged.
     told: bool,
 }
 
-/// When [`Traced`] traces again what it has a plan for, to see whether the loss still computes the same.
+/// When [`Traced`] traces again although it has a plan, to check whether the loss still computes
+/// the same.
 ///
 /// A trace takes about as long as one ordinary step of one example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retracing {
-    /// At the 2nd, 4th, 8th, ... batch of a kind, and from the 1024th on at every 1024th. A difference is
-    /// [`TraceError::Changed`]. Steps taken between the change and the trace that finds it have been
-    /// computed as before the change.
+    /// At the 2nd, 4th, 8th, ... batch of a kind, and from the 1024th on at every 1024th. A
+    /// difference is [`TraceError::Changed`]. Steps between the change and the trace that finds it
+    /// were computed without the change.
     #[default]
     Doubling,
-    /// At every batch, which is then computed as traced: for a loss that may change from call to call. Plans are
-    /// still kept, by what they compute.
+    /// At every batch, and the batch is computed by the new trace: for a loss that may change from
+    /// call to call. Plans are still kept, by what they compute.
     Always,
-    /// Never: a change of what the engine cannot see has no effect until [`Traced::clear`].
+    /// Never: a change that the engine cannot see has no effect until [`Traced::clear`].
     Never,
 }
 
-/// From this call on, checks come at each multiple of it.
+/// From this call on, the loss is traced again at each multiple of it.
 const LONGEST_PAUSE: u64 = 1024;
 
 impl Retracing {
@@ -82,36 +83,38 @@ impl<F> Traced<F> {
         Self { loss, method, bad_records, retracing, plans, told: false }
     }
 
-    /// Sets how gradients are held; the default chooses by size, parameter by parameter.
+    /// Sets how gradients are held. The default chooses by size, parameter by parameter.
     pub fn with_norm_method(mut self, method: NormMethod) -> Self {
         self.method = method;
         self.plans.clear();
         self
     }
 
-    /// Sets what happens to a record with an index that is out of range; the default refuses its batch.
+    /// Sets what happens to a record with an index that is out of range. The default refuses its
+    /// batch.
     #[must_use]
     pub fn with_bad_records(mut self, bad_records: BadRecords) -> Self {
         self.bad_records = bad_records;
         self
     }
 
-    /// Sets when the loss is traced again; by default at growing intervals.
+    /// Sets when the loss is traced again. The default is at growing intervals.
     pub fn with_retracing(mut self, retracing: Retracing) -> Self {
         self.retracing = retracing;
         self
     }
 
-    /// Sets how much memory the plans may hold together, in bytes, by estimate; 256 MiB by default. The least
-    /// recently used are forgotten, but never the one in use, and traced again when they are needed.
+    /// Sets how much memory the plans may hold together, in bytes, by estimate; the default is 256
+    /// MiB. The least recently used plans are dropped, but never the one in use. They are traced
+    /// again when they are needed.
     pub fn with_plan_memory(mut self, bytes: usize) -> Self {
         self.plans.limit = bytes;
         self.plans.make_room(None);
         self
     }
 
-    /// Forgets all traces. Needed after a change that the engine cannot see: in what the closure captured, or in
-    /// the values of a constant tensor of the model.
+    /// Drops all traces. Call it after a change that the engine cannot see: in values that the
+    /// closure captured, or in the values of a constant tensor of the model.
     pub fn clear(&mut self) {
         self.plans.clear();
     }
@@ -121,7 +124,7 @@ impl<F> Traced<F> {
         self.plans.len()
     }
 
-    /// What the engine will do for batches shaped as `batch`.
+    /// What the engine will do for batches with the shapes of `batch`.
     ///
     /// # Errors
     /// As [`Engine::per_example`].
@@ -181,7 +184,7 @@ impl<F> Traced<F> {
         self.plans.get(&digest).map(|kept| &kept.plan).ok_or_else(lost)
     }
 
-    /// What a plan is known by; `None` where every batch has to be traced.
+    /// The key of a plan; `None` where every batch has to be traced.
     fn key<M, X>(
         &mut self,
         model: &M,
@@ -208,7 +211,8 @@ impl<F> Traced<F> {
         key(model, tensors, &structure, leaves)
     }
 
-    /// Traces, and makes a plan where there is none for what was traced. What is `known` must not have changed.
+    /// Traces the loss, and makes a plan if there is none for this trace. If a plan is `known`, the
+    /// trace must not differ from it.
     fn trace<M, X>(
         &mut self,
         model: &M,
@@ -271,14 +275,14 @@ where
     }
 }
 
-/// An optimizer's step enters every new parameter in burn's autodiff graph, and only a backward pass removes those that
-/// no longer exist. This engine makes no such pass of a model, so without this one every step would leave a kilobyte
-/// for each parameter behind.
+/// An optimizer's step enters every new parameter in burn's autodiff graph, and only a backward
+/// pass removes those that no longer exist. This engine runs no backward pass of a model. Without
+/// this one, every step would leave a kilobyte for each parameter behind.
 fn forget_old_parameters(device: &Device) {
     Tensor::<1>::zeros([1], &device.clone().autodiff()).require_grad().backward();
 }
 
-/// What [`Traced`] does for one shape of example; printed as a table by `Display`.
+/// What [`Traced`] does for one shape of example. `Display` prints it as a table.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// Operations that one replay executes, forward and backward together.
@@ -306,9 +310,9 @@ pub enum PlannedMethod {
     Unused,
     /// As `[batch, ...parameter]`.
     Materialized,
-    /// As the factors of a contraction: memory `[batch, positions, rows + columns]`.
+    /// As the factors of a contraction. The memory is `[batch, positions, rows + columns]`.
     Ghost {
-        /// Positions summed over, all uses together.
+        /// The number of positions that are summed over, in all uses together.
         positions: usize,
         /// Uses of the parameter in the loss.
         uses: usize,

@@ -307,7 +307,7 @@ impl<B: Backend> Value<B> {
         }
     }
 
-    /// Conversion to `dtype`, across kinds where that is asked.
+    /// Converts to `dtype`, also to another kind.
     pub(crate) fn cast(self, dtype: DType) -> Result<Self> {
         let to_float = dtype.is_float();
         let to_int = dtype.is_int() || dtype.is_uint();
@@ -398,7 +398,7 @@ impl<B: Backend> Value<B> {
             (Self::Int(a), Self::Int(b)) => {
                 Ok(Self::Int(B::int_scatter(dim, a, indices, b, update)))
             }
-            // The only update burn has for bool is "or".
+            // "Or" is the only update that burn has for bool.
             (Self::Bool(a), Self::Bool(b)) => {
                 Ok(Self::Bool(B::bool_scatter_or(dim, a, indices, b)))
             }

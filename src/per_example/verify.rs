@@ -1,4 +1,4 @@
-//! Compares the traced engine with the batch-of-one engine on a model of the user's own, and what both train
+//! Compares the traced engine with the batch-of-one engine on a user's own model, and compares both
 //! with the loss of a whole batch.
 
 mod loss_kind;
@@ -18,32 +18,38 @@ use crate::error::{Error, GradientError, Result};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Agreement {
-    /// The largest difference of a gradient entry, relative to the largest entry of that parameter's
-    /// gradients, or to a thousandth of the largest of all, if that is more: gradients that are zero but for
-    /// rounding (those of an attention's key biases) have no digits to agree in.
+    /// The largest difference of a gradient entry. It is relative to the largest entry of that
+    /// parameter's gradients, or to a thousandth of the largest of all if that is more. A gradient
+    /// that is zero except for rounding (that of an attention's key bias) has no digits that could
+    /// agree.
     pub worst: f64,
     /// The parameter where it occurs.
     pub parameter: String,
-    /// What the loss of a batch is, made of those of its records.
+    /// How the loss of a batch follows from those of its records.
     pub loss: LossKind,
 }
 
-/// Runs both engines on `batch` and compares all per-example gradients, then compares those with burn's own
-/// gradient of the loss of the whole batch. Run it once on a few examples of every shape before trusting a new
-/// model; switch dropout and other random operations off first, since each run draws other numbers.
+/// Runs both engines on `batch` and compares all per-example gradients, then compares those with
+/// burn's own gradient of the loss of the whole batch.
 ///
-/// What it says of the loss is about the examples that it sees: choose some of different classes, lengths and
-/// weights, at least two, public or made up. [`loss_kind`] is the second half by itself, for a model that
-/// [`Traced`] refuses.
+/// Run it once on a few examples of every shape before trusting a new model. Switch off dropout and
+/// other random operations first, since each run draws other numbers.
+///
+/// The result about the loss holds for the given examples. Choose at least two, of different
+/// classes, lengths and weights, public or made up. [`loss_kind`] is the second half by itself, for
+/// a model that [`Traced`] refuses.
 ///
 /// # Errors
-/// - [`GradientError::EnginesDisagree`] when some entry differs by more than `tolerance` (relative; 1e-3 suits
-///   single precision).
-/// - [`LossError::WithoutGradient`](crate::error::LossError::WithoutGradient) when every record's gradient is zero or not finite: training would follow
-///   the noise alone. [`GradientError::NotFinite`] when that of one is not finite.
-/// - [`LossError::WeightedByBatch`](crate::error::LossError::WeightedByBatch) and [`LossError::MixesExamples`](crate::error::LossError::MixesExamples) when the loss of a batch is not made of
-///   those of batches of one, so that private training would mean something else.
-/// - Whatever either engine reports.
+/// - [`GradientError::EnginesDisagree`] when some entry differs by more than `tolerance` (relative;
+///   1e-3 suits single precision).
+/// - [`LossError::WithoutGradient`](crate::error::LossError::WithoutGradient) when every record's
+///   gradient is zero or not finite: training would follow the noise alone.
+///   [`GradientError::NotFinite`] when one record's gradient is not finite.
+/// - [`LossError::WeightedByBatch`](crate::error::LossError::WeightedByBatch) and
+///   [`LossError::MixesExamples`](crate::error::LossError::MixesExamples) when the loss of a batch
+///   does not consist of those of batches of one, so that private training would mean something
+///   else.
+/// - The errors of either engine.
 pub fn verify<M, X, F>(model: &M, batch: X, loss: F, tolerance: f64) -> Result<Agreement>
 where
     M: Module,
@@ -60,7 +66,8 @@ where
     Ok(Agreement { worst, parameter, loss })
 }
 
-/// The largest relative difference, and the parameter where it is. What is not finite in both is equal.
+/// The largest relative difference, and the parameter where it occurs. Entries that are not finite
+/// in both are equal.
 fn compare(oracle: &PerExample, traced: &PerExample) -> Result<(f64, String)> {
     let largest = |values: &[f64]| {
         let finite = values.iter().filter(|x| x.is_finite());
@@ -89,7 +96,7 @@ fn difference(a: &[f64], b: &[f64]) -> f64 {
     let finite = |x: &[f64]| x.iter().all(|x| x.is_finite());
     match (finite(a), finite(b)) {
         (true, true) => a.iter().zip(b).fold(0.0, |most, (x, y)| f64::max(most, (x - y).abs())),
-        // Such a record contributes nothing, whichever of its entries it is.
+        // Such a record contributes nothing, whichever of its entries is not finite.
         (false, false) => 0.0,
         _ => f64::INFINITY,
     }

@@ -16,9 +16,9 @@ use crate::sampling::Sampling;
 
 /// Collects the settings of a [`PrivacyPlan`].
 ///
-/// Everything but the adjacency must be set; the noise comes from exactly one of
-/// [`noise_multiplier`](Self::noise_multiplier) and [`target`](Self::target). Numbers are checked by
-/// [`build`](Self::build), so plain ones will do.
+/// Everything except the adjacency must be set. The noise comes from exactly one of
+/// [`noise_multiplier`](Self::noise_multiplier) and [`target`](Self::target).
+/// [`build`](Self::build) checks the numbers, so you can pass plain ones.
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct PrivacyPlanBuilder {
@@ -31,7 +31,7 @@ pub struct PrivacyPlanBuilder {
     selection: Option<PrivateSelection>,
     noise_multiplier: Option<NoiseMultiplier>,
     target: Option<(Epsilon, Delta)>,
-    /// The first setting that could not be used.
+    /// The first setting that was refused.
     refused: Option<SettingError>,
 }
 
@@ -46,9 +46,11 @@ impl PrivacyPlanBuilder {
     /// Checks the settings and, for a target, calibrates the noise.
     ///
     /// # Errors
-    /// [`Error::Setting`] names what is out of its range, what was not set, or what excludes each other (a noise multiplier
-    /// and a target), and where a target ε is infinite or adaptive clipping leaves no noise budget for the gradient
-    /// (2σ_b ≤ z); [`Error::Accounting`] where no noise is enough, or none leaves room for what the plan begins from.
+    /// [`Error::Setting`] names a setting that is out of its range, was not set, or excludes
+    /// another (a noise multiplier and a target). It is also returned where a target ε is infinite
+    /// or adaptive clipping leaves no noise budget for the gradient (2σ_b ≤ z).
+    /// [`Error::Accounting`] where no noise is enough for the target, or none leaves room for the
+    /// releases from which the plan begins.
     pub fn build(self) -> Result<PrivacyPlan> {
         if let Some(refused) = self.refused {
             return Err(refused.into());
@@ -88,7 +90,7 @@ impl PrivacyPlanBuilder {
         self
     }
 
-    /// The public number by which the noised sum is divided, the same at every step.
+    /// The public divisor of the noised sum, the same at every step.
     pub fn expected_batch_size(
         mut self,
         expected_batch_size: impl TryInto<ExpectedBatchSize, Error: Into<SettingError>>,
@@ -115,25 +117,27 @@ impl PrivacyPlanBuilder {
         self
     }
 
-    /// What was released on the same data before: a target then covers it and this run together, and every ε
-    /// of the plan includes it. [`DpOptimizer::continue_with`](crate::DpOptimizer::continue_with) goes on with
-    /// such a plan.
+    /// The earlier releases on the same data. A target then covers them and this run together, and
+    /// every ε of the plan includes them.
+    /// [`DpOptimizer::continue_with`](crate::DpOptimizer::continue_with) continues a run with such
+    /// a plan.
     ///
-    /// As within one run, settings must not depend on what was released so far: for noise that follows the earlier
-    /// run's results use a [`RenyiFilter`](burn_dp_accounting::RenyiFilter).
+    /// As within one run, settings must not depend on what was released so far. If the noise
+    /// depends on the earlier run's results, use a
+    /// [`RenyiFilter`](burn_dp_accounting::RenyiFilter).
     pub fn after(mut self, ledger: &Ledger) -> Self {
         self.earlier = ledger.clone();
         self
     }
 
-    /// Lets the run start with a selection of parameters by the private data, and pays for it: a target ε
-    /// covers it and all steps.
+    /// Lets the run start with a selection of parameters by the private data, and includes its
+    /// cost: a target ε covers it and all steps.
     pub fn selection(mut self, selection: PrivateSelection) -> Self {
         self.selection = Some(selection);
         self
     }
 
-    /// The noise multiplier z, accounted over everything that a step releases.
+    /// The noise multiplier z, accounting for everything that a step releases.
     pub fn noise_multiplier(
         mut self,
         noise_multiplier: impl TryInto<NoiseMultiplier, Error: Into<SettingError>>,
@@ -152,7 +156,7 @@ impl PrivacyPlanBuilder {
         self
     }
 
-    /// The setting; or the first that cannot be used is kept for `build`.
+    /// The checked setting. The first refused one is kept for `build`.
     fn checked<Q>(&mut self, setting: impl TryInto<Q, Error: Into<SettingError>>) -> Option<Q> {
         match setting.try_into() {
             Ok(setting) => Some(setting),
@@ -183,7 +187,7 @@ fn least_noise(
     Ok(if accountant.epsilon(delta) <= epsilon { readable } else { least })
 }
 
-/// Nine significant digits, so that it reads well and comes back the same from any text format.
+/// Rounded up to nine significant digits, so that it reads well and every text format preserves it.
 fn rounded_up(noise_multiplier: NoiseMultiplier) -> Result<NoiseMultiplier> {
     let z = noise_multiplier.value();
     if z == 0.0 {

@@ -1,4 +1,4 @@
-//! From its parts to a plan: every way in, deserialization too, runs the same checks.
+//! From its parts to a plan. Every way to make a plan, also deserialization, runs the same checks.
 
 use burn_dp_accounting::{Adjacency, Delta, Epsilon, ExpectedBatchSize};
 use serde::de::Error as _;
@@ -10,7 +10,7 @@ use super::stored::{Stored, VERSION};
 use crate::clipping::Clipping;
 use crate::error::{Error, Result};
 
-/// What a plan is made of, without what follows from it.
+/// The parts of a plan, without the values that follow from them.
 pub(super) struct Parts {
     pub(super) run: Run,
     pub(super) expected_batch_size: ExpectedBatchSize,
@@ -55,8 +55,8 @@ impl TryFrom<Stored> for PrivacyPlan {
         let Stored { adjacency, earlier, selection, target, .. } = stored;
         let run = Run { earlier, selection, sampling, noise, steps };
         let plan = Parts { run, expected_batch_size, clipping, adjacency, target }.into_plan()?;
-        // An edited file must not claim a target that its noise does not meet. Another machine's
-        // transform may round the last digits of the same ε otherwise.
+        // An edited file must not claim a target that its noise does not meet. On another machine,
+        // the transform may round the last digits of the same ε differently.
         let above =
             |epsilon: Epsilon, delta| plan.epsilon(delta).value() > epsilon.value() * (1.0 + 1e-9);
         match plan.target {

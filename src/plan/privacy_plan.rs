@@ -11,21 +11,21 @@ use crate::clipping::{Clipping, ClippingState};
 use crate::noise::Noise;
 use crate::sampling::Sampling;
 
-/// Everything about a DP-SGD run that its guarantee depends on (Abadi et al. 2016, arXiv
-/// 1607.00133).
+/// Everything in a DP-SGD run that its guarantee depends on (Abadi et al. 2016, arXiv 1607.00133).
 ///
-/// It has three parts: [`Sampling`], [`Clipping`] and [`Noise`]. The training step reads all of them, and the divisor,
-/// from here, and the accountant reads the [events](Self::events) from here, so they cannot disagree. A plan that exists
-/// is valid; it is made by [`PrivacyPlan::builder`] and never changes.
+/// It has three parts: [`Sampling`], [`Clipping`] and [`Noise`]. The training step reads all of
+/// them, and the divisor, from here. The accountant reads the [events](Self::events) from here. So
+/// they cannot disagree. Every plan is valid. [`PrivacyPlan::builder`] makes it, and it never
+/// changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrivacyPlan {
     pub(super) run: Run,
     pub(super) expected_batch_size: ExpectedBatchSize,
     pub(super) clipping: Clipping,
     pub(super) adjacency: Adjacency,
-    /// What the noise was calibrated for, if it was.
+    /// The target of the calibration, if the noise was calibrated.
     pub(super) target: Option<(Epsilon, Delta)>,
-    /// What has been released when the run is over; follows from the run.
+    /// The releases of the whole run; follows from the run.
     pub(super) planned: Ledger,
     /// Follows from the noise multiplier and the clipping.
     pub(super) gradient_noise_multiplier: NoiseMultiplier,
@@ -34,8 +34,8 @@ pub struct PrivacyPlan {
 }
 
 impl PrivacyPlan {
-    /// What a run has released when it has come so far: what the plan begins from, the private selection if it was
-    /// made, and the steps. Everything that is accounted for comes from here.
+    /// The releases of a run with this progress: those from which the plan begins, the private
+    /// selection if it was made, and the steps. Everything that is accounted for comes from here.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) where there are more than 2^64 - 1 releases in all.
@@ -43,12 +43,12 @@ impl PrivacyPlan {
         Ok(self.run.events(progress)?)
     }
 
-    /// One logical step: what each adds to the ledger, also on an empty batch.
+    /// The event that each logical step adds to the ledger, also on an empty batch.
     pub fn step_event(&self) -> DpEvent {
         self.run.step()
     }
 
-    /// The whole planned run, with what it begins from.
+    /// The event of the whole planned run, including the earlier releases.
     pub fn event(&self) -> DpEvent {
         self.planned.event()
     }
@@ -68,12 +68,13 @@ impl PrivacyPlan {
         self.run.noise
     }
 
-    /// What had been released on the same data before: the target, and every ε of this plan, covers it too.
+    /// The earlier releases on the same data. The target, and every ε of this plan, covers them
+    /// too.
     pub const fn earlier(&self) -> &Ledger {
         &self.run.earlier
     }
 
-    /// The public number by which the noised sum is divided.
+    /// The public divisor of the noised sum.
     pub const fn expected_batch_size(&self) -> ExpectedBatchSize {
         self.expected_batch_size
     }
@@ -98,17 +99,18 @@ impl PrivacyPlan {
         self.adjacency
     }
 
-    /// The selection of parameters by the private data that the run may start with.
+    /// The selection of parameters by the private data with which the run may start.
     pub const fn selection(&self) -> Option<PrivateSelection> {
         self.run.selection
     }
 
-    /// What the noise was calibrated for; `None` where the noise multiplier was given.
+    /// The target of the calibration; `None` where the noise multiplier was given.
     pub const fn target(&self) -> Option<(Epsilon, Delta)> {
         self.target
     }
 
-    /// z, the noise multiplier that is accounted for: of everything a step releases, taken together.
+    /// z, the noise multiplier that is accounted for: that of everything a step releases, taken
+    /// together.
     pub const fn noise_multiplier(&self) -> NoiseMultiplier {
         self.run.noise.multiplier()
     }
@@ -123,13 +125,13 @@ impl PrivacyPlan {
     }
 
     /// σ_b, the standard deviation of the noise on the centered count of unclipped records, in
-    /// records; `None` unless clipping is adaptive.
+    /// records. `None` unless clipping is adaptive.
     pub const fn count_noise_std(&self) -> Option<f64> {
         self.clipping.count_noise_std()
     }
 
-    /// b̃, the noised fraction that [`ClippingState::update`] takes, from the noised centered count:
-    /// count / expected batch size + 1/2.
+    /// b̃, the noised fraction that [`ClippingState::update`] takes, computed from the noised
+    /// centered count: count / expected batch size + 1/2.
     pub fn noised_fraction_below(&self, noised_centred_count: f64) -> f64 {
         noised_centred_count / self.divisor() + 0.5
     }
@@ -153,11 +155,11 @@ impl PrivacyPlan {
         self.epsilon_at(self.run.steps, delta)
     }
 
-    /// ε of the first `steps_done` steps, of the private selection if the plan has one, and of what it begins from, by
-    /// the best proven bound.
+    /// ε of the first `steps_done` steps, of the private selection if the plan has one, and of the
+    /// earlier releases, by the best proven bound.
     ///
-    /// This is the price of a run whose length was fixed in advance. If the run was stopped because
-    /// of what it showed, report [`epsilon`](Self::epsilon), the price of the planned run.
+    /// This is the cost of a run whose length was fixed in advance. If the run was stopped because
+    /// of its results, report [`epsilon`](Self::epsilon), the cost of the planned run.
     pub fn epsilon_at(&self, steps_done: Steps, delta: Delta) -> Epsilon {
         self.bound_at(steps_done, delta).0
     }
@@ -175,8 +177,9 @@ impl PrivacyPlan {
         }
     }
 
-    /// A number that differs between plans that differ anywhere, for checkpoints; stable across
-    /// machines and releases that store plans alike. Not a cryptographic hash.
+    /// A number that identifies the plan, for checkpoints: plans that differ anywhere have
+    /// different numbers. It is the same on every machine, and in every release that stores plans
+    /// the same way. It is not a cryptographic hash.
     pub const fn fingerprint(&self) -> u64 {
         self.fingerprint
     }

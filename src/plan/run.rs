@@ -1,4 +1,4 @@
-//! What a run releases: the one place where sampling, noise and steps become events.
+//! What a run releases. This is the one place where sampling, noise and steps become events.
 
 use burn_dp_accounting::{DpEvent, Ledger, Result, Steps};
 
@@ -6,7 +6,7 @@ use super::selection::PrivateSelection;
 use crate::noise::Noise;
 use crate::sampling::Sampling;
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Whether the plan's private selection has been made.
@@ -26,7 +26,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// All that is planned.
+    /// The progress of the whole planned run.
     pub(super) fn whole(&self) -> Progress {
         Progress { selected: self.selection.is_some(), steps: self.steps }
     }
@@ -35,7 +35,7 @@ impl Run {
         self.sampling.event(self.noise.event())
     }
 
-    /// What has been released when the run has come so far.
+    /// The releases of a run with this progress.
     pub(super) fn events(&self, progress: Progress) -> Result<Ledger> {
         let mut ledger = self.earlier.clone();
         if let Some(selection) = self.selection.filter(|_| progress.selected) {

@@ -19,7 +19,7 @@ pub struct PrivateSelection {
 }
 
 impl PrivateSelection {
-    /// What is recorded for it.
+    /// The event to record for it.
     pub fn event(&self) -> DpEvent {
         let noise_multiplier = self.noise_multiplier;
         self.sampling().event(DpEvent::GaussianSelection { noise_multiplier })

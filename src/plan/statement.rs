@@ -6,7 +6,7 @@ use burn_dp_accounting::{Delta, Epsilon};
 
 use super::privacy_plan::PrivacyPlan;
 
-/// What a planned run guarantees and under which assumptions; `Display` says it in full.
+/// The guarantee of a planned run and its assumptions. `Display` prints it in full.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrivacyStatement {
     plan: PrivacyPlan,

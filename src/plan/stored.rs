@@ -1,4 +1,4 @@
-//! A plan as it is written.
+//! The serialized form of a plan.
 
 use burn_dp_accounting::{Adjacency, Delta, Epsilon, ExpectedBatchSize, Ledger, Steps};
 use serde::{Deserialize, Serialize, Serializer};
@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::noise::Noise;
 use crate::sampling::Sampling;
 
-/// The serialized form that this version writes and reads.
+/// The version that is written and read.
 pub(super) const VERSION: u32 = 2;
 
-/// What is written.
+/// The fields that are written.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Stored {
     pub(super) version: u32,

@@ -1,4 +1,4 @@
-//! Poisson sampling: every record tosses its own coin.
+//! Poisson sampling: every record enters independently.
 
 use burn_dp_accounting::SamplingRate;
 use rand::Rng;
@@ -7,23 +7,23 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::seed::{Domain, DomainKey, Seed, Stream};
 
-/// Records that one region of the keystream serves, 64 bits each.
+/// The number of records for which one region of the keystream is used, 64 bits each.
 const BLOCK: usize = 1 << 16;
 
-/// Records that one stream serves: far fewer than its regions could.
+/// The number of records for which one stream is used: far fewer than its regions would allow.
 const LARGEST_POPULATION: u64 = 1 << 48;
 
 /// Draws each step's records: every record independently, with probability q.
 ///
-/// This is the sampling that amplification by Poisson subsampling assumes (Abadi et al. 2016; Mironov,
-/// Talwar and Zhang 2019, section 2.3): batch sizes vary, Binomial(n, q) distributed, and an empty batch is a
-/// step like any other. Steps are independent of each other, and step t's records are a pure function of
-/// (seed, t): the number of the step is the sampler's whole state.
+/// Amplification by Poisson subsampling assumes this sampling (Abadi et al. 2016; Mironov, Talwar
+/// and Zhang 2019, section 2.3). Batch sizes vary, Binomial(n, q) distributed, and an empty batch
+/// is a step like any other. Steps are independent of each other. The records of step t are a pure
+/// function of (seed, t), so the number of the step is the sampler's whole state.
 ///
 /// # Exactness
-/// A record enters if its 64 random bits, read as a number, are below ⌊q · 2^64⌋. The probability is
-/// q itself for q >= 2^-12, and otherwise lower than q by less than 2^-64: never higher, so the
-/// accounted privacy loss is an upper bound.
+/// A record enters if its 64 random bits, read as a number, are below ⌊q · 2^64⌋. For q >= 2^-12
+/// the probability is q itself. Otherwise it is lower than q by less than 2^-64. It is never
+/// higher, so the accounted privacy loss is an upper bound.
 ///
 /// Under add/remove adjacency the number of records is private, and so are the batches drawn and their sizes.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ pub struct PoissonSampler {
 impl PoissonSampler {
     /// A sampler of the records 0, 1, ..., `population` - 1 at the public `rate` q.
     ///
-    /// Two samplers of one seed draw the same numbers: give the second one a
-    /// [`child`](Seed::child) of the seed.
+    /// Two samplers of one seed draw the same numbers. Give the second one a [`child`](Seed::child)
+    /// of the seed.
     ///
     /// # Errors
     /// [`Error::Setting`] if `population` exceeds 2^48.
@@ -49,7 +49,7 @@ impl PoissonSampler {
         }
     }
 
-    /// The records of step `step`, ascending and without repetition; possibly none.
+    /// The records of step `step`, ascending and without repetition. There may be none.
     pub fn sample(&self, step: u64) -> Vec<usize> {
         let Some(largest) = largest_included(self.rate.value()) else { return Vec::new() };
         let stream = self.key.stream(step, 0);
@@ -72,7 +72,7 @@ impl PoissonSampler {
         self.rate
     }
 
-    /// The number of records that are sampled from: private under add/remove adjacency.
+    /// The size of the population. It is private under add/remove adjacency.
     pub const fn population(&self) -> usize {
         self.population
     }

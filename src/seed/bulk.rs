@@ -6,23 +6,24 @@ use chacha20::ChaCha20LegacyCore;
 use chacha20::cipher::{Block, KeyIvInit, StreamCipherCore};
 use rand::TryRng;
 
-/// Blocks that are made at a time: as many as leave a first cache room for what they are used on.
+/// The number of blocks that are made at a time: as many as leave room in the first-level cache for
+/// the data they are used on.
 const BLOCKS: usize = 64;
 
 /// 64-bit words in one ChaCha block.
 const WORDS_PER_BLOCK: usize = 8;
 
-/// The keystream that [`ChaCha20Rng`](chacha20::ChaCha20Rng) reads too, made by the cipher itself, which uses the widest
-/// vectors of the machine that it is built for.
+/// The same keystream that [`ChaCha20Rng`](chacha20::ChaCha20Rng) reads, made by the cipher itself.
+/// The cipher uses the widest vectors of the machine that it is built for.
 pub(crate) struct BulkKeystream {
     cipher: ChaCha20LegacyCore,
     words: [u64; BLOCKS * WORDS_PER_BLOCK],
-    /// Words that have been read.
+    /// The number of words that have been read.
     read: usize,
 }
 
 impl BulkKeystream {
-    /// From block number `block` of a 64-bit nonce (Bernstein's ChaCha, not that of RFC 8439).
+    /// Starts at block number `block` of a 64-bit nonce (Bernstein's ChaCha, not that of RFC 8439).
     pub(super) fn new(key: &[u8; 32], nonce: u64, block: u64) -> Self {
         let mut cipher = ChaCha20LegacyCore::new(key.into(), &nonce.to_le_bytes().into());
         cipher.set_block_pos(block);
@@ -55,7 +56,7 @@ impl TryRng for BulkKeystream {
         Ok(word)
     }
 
-    /// Half a word; the other half is not used.
+    /// Returns half a word; the other half is not used.
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
         Ok(self.try_next_u64()? as u32)
     }

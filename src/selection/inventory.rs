@@ -1,4 +1,4 @@
-//! The parameters of a model that can be trained, with what rules need to know about each.
+//! The trainable parameters of a model, with what rules need to know about each.
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Shape, Tensor};
@@ -6,23 +6,23 @@ use burn::tensor::{Shape, Tensor};
 use crate::error::{Error, ModelError, Result, SelectionError};
 use crate::model::{Change, Place, Visit, change, visit};
 
-/// One parameter; a parameter that stands in two fields is listed once, with both paths.
+/// One parameter. A parameter that occurs in two fields is listed once, with both paths.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) id: ParamId,
     /// Dotted paths of field names.
     pub(crate) paths: Vec<String>,
     pub(crate) shape: Shape,
-    /// Whether it is trained now, in any of its fields.
+    /// Whether it is currently trained, in any of its fields.
     pub(crate) trained: bool,
-    /// The path of the module that owns it, and that module's type.
+    /// The path of the module that owns it. `layer_type` is that module's type.
     pub(crate) layer: String,
     pub(crate) layer_type: String,
     /// The name of the reparameterization it belongs to.
     pub(crate) attached: Option<String>,
 }
 
-/// All of them, in the model's order.
+/// All parameters, in the model's order.
 #[derive(Clone, Debug)]
 pub(crate) struct Inventory {
     pub(crate) entries: Vec<Entry>,
@@ -43,7 +43,7 @@ impl Entry {
     }
 
     /// # Errors
-    /// [`ModelError::SharedParameter`] where it stands in two fields: to train it would be to train both.
+    /// [`ModelError::SharedParameter`] where it occurs in two fields: training it would train both.
     pub(crate) fn check_alone(&self) -> Result<()> {
         match &self.paths[..] {
             [first, second, ..] => Err(Error::Model(ModelError::SharedParameter {
@@ -103,8 +103,8 @@ impl Visit for Lister {
     }
 }
 
-/// Where the innermost struct that is no reparameterization ends in the path, its type, and the name
-/// of the reparameterization inside it.
+/// The place in the path where the innermost struct ends that is not a reparameterization, that
+/// struct's type, and the name of the reparameterization inside it.
 fn owner(Place { names, containers }: &Place) -> (usize, String, Option<String>) {
     let attached = containers.iter().position(|kind| kind == "Reparameterization");
     let inside = attached.unwrap_or(containers.len());

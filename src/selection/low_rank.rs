@@ -7,8 +7,9 @@ use super::inventory::{Entry, Inventory};
 use super::selected::Selection;
 use crate::error::{Error, Result, SelectionError};
 
-/// Attaches low-rank adapters to weights: LoRA (Hu et al. 2021, arXiv 2106.09685) for matrices, as burn's
-/// own `Lora`, and for convolutions as well, whose kernels `[out, in, h, w]` are matrices of `out` rows.
+/// Attaches low-rank adapters to weights: LoRA (Hu et al. 2021, arXiv 2106.09685). For matrices it
+/// equals burn's own `Lora`. It also works for convolutions, whose kernels `[out, in, h, w]` are
+/// matrices of `out` rows.
 ///
 /// ```
 /// use burn::module::Module;
@@ -25,20 +26,20 @@ use crate::error::{Error, Result, SelectionError};
 /// # }
 /// ```
 ///
-/// Everything is frozen but the adapters; to train a new head as well, leave it out with
+/// Everything except the adapters is frozen. To train a new head as well, leave it out with
 /// [`on`](Self::on) and select `ParamSelector::lora().union(ParamSelector::head())`.
 #[derive(Clone, Debug)]
 pub struct LowRank {
     rank: usize,
     alpha: f64,
-    /// Which weights; all where this is none.
+    /// The weights that get adapters; all if `None`.
     place: Option<Selection>,
     group: ParamGroup,
 }
 
 impl LowRank {
-    /// Adapters of rank `rank`, whose product is scaled by `alpha / rank`, for every weight of two or more
-    /// axes.
+    /// Adapters of rank `rank` for every weight of two or more axes. Their product is scaled by
+    /// `alpha / rank`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a rank of 0, or an alpha that is not positive and finite.
@@ -52,7 +53,7 @@ impl LowRank {
         Ok(Self { rank, alpha, place: None, group: ParamGroup::all() })
     }
 
-    /// Only for the weights in `selection`.
+    /// Adapts only the weights in `selection`.
     #[must_use]
     pub fn on(mut self, selection: &Selection) -> Self {
         self.group = selection.group();
@@ -60,14 +61,15 @@ impl LowRank {
         self
     }
 
-    /// The model with adapters, everything else frozen. (Unlike burn's `apply_reparameterization`, which adapts
-    /// what it can, it tells of weights that are not there.)
+    /// The model with adapters and everything else frozen. (burn's `apply_reparameterization`
+    /// adapts what it can. This method reports weights that do not exist.)
     ///
     /// # Errors
-    /// [`SelectionError::OfAnotherModel`] where a selected weight is not in `model`, [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter)
-    /// where its id stands in two fields of it, [`SelectionError::CoversNothing`] where no weight of two or more axes gets
-    /// an adapter, [`SelectionError::AlreadyReparameterized`] for a model that has adapters or masks, which burn does not
-    /// nest, and [`SelectionError::NothingToSelect`].
+    /// [`SelectionError::OfAnotherModel`] where a selected weight is not in `model`,
+    /// [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter) where its id
+    /// occurs in two fields, [`SelectionError::CoversNothing`] where no weight of two or more axes
+    /// gets an adapter, [`SelectionError::AlreadyReparameterized`] for a model that has adapters or
+    /// masks (burn does not nest them), and [`SelectionError::NothingToSelect`].
     pub fn apply<M: Module>(self, model: M) -> Result<M> {
         let present = Inventory::of(&model)?;
         if let Some(adapter) = present.entries.iter().find(|entry| entry.attached.is_some()) {
@@ -81,7 +83,7 @@ impl LowRank {
             if chosen.len() < place.paths().count() {
                 return Err(Error::Selection(SelectionError::OfAnotherModel));
             }
-            // Adapters are attached by id, so they would be to both fields.
+            // Adapters are attached by id, so both fields would get them.
             chosen.into_iter().try_for_each(Entry::check_alone)?;
         }
         if !present.entries.iter().filter(chosen).any(|entry| entry.shape.num_dims() >= 2) {
@@ -97,12 +99,12 @@ impl LowRank {
     }
 }
 
-/// The factors of a low-rank change of a frozen weight; made by [`LowRank`].
+/// The factors of a low-rank change of a frozen weight. [`LowRank`] makes it.
 #[derive(Module, Debug)]
 pub struct LowRankAdapter {
-    /// `[first axis, rank]`, at first normal of standard deviation 1 / rank.
+    /// `[first axis, rank]`, initially normal with standard deviation 1 / rank.
     a: Param<Tensor<2>>,
-    /// `[rank, all other axes]`, at first zero.
+    /// `[rank, all other axes]`, initially zero.
     b: Param<Tensor<2>>,
     scale: f64,
 }

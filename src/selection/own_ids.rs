@@ -1,15 +1,16 @@
-//! Copies that are parameters of their own.
+//! Copies whose parameters have their own ids.
 
 use burn::module::{Flag, Module, ModuleMapper, Param, ParamId, ParameterValue};
 use burn::tensor::{Bool, Int, Tensor};
 
-/// A copy of a module whose parameters have ids of their own: values, what is frozen, adapters and masks are the
-/// original's.
+/// A copy of a module whose parameters have their own ids. Values, frozen parameters, adapters and
+/// masks are those of the original.
 ///
-/// To burn a parameter is its id: an optimizer updates the first field that has it. `clone` keeps ids, and so
-/// does loading a record, so a model that holds the copy of another, or two parts loaded from one file, is
-/// refused ([`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter)) while one of them is trained. A frozen
-/// teacher beside its student:
+/// burn identifies a parameter by its id: an optimizer updates the first field that has it. `clone`
+/// keeps ids, and so does loading a record. A model that holds a copy of another model, or two
+/// parts loaded from one file, is therefore refused
+/// ([`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter)) while one of them
+/// is trained. A frozen teacher beside its student:
 ///
 /// ```
 /// use burn::module::Module;
@@ -30,10 +31,10 @@ use burn::tensor::{Bool, Int, Tensor};
 /// assert!(model.student.weight.is_require_grad() && !model.teacher.weight.is_require_grad());
 /// ```
 ///
-/// Parameters that burn has yet to initialize are initialized first, in the original too: until then clones share
-/// what they will be, and to freeze one is to freeze the other. Running statistics keep their ids, which burn
-/// gives no way to change; they are never trained. Optimizer state and groups of ids that were made for the
-/// original are not for the copy.
+/// Parameters that burn has not yet initialized are initialized first, in the original too. Until
+/// then clones share their later values, and freezing one freezes the other. Running statistics
+/// keep their ids, because burn offers no way to change them; they are never trained. Optimizer
+/// state and groups of ids that were made for the original do not fit the copy.
 pub fn copy_with_own_ids<M: Module>(module: &M) -> M {
     module.clone().map(&mut OwnIds)
 }

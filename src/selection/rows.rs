@@ -1,4 +1,4 @@
-//! Training some rows of a parameter.
+//! Training only some rows of a parameter.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,12 +9,12 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use super::inventory::{Entry, Inventory};
 use crate::error::{Error, Result, SelectionError};
 
-/// Rows of parameters: slices along the first axis, which are the output channels of a convolution, the
-/// input features of burn's `Linear`, the tokens of an embedding.
+/// Rows of parameters. A row is a slice along the first axis: an output channel of a convolution,
+/// an input feature of burn's `Linear`, a token of an embedding.
 #[derive(Clone, Debug)]
 pub struct RowSelection {
     inventory: Inventory,
-    /// For each parameter the selected rows, ascending.
+    /// The selected rows of each parameter, ascending.
     rows: Vec<Vec<usize>>,
 }
 
@@ -23,13 +23,14 @@ impl RowSelection {
         Self { inventory, rows }
     }
 
-    /// Freezes every parameter and attaches a trainable change to its selected rows, at first zero.
-    /// burn's `materialize` folds the changes into the weights.
+    /// Freezes every parameter and attaches a trainable change to its selected rows, initially
+    /// zero. burn's `materialize` folds the changes into the weights.
     ///
     /// # Errors
     /// [`SelectionError::OfAnotherModel`] where a selected parameter is not in `model`;
-    /// [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter) where its id stands in two fields of it;
-    /// [`SelectionError::AlreadyReparameterized`] for a model with adapters, which burn does not nest.
+    /// [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter) where its id
+    /// occurs in two fields; [`SelectionError::AlreadyReparameterized`] for a model with adapters,
+    /// because burn does not nest them.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         let present = Inventory::of(&model)?;
         if let Some(adapter) = present.entries.iter().find(|entry| entry.attached.is_some()) {
@@ -43,7 +44,7 @@ impl RowSelection {
         if !rows.keys().all(known) {
             return Err(Error::Selection(SelectionError::OfAnotherModel));
         }
-        // A change is attached by id, so it would be to both fields.
+        // A change is attached by id, so both fields would get it.
         let mut selected = present.entries.iter().filter(|entry| rows.contains_key(&entry.id));
         selected.try_for_each(Entry::check_alone)?;
         Ok(model.apply_reparameterization(Attach { rows }))
@@ -89,20 +90,21 @@ impl fmt::Display for RowSelection {
     }
 }
 
-/// A trainable change of some rows of a frozen parameter; made by [`RowSelection::apply`].
+/// A trainable change of some rows of a frozen parameter. [`RowSelection::apply`] makes it.
 #[derive(Module, Debug)]
 pub struct SelectedRows {
     /// Which rows, `[k]`.
     rows: Param<Tensor<1, Int>>,
-    /// What is added to them, `[k, scalars of a row]`.
+    /// The change that is added to them, `[k, scalars of a row]`.
     change: Param<Tensor<2>>,
 }
 
 impl Reparameterization for SelectedRows {
     const NAME: &'static str = "rows";
 
-    /// base + S·change with the 0/1 matrix S `[rows, k]`: a product with a shared matrix, which the engine
-    /// moves into a factor of the gradient, so that no example's gradient of the whole base is held.
+    /// base + S·change with the 0/1 matrix S `[rows, k]`. This is a product with a shared matrix.
+    /// The engine moves it into a factor of the gradient, so that no example's gradient of the
+    /// whole base is held.
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
         let shape = base.shape();
         let count = shape.as_slice().first().copied().unwrap_or(1);
@@ -135,7 +137,7 @@ impl Reparameterizer for Attach {
         let (device, dtype, shape) = (tensor.device(), tensor.dtype(), tensor.shape());
         let count = shape.as_slice().first().copied().unwrap_or(1).max(1);
         let change = [rows.len(), shape.num_elements() / count];
-        // Not the device's default type, which may be too narrow for the rows.
+        // The device's default type may be too narrow for the rows, so it is not used.
         let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
         let indices = TensorData::new(indices, [rows.len()]);
         let on = device.clone().without_autodiff();

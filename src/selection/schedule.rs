@@ -3,11 +3,12 @@
 use super::selector::ParamSelector;
 use crate::privacy::Steps;
 
-/// Which rule holds from which step on: "the head for 100 steps, then everything".
+/// The rules of a run and the steps from which they apply: "the head for 100 steps, then
+/// everything".
 ///
-/// All phases are one run under one plan and in one ledger: [`DpOptimizer::follow`] changes phases. Each has to
-/// train something, and under per-group clipping something in every group: `follow` checks all of them before
-/// the first step.
+/// All phases are one run under one plan and in one ledger. [`DpOptimizer::follow`] changes phases.
+/// Each phase has to train something, and under per-group clipping something in every group.
+/// `follow` checks all of them before the first step.
 ///
 /// [`DpOptimizer::follow`]: crate::DpOptimizer::follow
 ///
@@ -30,7 +31,7 @@ impl Schedule {
         Self { first, later: Vec::new() }
     }
 
-    /// From when `after` steps have been taken, `selector`.
+    /// Applies `selector` once `after` steps have been taken.
     #[must_use]
     pub fn then(mut self, after: Steps, selector: ParamSelector) -> Self {
         let place = self.later.partition_point(|(start, _)| start.value() <= after.value());
@@ -38,7 +39,7 @@ impl Schedule {
         self
     }
 
-    /// The rule for the step that is due when `taken` steps have been taken.
+    /// The rule for the next step after `taken` steps.
     pub fn at(&self, taken: Steps) -> &ParamSelector {
         let begun = |(start, _): &&(Steps, ParamSelector)| start.value() <= taken.value();
         self.later.iter().take_while(begun).last().map_or(&self.first, |(_, selector)| selector)

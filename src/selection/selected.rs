@@ -1,4 +1,4 @@
-//! A rule's result on one model.
+//! The result of a rule on one model.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -10,14 +10,14 @@ use super::inventory::{Entry, Inventory};
 use crate::error::{Error, ModelError, Result, SelectionError};
 use crate::model::{Change, Place, change};
 
-/// The parameters of one model that a rule selected, and how the model was before.
+/// The parameters of one model that a rule selected, and the model's previous state.
 ///
 /// `Display` prints a table of what is trained; layers that differ only in their number share a line.
 #[derive(Clone, Debug)]
 pub struct Selection {
     rule: String,
     inventory: Inventory,
-    /// For each parameter.
+    /// Whether each parameter is selected.
     selected: Vec<bool>,
 }
 
@@ -28,22 +28,22 @@ impl Selection {
         Ok(this)
     }
 
-    /// Of parameters that are known to stand in one field each.
+    /// A selection of parameters that are known to occur in one field each.
     pub(super) const fn unshared(rule: String, inventory: Inventory, selected: Vec<bool>) -> Self {
         Self { rule, inventory, selected }
     }
 
-    /// Freezes what is not selected and trains what is. Training flags (dropout, batch normalization)
-    /// stay as they are.
+    /// Freezes the parameters that are not selected and trains the others. Training flags (dropout,
+    /// batch normalization) stay as they are.
     ///
     /// # Errors
     /// [`SelectionError::OfAnotherModel`] where a selected parameter is not in `model`, and
-    /// [`ModelError::SharedParameter`] where its id stands in two fields of it.
+    /// [`ModelError::SharedParameter`] where its id occurs in two fields.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         self.set(model, |index| self.selected[index])
     }
 
-    /// Trains again what was trained when the selection was made.
+    /// Restores what was trained when the selection was made.
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
@@ -56,12 +56,12 @@ impl Selection {
         &self.rule
     }
 
-    /// Whether the model trained just this when the selection was made.
+    /// Whether the model trained exactly this when the selection was made.
     pub(crate) fn was_applied(&self) -> bool {
         self.inventory.entries.iter().map(|entry| entry.trained).eq(self.selected.iter().copied())
     }
 
-    /// The selected parameters as burn knows groups: for an optimizer's or a scheduler's groups.
+    /// The selected parameters as a burn group, for an optimizer's or a scheduler's groups.
     pub fn group(&self) -> ParamGroup {
         ParamGroup::from_ids(self.entries().map(|entry| entry.id).collect())
     }
@@ -71,18 +71,18 @@ impl Selection {
         self.entries().map(Entry::path)
     }
 
-    /// The paths of the others.
+    /// The paths of the parameters that are not selected.
     pub(crate) fn left_out(&self) -> Vec<&str> {
         let all = self.inventory.entries.iter().zip(&self.selected);
         all.filter(|(_, selected)| !**selected).map(|(entry, _)| entry.path()).collect()
     }
 
-    /// Number of selected scalars.
+    /// The number of selected scalars.
     pub fn trained(&self) -> usize {
         self.entries().map(Entry::scalars).sum()
     }
 
-    /// Number of scalars of the model's parameters.
+    /// The number of scalars of the model's parameters.
     pub fn total(&self) -> usize {
         self.inventory.scalars()
     }
@@ -110,7 +110,7 @@ impl Selection {
 
 struct SetTrained {
     wanted: HashSet<ParamId>,
-    /// Where each was first.
+    /// The first field of each id.
     found: HashMap<ParamId, String>,
     shared: Option<(String, String)>,
 }
@@ -152,7 +152,7 @@ impl fmt::Display for Selection {
     }
 }
 
-/// Parameters of one shape whose paths differ in numbers only.
+/// Parameters of one shape whose paths differ only in numbers.
 struct Line {
     path: String,
     shape: Vec<usize>,

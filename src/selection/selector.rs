@@ -11,15 +11,16 @@ use crate::error::{Error, Result, SelectionError};
 use crate::mask::SuperMask;
 use crate::model::nearest;
 
-/// A rule for what is trained, which knows nothing of the data and so costs no privacy.
+/// A rule for what is trained. It knows nothing of the data and so costs no privacy.
 ///
-/// Rules compose: `ParamSelector::all().minus(ParamSelector::path("embeddings"))`. Each part of a rule has to
-/// match something in the model, also inside `union`, `and` and `minus`: a misspelled path that is taken away
-/// would leave trained what was meant to be frozen. Only `bias` and `norms`, which a model may well be without,
-/// may match nothing where they are taken away.
+/// Rules compose: `ParamSelector::all().minus(ParamSelector::path("embeddings"))`. Each part of a
+/// rule has to match something in the model, also inside `union`, `and` and `minus`. Otherwise a
+/// misspelled path after `minus` would train what was meant to be frozen. Only `bias` and `norms`
+/// may match nothing after `minus`, because many models have none.
 #[derive(Clone, Debug)]
 pub struct ParamSelector {
-    /// Operands before what joins them (reverse Polish notation), so that no rule is too long for the stack.
+    /// Operands come before their operator (reverse Polish notation), so that no rule is too long
+    /// for the stack.
     first: Rule,
     rest: VecDeque<Part>,
 }
@@ -56,8 +57,8 @@ impl ParamSelector {
         Self::of(Rule::All)
     }
 
-    /// The last layer that has parameters: linear probing. "Last" is by the order of the model's fields;
-    /// where the head is another one, name it with [`path`](Self::path).
+    /// The last layer that has parameters: linear probing. "Last" is by the order of the model's
+    /// fields. If the head is another layer, name it with [`path`](Self::path).
     pub const fn head() -> Self {
         Self::last_layers(1)
     }
@@ -69,23 +70,24 @@ impl ParamSelector {
     }
 
     /// Every bias, and the shift of every normalization layer: DP-BiTFiT (Bu et al. 2022, arXiv
-    /// 2210.00036; BitFit: Ben Zaken et al. 2021, arXiv 2106.10199). A parameter counts as one if its
-    /// field's name is `beta` or has the word `bias` in it.
+    /// 2210.00036; BitFit: Ben Zaken et al. 2021, arXiv 2106.10199). A parameter counts as a bias
+    /// if its field's name is `beta` or has the word `bias` in it.
     pub const fn bias() -> Self {
         Self::of(Rule::Bias)
     }
 
-    /// Scale and shift of every normalization layer: of each module whose type has `Norm` in its name.
+    /// Scale and shift of every normalization layer. A layer counts as one if its type has `Norm`
+    /// in its name.
     pub const fn norms() -> Self {
         Self::of(Rule::Norms)
     }
 
-    /// A parameter, or a module with all that is inside it, by its dotted path (`encoder.layers.0`).
+    /// A parameter, or a module with everything inside it, by its dotted path (`encoder.layers.0`).
     pub fn path(path: impl Into<String>) -> Self {
         Self::of(Rule::Path(path.into()))
     }
 
-    /// Each of several [`path`](Self::path)s.
+    /// Each of several [`path`](Self::path)s, taken together.
     ///
     /// # Errors
     /// [`SelectionError::Empty`] where there is none.
@@ -115,12 +117,12 @@ impl ParamSelector {
         Self::of(Rule::Group(group))
     }
 
-    /// The adapters of burn's `Lora` or of [`LowRank`](super::LowRank), attached to the model before.
+    /// The adapters of burn's `Lora` or of [`LowRank`](super::LowRank). Attach them first.
     pub fn lora() -> Self {
         Self::attached("lora")
     }
 
-    /// The scores of every [`SuperMask`](crate::mask::SuperMask), attached to the model before.
+    /// The scores of every [`SuperMask`](crate::mask::SuperMask). Attach the masks first.
     pub const fn masks() -> Self {
         Self::of(Rule::Scores)
     }
@@ -130,31 +132,33 @@ impl ParamSelector {
         Self::of(Rule::Attached(name.into()))
     }
 
-    /// What either rule selects.
+    /// The parameters that either rule selects.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         self.joined(other, Join::Union)
     }
 
-    /// What both rules select.
+    /// The parameters that both rules select.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         self.joined(other, Join::And)
     }
 
-    /// What this rule selects and the other does not.
+    /// The parameters that this rule selects and the other does not.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
         self.joined(other, Join::Minus)
     }
 
-    /// Applies the rule to `model`, whose trained parameters it does not change: that is
-    /// [`Selection::apply`].
+    /// Resolves the rule against `model`. It does not change what the model trains;
+    /// [`Selection::apply`] does.
     ///
     /// # Errors
-    /// [`SelectionError::UnknownPath`]; [`SelectionError::NoBias`] where biases are asked for and there are none;
-    /// [`SelectionError::Empty`] where the rule, or a part of it, matches nothing; [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter) for a selected parameter that stands in two
-    /// fields; [`SelectionError::NothingToSelect`] for a model without parameters or not on an autodiff device.
+    /// [`SelectionError::UnknownPath`]; [`SelectionError::NoBias`] where biases are requested and
+    /// there are none; [`SelectionError::Empty`] where the rule, or a part of it, matches nothing;
+    /// [`ModelError::SharedParameter`](crate::error::ModelError::SharedParameter) for a selected
+    /// parameter that occurs in two fields; [`SelectionError::NothingToSelect`] for a model without
+    /// parameters or not on an autodiff device.
     pub fn select<M: Module>(&self, model: &M) -> Result<Selection> {
         let inventory = Inventory::of(model)?;
         let selected = self.selected(&inventory)?;
@@ -172,7 +176,8 @@ impl ParamSelector {
     }
 
     fn joined(mut self, mut other: Self, join: Join) -> Self {
-        // The shorter list moves, so that a rule of many is made in as many steps, whichever side it grows at.
+        // The shorter list moves, so that building a rule of many parts takes linear time,
+        // whichever side it grows at.
         if self.rest.len() >= other.rest.len() {
             self.rest.push_back(Part::Rule(other.first));
             self.rest.append(&mut other.rest);
@@ -185,7 +190,7 @@ impl ParamSelector {
         self
     }
 
-    /// For each entry of the inventory, whether it is selected.
+    /// Whether each entry of the inventory is selected.
     fn selected(&self, inventory: &Inventory) -> Result<Vec<bool>> {
         let entries = &inventory.entries;
         let mut taken_away = self.taken_away().into_iter();
@@ -204,9 +209,10 @@ impl ParamSelector {
         Ok(operands.pop().unwrap_or_default())
     }
 
-    /// For each part, whether it stands to the right of a `minus`.
+    /// Whether each part is on the right side of a `minus`.
     fn taken_away(&self) -> Vec<bool> {
-        // From the end, what joins comes before its operands, and the right one before the left.
+        // Read from the end: an operator comes before its operands, and the right operand before
+        // the left.
         let mut open = vec![false];
         let mut flags = Vec::new();
         for part in self.rest.iter().rev() {
@@ -222,7 +228,7 @@ impl ParamSelector {
     }
 }
 
-/// What to do about a rule that matches nothing.
+/// The advice for a rule that matches nothing.
 const ADVICE: &str = "print the selection of `ParamSelector::all()` to see what there is";
 
 impl Join {
@@ -244,8 +250,8 @@ impl Join {
 }
 
 impl Rule {
-    /// For each entry whether it is selected; at least one, unless the rule may be without effect where it is
-    /// taken away.
+    /// Whether each entry is selected. At least one is, unless the rule may match nothing where it
+    /// is taken away.
     fn select(&self, entries: &[Entry], taken_away: bool) -> Result<Vec<bool>> {
         let matching = |matches: &dyn Fn(&Entry) -> bool| entries.iter().map(matches).collect();
         let found: Vec<bool> = match self {
@@ -264,7 +270,8 @@ impl Rule {
                 entry.paths.iter().any(|path| group.matches(&entry.id, Some(path)))
             }),
             Self::Attached(name) => matching(&|entry| entry.attached.as_ref() == Some(name)),
-            // A mask may have more than scores: the draws of a stochastic one are no parameters.
+            // A mask may have more than scores: the draws of a stochastic mask are not trainable
+            // parameters.
             Self::Scores => matching(&|entry| {
                 entry.attached.as_deref() == Some(SuperMask::NAME) && entry.name() == "scores"
             }),
@@ -275,12 +282,12 @@ impl Rule {
         }
     }
 
-    /// Whether a model without any is as good as others.
+    /// Whether a model may have none of these.
     const fn may_be_absent(&self) -> bool {
         match self {
             Self::Bias | Self::Norms => true,
             Self::All | Self::Head { .. } | Self::Scores => false,
-            // Names that somebody gave.
+            // Names that the user gave.
             Self::Path(_) | Self::Regex { .. } | Self::Group(_) | Self::Attached(_) => false,
         }
     }
@@ -333,14 +340,14 @@ fn last_layers(entries: &[Entry], layers: usize) -> Vec<bool> {
     entries.iter().map(is_last).collect()
 }
 
-/// The first few layers, for a message: with matrices, and thus room for a bias.
+/// The first few layers that have matrices, and thus room for a bias, for a message.
 fn layers_without_bias(entries: &[Entry]) -> String {
     let matrices = entries.iter().filter(|e| e.attached.is_none() && e.shape.num_dims() >= 2);
     let named: Vec<String> = matrices.take(3).map(|e| format!("`{}`", e.layer)).collect();
     named.join(", ")
 }
 
-/// Says where the path leaves the model, and what there is instead.
+/// An error that says where the path leaves the model, and what is there instead.
 fn unknown(path: &str, entries: &[Entry]) -> Error {
     let parts: Vec<&str> = path.split('.').collect();
     let paths = || entries.iter().flat_map(|entry| &entry.paths);
@@ -370,7 +377,7 @@ fn unknown(path: &str, entries: &[Entry]) -> Error {
 
 impl fmt::Display for ParamSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // For each part, the parentheses that open before it and the word before these.
+        // For each part, the parentheses that open before it and the word before those.
         let mut before = vec![(0, None); self.rest.len() + 1];
         let mut operands = vec![0];
         for (index, part) in self.rest.iter().enumerate() {

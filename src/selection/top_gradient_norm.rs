@@ -1,4 +1,4 @@
-//! Choosing what to train by how large its gradients are.
+//! Selection of what to train by the size of its gradients.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::noise::Noise;
 use crate::per_example::{Engine, PerExample, read};
 use crate::seed::{Domain, Seed};
 
-/// What is chosen as one.
+/// The unit of selection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Groups {
@@ -28,15 +28,17 @@ pub enum Groups {
     Rows,
 }
 
-/// Selects the groups of parameters whose gradients are largest: the sum over records of the norm of
-/// each record's gradient in the group. Only what is trained when it is asked can be chosen.
+/// Selects the groups of parameters whose gradients are largest. A group's score is the sum over
+/// records of the norm of each record's gradient in the group. Only parameters that are currently
+/// trained can be selected.
 ///
 /// - From **public** data ([`on_public`](Self::on_public)) it costs nothing.
-/// - From the **private** data ([`DpOptimizer::select_top`]) it is one Gaussian release, of the vector of
-///   a record's norms, clipped, summed and noised; the choice is post-processing. The plan must
-///   include it ([`PrivacyPlanBuilder::selection`]), and ε then covers both.
+/// - From the **private** data ([`DpOptimizer::select_top`]) it is one Gaussian release:
+///   each record's vector of norms is clipped, the vectors are summed, and noise is added. The
+///   choice is post-processing. The plan must include the release
+///   ([`PrivacyPlanBuilder::selection`]), and ε then covers both.
 ///
-/// There is no way to use private data without paying: a private sample is no [`PublicData`].
+/// Private data cannot be used without paying: a private sample is not [`PublicData`].
 ///
 /// ```compile_fail
 /// # use burn_dp::{DpOptimizer, Result, per_example::Engine, selection::*};
@@ -64,8 +66,8 @@ enum Amount {
     Share(f64),
 }
 
-/// Batches of data that anybody may see. **You vouch for that**: what is chosen by them is not accounted
-/// for.
+/// Batches of data that anybody may see. **You vouch for that**: a selection by them is not
+/// accounted for.
 pub struct PublicData<I>(I);
 
 impl<X, I: Iterator<Item = X>> PublicData<I> {
@@ -87,8 +89,9 @@ impl TopGradientNorm {
         }
     }
 
-    /// Groups in descending order of their norms, for as long as they have at most this share of the
-    /// model's scalars together; one that would exceed it is left out. At least the first is chosen.
+    /// Takes groups in descending order of their norms, as long as together they have at most this
+    /// share of the model's scalars. A group that would exceed it is left out. At least the first
+    /// is selected.
     ///
     /// # Errors
     /// [`Error::Setting`] unless it is above 0 and at most 1.
@@ -103,7 +106,7 @@ impl TopGradientNorm {
         Self { groups: Groups::Parameters, amount, per_scalar: false }
     }
 
-    /// What is chosen as one; parameters unless set.
+    /// Sets the unit of selection; the default is parameters.
     #[must_use]
     pub const fn by(mut self, groups: Groups) -> Self {
         self.groups = groups;
@@ -121,8 +124,8 @@ impl TopGradientNorm {
     ///
     /// # Errors
     /// As [`Engine::per_example`] and [`ParamSelector::select`](super::ParamSelector::select);
-    /// [`ModelError::NoTrainableParameter`] where nothing can be chosen; [`SelectionError::Empty`] where the data has
-    /// no example.
+    /// [`ModelError::NoTrainableParameter`] where nothing can be selected;
+    /// [`SelectionError::Empty`] where the data has no example.
     pub fn on_public<M, X, E, I>(
         &self,
         engine: &mut E,
@@ -160,10 +163,10 @@ pub enum TopSelection {
 }
 
 impl TopSelection {
-    /// Freezes everything else: as [`Selection::apply`] and [`RowSelection::apply`].
+    /// Freezes everything else, as [`Selection::apply`] and [`RowSelection::apply`] do.
     ///
     /// # Errors
-    /// As these.
+    /// As these two.
     pub fn apply<M: Module>(&self, model: M) -> Result<M> {
         match self {
             Self::Parameters(selection) => selection.apply(model),
@@ -206,7 +209,8 @@ pub(crate) struct Scores {
     examples: usize,
 }
 
-/// One group that can be chosen: parameters by their place in the inventory, or one row of one.
+/// One group that can be selected: parameters by their place in the inventory, or one row of a
+/// parameter.
 #[derive(Debug)]
 struct Candidate {
     members: Vec<usize>,
@@ -238,7 +242,7 @@ impl Scores {
         let mut next_row = 0;
         for (index, candidate) in self.candidates.iter().enumerate() {
             match candidate.row {
-                // All rows of a parameter are read at once, when the first of them comes.
+                // All rows of a parameter are read at once, at its first row.
                 Some(0) => {
                     let rows = self.row_squares(gradients, candidate)?;
                     next_row = rows.len() / examples.max(1);
@@ -271,7 +275,7 @@ impl Scores {
         self.inventory.entries.iter().flat_map(|entry| &entry.paths).map(String::as_str).collect()
     }
 
-    /// The candidates that are best with noise on their scores.
+    /// The best candidates after noise is added to their scores.
     ///
     /// # Errors
     /// As [`BoundedSum::release`].
@@ -281,7 +285,7 @@ impl Scores {
         Ok(selected(self.rule, self.inventory, &self.candidates, &scores.concat()))
     }
 
-    /// The best candidates, for scores of data that are public.
+    /// The best candidates, for scores of public data.
     fn into_public(self) -> TopSelection {
         let scores = self.sums.into_public().concat();
         selected(self.rule, self.inventory, &self.candidates, &scores)

@@ -1,4 +1,4 @@
-//! A loader that goes on where the run is.
+//! A loader that continues where the run is.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::optimizer::LogicalBatch;
 
 type Batch<I, O> = LogicalBatch<PhysicalBatches<I, O>>;
 
-/// The batches of a run's next steps, a fixed number of them each time that it is iterated over.
+/// The batches of a run's next steps. Each iteration yields a fixed number of them.
 pub(super) struct EpochLoader<E, I, O> {
     shared: SharedRun<E>,
     /// Begins at the run's first step.
@@ -25,7 +25,7 @@ impl<E, I, O> EpochLoader<E, I, O> {
         Self { shared, loader, steps }
     }
 
-    /// The epoch that is due.
+    /// The loader of the next epoch.
     fn epoch(&self) -> PoissonDataLoader<I, O> {
         let start = self.shared.steps_taken();
         self.loader.between(start, start.saturating_add(self.steps))

@@ -9,13 +9,13 @@ use burn::train::metric::{
     NumericEntry, SerializedEntry,
 };
 
-/// What a training step tells: nothing about the data.
+/// The output of a training step. It says nothing about the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spent {
     /// Steps taken.
     pub step: u64,
-    /// ε so far: exact at every hundredth of the plan, that of the next hundredth in between. None if it could
-    /// not be computed, which ends the run.
+    /// ε so far. It is exact at every hundredth of the plan; in between it is that of the next
+    /// hundredth. `None` if it could not be computed, which ends the run.
     pub epsilon: Option<f64>,
 }
 
@@ -31,7 +31,7 @@ impl Adaptor<Spent> for Spent {
     }
 }
 
-/// ε so far, never less than what is spent.
+/// ε so far, never less than the ε that is spent.
 #[derive(Clone, Debug, Default)]
 pub struct EpsilonMetric {
     epsilon: f64,
@@ -79,7 +79,7 @@ impl Metric for EpsilonMetric {
         Ok(SerializedEntry { serialized, ..self.entry() })
     }
 
-    /// What is spent stays spent: another epoch changes nothing.
+    /// Spent privacy stays spent: another epoch changes nothing.
     fn clear(&mut self) {}
 }
 

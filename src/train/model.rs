@@ -13,9 +13,10 @@ use crate::loader::PhysicalBatches;
 use crate::optimizer::LogicalBatch;
 use crate::per_example::Engine;
 
-/// A model whose training step is a private one. Validation is the model's own `InferenceStep`.
+/// A model whose training step is private. Validation is the model's own `InferenceStep`.
 ///
-/// Made by [`PrivateTrainer::learner`](super::PrivateTrainer::learner). `R` is the [`Run`] that the step belongs to.
+/// [`PrivateTrainer::learner`](super::PrivateTrainer::learner) makes it. `R` is the [`Run`] that
+/// the step belongs to.
 #[derive(Module, Debug)]
 pub struct PrivateModel<M: Module, R> {
     model: M,
@@ -23,7 +24,7 @@ pub struct PrivateModel<M: Module, R> {
     run: R,
 }
 
-/// What [`PrivateModel`] knows of its run: the optimizer, and the items `I` and batches `O` of its loader.
+/// The run of a [`PrivateModel`]: the optimizer, and the items `I` and batches `O` of its loader.
 pub struct Run<E, I, O> {
     shared: SharedRun<E>,
     items: PhantomData<fn() -> (I, O)>,
@@ -65,7 +66,8 @@ where
         Self { model, ..self }
     }
 
-    /// Several devices' gradients: only one of them can be of the step that was due.
+    /// Refuses the gradients of several devices: only one of them can belong to the step that was
+    /// due.
     fn optimize_multi(
         self,
         _optimizer: &mut ModuleOptimizer,
@@ -89,7 +91,7 @@ where
     }
 }
 
-// By hand, because a derived one would ask the same of `E`, `I` and `O`.
+// Written by hand, because a derived implementation would require the same of `E`, `I` and `O`.
 
 impl<E, I, O> Clone for Run<E, I, O> {
     fn clone(&self) -> Self {

@@ -14,7 +14,8 @@ use crate::optimizer::{DpOptimizer, LogicalBatch};
 use crate::per_example::Engine;
 use crate::privacy::{Delta, Epsilon};
 
-/// ε is computed so many times in a run, because each time costs as much as a step of a small model.
+/// The number of times that ε is computed in a run. Each time costs as much as a step of a small
+/// model.
 const EPSILONS: u64 = 100;
 
 /// The optimizer of a run, shared by every clone of the model. A clone is the same run.
@@ -25,7 +26,7 @@ pub(super) struct SharedRun<E> {
 pub(super) struct Shared<E> {
     pub(super) optimizer: DpOptimizer<E>,
     pub(super) delta: Delta,
-    /// ε after a number of steps that is at least the number taken.
+    /// ε after a number of steps that is at least the number of steps taken.
     spent: Option<(u64, Epsilon)>,
     pub(super) checkpoint: Option<(u64, PathBuf)>,
     pub(super) interrupter: Option<Interrupter>,
@@ -45,7 +46,7 @@ impl<E> SharedRun<E> {
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// The gradient of a step, or nothing if this or an earlier one failed.
+    /// The gradient of a step; `None` if this or an earlier one failed.
     pub(super) fn gradient<M, X, B>(
         &self,
         model: &M,
@@ -70,7 +71,7 @@ impl<E> SharedRun<E> {
         (gradient, Spent { step, epsilon })
     }
 
-    /// What burn's optimizer makes of a step's gradient.
+    /// Applies burn's optimizer to a step's gradient.
     pub(super) fn optimize<M: Module>(
         &self,
         model: M,
@@ -94,7 +95,8 @@ impl<E> SharedRun<E> {
         updated
     }
 
-    /// Several devices' gradients: only one of them could be of the step that was due.
+    /// Refuses the gradients of several devices: only one of them could belong to the step that was
+    /// due.
     pub(super) fn refuse_several_devices(&self) {
         self.lock().keep(Err::<(), _>(Error::Model(ModelError::SeveralDevices)));
     }
@@ -103,14 +105,14 @@ impl<E> SharedRun<E> {
         self.lock().optimizer.steps_taken().value()
     }
 
-    /// A panic under the lock leaves the run whole: a step changes it in one piece.
+    /// After a panic under the lock the run is still consistent: a step changes it all at once.
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared<E>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<E> Shared<E> {
-    /// The value; or the first error is kept and the training stopped.
+    /// The value. The first error is kept and stops the training.
     fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
         let error = match result {
             Ok(value) => return Some(value),
@@ -124,7 +126,8 @@ impl<E> Shared<E> {
         None
     }
 
-    /// ε of at least the steps taken: exact at every hundredth of the plan, and that of the next in between.
+    /// ε of at least the steps taken. It is exact at every hundredth of the plan; in between it is
+    /// that of the next hundredth.
     fn epsilon(&mut self) -> Result<Epsilon> {
         let taken = self.optimizer.steps_taken().value();
         if let Some((_, epsilon)) = self.spent.filter(|(until, _)| *until >= taken) {

@@ -1,4 +1,4 @@
-//! What a user makes of a run for a `Learner`: loader, model, outcome.
+//! What a run offers to a user of a `Learner`: loader, model, outcome.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,18 +22,18 @@ use crate::privacy::{Delta, Steps};
 
 /// A run that burn's `Learner` drives: the [`DpOptimizer`], shared by every clone of the model.
 ///
-/// A clone is the same run.
+/// A clone of the trainer is the same run.
 pub struct PrivateTrainer<E> {
     run: SharedRun<E>,
 }
 
 impl<E> PrivateTrainer<E> {
-    /// A trainer for the steps that `optimizer` has left; ε is told at `delta`.
+    /// A trainer for the steps that `optimizer` has left. It reports ε at `delta`.
     pub fn new(optimizer: DpOptimizer<E>, delta: Delta) -> Self {
         Self { run: SharedRun::new(optimizer, delta) }
     }
 
-    /// Saves the run every so many steps, as [`DpOptimizer::save`] does.
+    /// Saves the run every `steps` steps, as [`DpOptimizer::save`] does.
     ///
     /// # Errors
     /// When `steps` is 0.
@@ -45,13 +45,14 @@ impl<E> PrivateTrainer<E> {
         Ok(())
     }
 
-    /// Stops the training through `interrupter` when a step fails. Without, the remaining steps do nothing.
+    /// Stops the training through `interrupter` when a step fails. Without it, the remaining steps
+    /// do nothing.
     pub fn stop_through(&self, interrupter: Interrupter) {
         self.run.lock().interrupter = Some(interrupter);
     }
 
-    /// The loader of the plan's samples, in physical batches of at most `physical` records, with `steps` logical
-    /// steps an epoch (the last epoch has what the plan has left).
+    /// The loader of the plan's samples, in physical batches of at most `physical` records. An
+    /// epoch has `steps` logical steps; the last one has what the plan has left.
     ///
     /// # Errors
     /// When `physical` or `steps` is 0, or the data set is larger than the sampler can count.
@@ -74,8 +75,9 @@ impl<E> PrivateTrainer<E> {
         self.epochs(loader, steps)
     }
 
-    /// [`loader`](Self::loader) with a closure that can fail in the batcher's place: [`outcome`](Self::outcome) tells
-    /// its failure, as [`BatchError::Loading`](crate::error::BatchError::Loading).
+    /// [`loader`](Self::loader) with a closure that can fail instead of the batcher.
+    /// [`outcome`](Self::outcome) returns its failure, as
+    /// [`BatchError::Loading`](crate::error::BatchError::Loading).
     ///
     /// # Errors
     /// As `loader`.
@@ -118,7 +120,7 @@ impl<E> PrivateTrainer<E> {
         Ok(Arc::new(EpochLoader::new(self.run.clone(), loader, steps)))
     }
 
-    /// A `Learner` of `model`. Its learning rate is the scheduler's; its optimizer is this run's.
+    /// A `Learner` of `model`. The scheduler sets its learning rate. Its optimizer is this run's.
     pub fn learner<M, I, O>(
         &self,
         model: M,
@@ -128,21 +130,22 @@ impl<E> PrivateTrainer<E> {
         M: Module,
         PrivateModel<M, Run<E, I, O>>: LearnerModel,
     {
-        // Never used: `PrivateModel` gives the gradients to the run's own.
+        // Never used: `PrivateModel` gives the gradients to the run's own optimizer.
         let unused = SgdConfig::new().init();
         Learner::new(PrivateModel::new(model, self.run.clone()), unused, scheduler)
     }
 
-    /// Whether every step so far succeeded. After a step that failed no other is taken; ask when the training is
-    /// over.
+    /// Whether every step so far succeeded. After a failed step no other step is taken. Call this
+    /// when the training is over.
     ///
     /// # Errors
-    /// What a step failed with. It is told once.
+    /// The error of the failed step. It is returned once.
     pub fn outcome(&self) -> Result<()> {
         self.run.lock().failure.take().map_or(Ok(()), Err)
     }
 
-    /// Looks at the run, say for its [`ledger`](DpOptimizer::ledger), or to [`save`](DpOptimizer::save) it.
+    /// Calls `at` with the run, for example to read its [`ledger`](DpOptimizer::ledger) or to
+    /// [`save`](DpOptimizer::save) it.
     pub fn look<R>(&self, at: impl FnOnce(&DpOptimizer<E>) -> R) -> R {
         at(&self.run.lock().optimizer)
     }

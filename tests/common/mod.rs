@@ -1,5 +1,5 @@
-//! What the tests of the private step share: a model with every kind of gradient, records for it, every
-//! engine path and every clipping, and an optimizer that shows what it was given.
+//! Shared by the tests of the private step: a model with every kind of gradient, records for it,
+//! every engine path and every clipping, and an optimizer that shows its gradient.
 #![allow(dead_code)] // Each test crate uses a part.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -39,7 +39,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// The same weights at every call.
+    /// A model with the same weights at every call.
     pub fn new(device: &Device) -> Self {
         let conv = Conv1dConfig::new(WIDTH, WIDTH, 2).with_padding(PaddingConfig1d::Valid);
         fill(Self {
@@ -113,7 +113,7 @@ pub fn collate(records: &[Record], device: &Device) -> Records {
     }
 }
 
-/// Where the tests run.
+/// The device of the tests.
 pub fn device() -> Device {
     Device::default().autodiff()
 }
@@ -230,7 +230,7 @@ impl<M: Module, X: Batch, F: Fn(&M, X) -> Tensor<1>> Engine<M, X> for AnyEngine<
     }
 }
 
-/// An optimizer whose new parameter is the gradient it was given: what a step releases.
+/// An optimizer whose new parameter is the gradient it was given. It shows what a step releases.
 #[derive(Clone)]
 pub struct Reveal;
 
@@ -252,7 +252,7 @@ impl Optimizer for Reveal {
     }
 }
 
-/// C, R or the start of C of every clipping of [`clippings`].
+/// C, R or the initial C of every clipping of [`clippings`].
 pub const BOUND: f64 = 0.8;
 
 /// One of every kind for [`Net`], each with sensitivity [`BOUND`].
@@ -260,7 +260,7 @@ pub fn clippings() -> Vec<(&'static str, Clipping)> {
     clippings_in([("mix", 0.2), ("head.bias", 0.3), ("", 0.5)])
 }
 
-/// The same with other groups, each a prefix and its share of the squared bound.
+/// The same with other groups. Each is a prefix and its share of the squared bound.
 pub fn clippings_in<const N: usize>(groups: [(&str, f64); N]) -> Vec<(&'static str, Clipping)> {
     let norm = |x: f64| ClippingNorm::new(x).expect("a positive norm");
     let group = |(path, share): (&str, f64)| (path.to_owned(), norm(BOUND * share.sqrt()));
@@ -328,8 +328,8 @@ pub fn step(
     optimizer.step(learning_rate, model, batch)
 }
 
-/// What one step of `plan` on `records` releases, times the divisor: the sum of the clipped gradients and
-/// the noise.
+/// The release of one step of `plan` on `records`, times the divisor: the sum of the clipped
+/// gradients and the noise.
 pub fn release(plan: &PrivacyPlan, path: Path, records: &[Record], physical: usize) -> Vec<f64> {
     release_of(Net::new(&device()), plan, path, records, physical)
 }

@@ -1,4 +1,4 @@
-//! Batches of every make.
+//! Batches of every form.
 
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Bool, Int, Tensor};

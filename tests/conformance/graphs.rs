@@ -1,8 +1,8 @@
-//! Random graphs of operations, against the batch-of-one engine.
+//! Random graphs of operations, compared with the batch-of-one engine.
 //!
-//! A graph is a list of steps on a stack of values, all of shape `[batch, 4, 4]`, so that every axis
-//! can be position or feature; each step pops one or two of them and pushes its result. Parameters
-//! of shape `[4, 4]` and `[4]` are read anywhere, any number of times.
+//! A graph is a list of steps on a stack of values. All values have shape `[batch, 4, 4]`, so that
+//! every axis can be position or feature. Each step pops one or two of them and pushes its result.
+//! Parameters of shape `[4, 4]` and `[4]` are read anywhere, any number of times.
 
 use burn::module::Param;
 use burn::tensor::activation::{gelu, relu, sigmoid, softmax};
@@ -26,7 +26,7 @@ enum Step {
     Binary(u8),
     /// Product with the first matrix, the second, their sum or a transpose.
     Matrix(u8),
-    /// A change of shape and back.
+    /// A change of shape, and back.
     Shape(u8),
     Index(u8),
     Reduce(u8),
@@ -72,11 +72,12 @@ fn loss(steps: &[Step], (a, b, v): &Parameters, (x, i): (Tensor<3>, Tensor<3, In
             Step::Index(n) => index(*n, top, i.clone(), b.val()),
             Step::Reduce(n) => reduce(*n, top),
         };
-        // Keeps values where no function is steep.
+        // Keeps values in a range where no function is steep.
         stack.push(next.tanh());
     }
-    // Steps may leave nothing (the mean taken from rows that are constant), and a gradient that is zero in exact
-    // arithmetic is all rounding. With one more use it is not, and differences are measured against that.
+    // Steps may cancel everything (such as the mean taken from rows that are constant). A gradient
+    // that is zero in exact arithmetic is all rounding. One more use makes it nonzero, and
+    // differences are measured relative to that.
     let used = x.clone().matmul(a.val().unsqueeze()) * 0.3 + vector();
     score(stack.into_iter().fold(used, |sum, y| sum * 0.7 + y))
 }
@@ -117,7 +118,7 @@ fn matrix(n: u8, x: Tensor<3>, a: Tensor<2>, b: Tensor<2>) -> Tensor<3> {
         3 => x.matmul(a.transpose().unsqueeze()),
         4 => x.matmul(a.matmul(b).unsqueeze()),
         5 => {
-            // Every position a group of its own.
+            // Every position is a group of its own.
             let stacked = x.unsqueeze_dim::<4>(2).matmul((a * 2.0).unsqueeze());
             stacked.squeeze_dim(2)
         }
@@ -166,11 +167,11 @@ fn reduce(n: u8, x: Tensor<3>) -> Tensor<3> {
     }
 }
 
-/// A Gram sum rounds relative to the lengths of its factors, not to the norm that is left when they
-/// cancel, and some random graph always makes them cancel. No case of the table needs this.
+/// A Gram sum rounds relative to the lengths of its factors, not to the norm that remains when they
+/// cancel. Some random graph always makes them cancel. No case of the table needs this.
 const NORM_FLOOR: f64 = 1e-3;
 
-/// Graphs a law; `PROPTEST_CASES` asks for more.
+/// The number of graphs per law. `PROPTEST_CASES` sets another.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(64)
 }

@@ -1,8 +1,9 @@
-//! What every case of the table is put through.
+//! The harness that runs every case of the table.
 //!
-//! A case is a model, a batch of [`EXAMPLES`] examples and a loss; [`Bench::run`] holds it to one
-//! [`Law`]. Models and data are filled with reproducible numbers, so that no parameter keeps an
-//! initial value (a gain of one, a bias of zero) under which a mistake would not show.
+//! A case is a model, a batch of [`EXAMPLES`] examples and a loss. [`Bench::run`] checks that it
+//! satisfies one [`Law`]. Models and data are filled with reproducible numbers, so that no
+//! parameter keeps an initial value (a gain of one, a bias of zero) under which a mistake would not
+//! show.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ pub const EXAMPLES: usize = 7;
 /// An entry of the table.
 pub type Case = (&'static str, fn(&Bench) -> Outcome);
 
-/// The worst relative differences of a case, or what is wrong.
+/// The worst relative differences of a case, or a description of what is wrong.
 pub type Outcome = Result<Figures, String>;
 
 /// Worst relative differences.
@@ -31,7 +32,7 @@ pub struct Figures {
     pub sum: f64,
 }
 
-/// What a case is held to.
+/// The laws for cases.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Law {
     /// Losses, gradients, norms and weighted sums are those of the batch-of-one engine.
@@ -40,17 +41,18 @@ pub enum Law {
     Separation,
 }
 
-/// Where cases run.
+/// The device and settings with which cases run.
 pub struct Bench {
     /// An autodiff device.
     pub device: Device,
     law: Law,
-    /// The part of the model's largest squared norm that a parameter's is at least measured against.
+    /// A parameter's squared norm is measured relative to at least this part of the model's
+    /// largest.
     norm_floor: f64,
 }
 
-/// The device under test: burn's default, or `BURN_DP_TEST_DEVICE` (flex, ndarray, vulkan, wgpu, cuda),
-/// for which the crate's feature of that name must be on.
+/// The device under test: burn's default, or `BURN_DP_TEST_DEVICE` (flex, ndarray, vulkan, wgpu,
+/// cuda). The crate's feature of that name must be on.
 pub fn device() -> Device {
     match std::env::var("BURN_DP_TEST_DEVICE").as_deref() {
         Err(_) => Device::default(),
@@ -69,7 +71,7 @@ pub fn device() -> Device {
     }
 }
 
-/// Holds every case to `law`, and fails with the list of those that break it.
+/// Checks `law` for every case, and fails with the list of the cases that violate it.
 pub fn hold(law: Law, cases: &[Case]) {
     let bench = Bench::new(device().autodiff(), law);
     let mut broken = Vec::new();
@@ -101,7 +103,7 @@ pub fn device_is(name: &str) -> bool {
     std::env::var("BURN_DP_TEST_DEVICE").is_ok_and(|device| device == name)
 }
 
-/// Why a case cannot run on the backend under test, whatever computes it: the oracle fails too.
+/// Why a case cannot run on the backend under test with any engine: the oracle fails too.
 fn impossible(name: &str) -> Option<&'static str> {
     let gpu = ["vulkan", "wgpu", "cuda"].into_iter().any(device_is);
     match name {
@@ -139,7 +141,7 @@ impl Bench {
         Self { device, law, norm_floor: 0.0 }
     }
 
-    /// Measures a parameter's squared norm against at least this part of the model's largest.
+    /// Measures a parameter's squared norm relative to at least this part of the model's largest.
     pub fn with_norm_floor(self, norm_floor: f64) -> Self {
         Self { norm_floor, ..self }
     }
@@ -150,7 +152,7 @@ impl Bench {
         Tensor::from_data(TensorData::new(numbers(1, count), shape), &self.device)
     }
 
-    /// Other numbers than [`Bench::floats`].
+    /// Numbers other than those of [`Bench::floats`].
     pub fn others<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
         let count = shape.iter().product();
         Tensor::from_data(TensorData::new(numbers(2, count), shape), &self.device)
@@ -176,7 +178,7 @@ impl Bench {
         Tensor::from_data(TensorData::new(values, shape), &self.device)
     }
 
-    /// A mask of padding: true from a position on that differs from example to example.
+    /// A mask of padding: true from a position on. The position differs from example to example.
     pub fn padding(&self, length: usize) -> Tensor<2, Bool> {
         let positions = Tensor::<1, Int>::arange(0..length as i64, &self.device);
         let lengths = Tensor::<1, Int>::arange(0..EXAMPLES as i64, &self.device);
@@ -192,7 +194,7 @@ impl Bench {
         Param::from_tensor(Tensor::ones(shape, &self.device))
     }
 
-    /// Holds a model and a loss to the law.
+    /// Checks the law for a model and a loss.
     pub fn run<M, X, F>(&self, model: M, batch: X, loss: F) -> Outcome
     where
         M: Module,
@@ -207,8 +209,8 @@ impl Bench {
     }
 }
 
-/// Gives every float parameter reproducible values: vectors (gains, biases, running statistics)
-/// positive, the rest around zero. A parameter of several fields stays one tensor.
+/// Gives every float parameter reproducible values. Vectors (gains, biases, running statistics) get
+/// positive values, the rest values around zero. A parameter of several fields stays one tensor.
 #[derive(Default)]
 struct Fill {
     filled: HashMap<ParamId, Box<dyn Any>>,

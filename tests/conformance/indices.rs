@@ -1,6 +1,8 @@
-//! Every operation that reads an index, in every integer type, at sizes where that type is too small to compute in.
+//! Every operation that reads an index, in every integer type, at sizes where that type is too
+//! small for computing.
 //!
-//! The oracle is the batch-of-one engine with the same indices in the widest type, on the examples beside each power of two.
+//! The oracle is the batch-of-one engine with the same indices in the widest type, on the examples
+//! next to each power of two.
 
 use burn::module::{Lora, Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig};
@@ -69,7 +71,7 @@ pub struct Batch {
     pub tokens: Tensor<2, Int>,
     /// The same in the widest type.
     pub again: Tensor<2, Int>,
-    /// `[batch, rows, WIDTH]`: a table of the example's own.
+    /// `[batch, rows, WIDTH]`: each example's own table.
     pub own: Tensor<3>,
     /// `[batch]`
     pub weight: Tensor<1>,
@@ -94,7 +96,7 @@ pub fn loss(how: Use) -> impl Fn(&Table, Batch) -> Tensor<1> + Clone {
         let rows = table.dims()[0];
         let one: Tensor<1, Int> = tokens.clone().reshape([LENGTH]);
         let all = || one.clone().reshape([LENGTH, 1]).expand([LENGTH, WIDTH]);
-        // A table that depends on the example and on a parameter, where there is an own one.
+        // A table that depends on both the example and a parameter, if there is an own one.
         let mixed = || own.clone().reshape([rows, WIDTH]) * table.clone();
         let read: Tensor<2> = match how {
             Use::Embedding => model.embedding.forward(tokens).reshape([LENGTH, WIDTH]),
@@ -139,7 +141,7 @@ pub fn loss(how: Use) -> impl Fn(&Table, Batch) -> Tensor<1> + Clone {
     }
 }
 
-/// The largest number of rows that a type's indices can name, up to a limit.
+/// The largest number of rows that indices of a type can address, up to a limit.
 fn rows_of(dtype: DType, limit: usize) -> usize {
     match dtype {
         DType::I8 => 127,
@@ -150,7 +152,7 @@ fn rows_of(dtype: DType, limit: usize) -> usize {
     .min(limit)
 }
 
-/// Tokens `[batch, LENGTH]`, all below `rows`, the largest among them.
+/// Tokens `[batch, LENGTH]`, all below `rows`, including the largest.
 fn tokens(batch: usize, rows: usize) -> Vec<i64> {
     let mut tokens: Vec<i64> = numbers(9, batch * LENGTH)
         .into_iter()
@@ -174,7 +176,7 @@ pub fn batch(tokens: Vec<i64>, rows: usize, dtype: DType, weights: Vec<f32>) -> 
     }
 }
 
-/// I64, but for GPUs without it.
+/// I64, except on GPUs without it.
 pub fn widest() -> DType {
     if device().supports_dtype(DType::I64) { DType::I64 } else { DType::I32 }
 }
@@ -183,11 +185,13 @@ pub fn widest() -> DType {
 fn possible(how: Use, dtype: DType) -> bool {
     let gpu = ["vulkan", "wgpu", "cuda"].into_iter().any(device_is);
     let nd = matches!(how, Use::GatherNd | Use::GatherNdPairs | Use::ScatterNd);
-    // Not every GPU has 64 bits, or fewer than 32; burn's kernel of the last races where an index repeats.
+    // Not every GPU has 64 bits, or fewer than 32. burn's kernel for the last use has a race if an
+    // index repeats.
     !gpu || (!nd && matches!(dtype, DType::I32 | DType::U32))
 }
 
-/// The examples on both sides of every power of two at which a type ends, and the outermost.
+/// The examples on both sides of every power of two at which a type ends, and the first and the
+/// last.
 fn beside_the_limits(examples: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = [1 << 7, 1 << 8, 1 << 15, 1 << 16]
         .into_iter()
@@ -200,7 +204,8 @@ fn beside_the_limits(examples: usize) -> Vec<usize> {
     chosen
 }
 
-/// Losses, norms and gradients of some examples are those of the batch-of-one engine in the widest type.
+/// Checks that losses, norms and gradients of some examples are those of the batch-of-one engine in
+/// the widest type.
 fn agrees(how: Use, dtype: DType, rows: usize, examples: usize, method: NormMethod) {
     let what = format!("{how:?}, {dtype:?}, {rows} rows, {examples} examples, {method:?}");
     let model = Table::new(rows, &device().autodiff());
@@ -254,7 +259,8 @@ fn indices_of_every_type_mean_the_same_beyond_2_to_the_7_and_8() {
 #[test]
 fn indices_of_every_type_mean_the_same_beyond_2_to_the_15_and_16() {
     for how in USES {
-        // One example after another, where burn has no batched form: minutes of it show nothing new.
+        // Without a batched form in burn, examples run one after another. That would take minutes
+        // and show nothing new.
         if how == Use::EmbeddingOfTheExample {
             continue;
         }
@@ -303,7 +309,7 @@ fn clipped_sum<M: Module>(
     trainable(&model)
 }
 
-/// Leaving out any one of eight records moves the sum by at most 1.
+/// Checks that leaving out any one of eight records moves the sum by at most 1.
 fn neighbors<M: Module>(
     what: &str,
     model: &M,
@@ -320,7 +326,7 @@ fn neighbors<M: Module>(
         let tokens = keep().flat_map(|i| all[i * LENGTH..(i + 1) * LENGTH].to_vec()).collect();
         let weights: Vec<f32> = keep().map(|i| weights[i]).collect();
         let mut batch = batch(tokens, rows, dtype, weights);
-        // Tables of the examples' own must stay with their examples.
+        // Each example's own table must stay with its example.
         let own: Vec<f32> = numbers(10, RECORDS * rows * WIDTH);
         let each = rows * WIDTH;
         let kept: Vec<f32> = keep().flat_map(|i| own[i * each..(i + 1) * each].to_vec()).collect();
@@ -347,7 +353,7 @@ fn leaving_a_record_out_moves_the_sum_by_at_most_the_clipping_norm_in_every_type
         for dtype in TYPES.into_iter().filter(|dtype| possible(how, *dtype)) {
             let rows = rows_of(dtype, 256);
             let model = Table::new(rows, &device().autodiff());
-            // Every weight is large enough to be clipped at a hundredfold loss.
+            // Every weight is so large that a hundredfold loss is clipped.
             let strong = {
                 let loss = loss(how);
                 move |model: &Table, batch: Batch| loss(model, batch) * 10.0

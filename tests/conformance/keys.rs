@@ -1,5 +1,5 @@
-//! A plan is used only for what it was traced for: whatever of a batch, of the model or of the closure changes,
-//! the results are those of the batch-of-one engine, or a refusal.
+//! A plan is used only for what it was traced for. Whatever changes in the batch, the model or the
+//! closure, the results are those of the batch-of-one engine, or a refusal.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -31,7 +31,7 @@ fn numbers(rows: usize, columns: usize) -> Tensor<2> {
     numbers.sin().reshape([rows, columns])
 }
 
-/// The losses and the first gradient of both engines are equal.
+/// Checks that the losses and the first gradient of both engines are equal.
 #[track_caller]
 fn agree<M, X, F>(engine: &mut Traced<F>, model: &M, weight: &Linear, batch: &X, loss: F)
 where
@@ -54,7 +54,7 @@ where
     }
 }
 
-/// Every batch in turn, three times, with one engine.
+/// Runs every batch in turn, three times, with one engine.
 #[track_caller]
 fn in_turn<X: Batch, F>(batches: &[X], loss: F, traces: usize)
 where
@@ -99,7 +99,7 @@ fn tasks(class: bool, value: bool) -> Tasks {
 fn which_option_is_present() {
     let batches = [tasks(true, false), tasks(false, true), tasks(true, true), tasks(false, false)];
     in_turn(&batches, by_task, 4);
-    // In a tuple, where nothing but the place tells them apart.
+    // In a tuple, only their place distinguishes them.
     let batches = [(Some(numbers(4, 3)), None), (None, Some(numbers(4, 3)))];
     let loss = |m: &Linear, (a, b): (Option<Tensor<2>>, Option<Tensor<2>>)| match (a, b) {
         (Some(a), _) => score(m.forward(a)),
@@ -186,12 +186,12 @@ fn by_mode(m: &Linear, Noted(x, mode, _): Noted) -> Tensor<1> {
 fn a_key_field_counts_and_an_ignored_one_does_not() {
     let noted = |mode, name: &str| Noted(numbers(4, 3), mode, vec![name.to_owned()]);
     in_turn(&[noted(Mode::Half, "a"), noted(Mode::Whole, "a"), noted(Mode::Half, "b")], by_mode, 2);
-    // What is cut is the tensors.
+    // Only the tensors are cut.
     let part = batch::slice(&noted(Mode::Half, "a"), 1..3).unwrap();
     assert_eq!((part.0.dims(), part.2), ([2, 3], vec!["a".to_owned()]));
 }
 
-/// Written by hand, with things that `map` does not show.
+/// An implementation written by hand, with fields that `map` does not show.
 #[derive(Clone)]
 struct ByHand {
     first: Option<Tensor<2>>,
@@ -331,7 +331,7 @@ fn a_constant_tensor_of_the_model_is_found_changed() {
     agree(&mut engine, &model, &model.layer, &x, of_annealed);
 }
 
-/// A number outside of the engine's sight.
+/// A number that the engine cannot see.
 struct Captured(AtomicU32);
 
 impl Captured {
@@ -353,7 +353,7 @@ fn a_captured_number_is_found_changed_and_named_until_the_traces_are_cleared() {
     let scale = Captured::new(1.0);
     let loss = |m: &Linear, x: Tensor<2>| (m.forward(x) * scale.get()).exp().mean();
     let (model, x) = (linear(), numbers(4, 3));
-    // However long it has been the same, in calls.
+    // The number of calls for which it stayed the same does not matter.
     for same in [1, 2, 5, 33] {
         scale.set(1.0);
         let mut engine = Traced::new(&loss);
@@ -367,7 +367,8 @@ fn a_captured_number_is_found_changed_and_named_until_the_traces_are_cleared() {
         let message = refused.to_string();
         assert!(message.contains("MulScalar: rhs is 0.5 and was 1"), "{message}");
         assert!(message.contains("`clear()`"), "{message}");
-        // The refusal has changed nothing: neither is the old trace trusted, nor the new one taken.
+        // The refusal has changed nothing: the old trace is not trusted, and the new one is not
+        // taken.
         assert!(engine.per_example(&model, x.clone()).is_err());
         scale.set(1.0);
         agree(&mut engine, &model, &model, &x, &loss);
@@ -390,7 +391,7 @@ fn a_loss_that_differs_from_call_to_call() {
     let refused = engine.per_example(&model, x.clone()).err().expect("a refusal").to_string();
     assert!(refused.contains("Exp, was Sin"), "{refused}");
 
-    // Or it is meant to, and every batch is traced.
+    // Or the change is intended, and every batch is traced.
     let scale = Captured::new(1.0);
     let loss = |m: &Linear, x: Tensor<2>| (m.forward(x) * scale.get()).exp().mean();
     let mut engine = Traced::new(&loss).with_retracing(Retracing::Always);
@@ -400,7 +401,7 @@ fn a_loss_that_differs_from_call_to_call() {
     }
     assert_eq!(engine.traces(), 3);
 
-    // Or nobody looks.
+    // Or nobody checks.
     let mut engine = Traced::new(&loss).with_retracing(Retracing::Never);
     scale.set(1.0);
     let before = host(engine.per_example(&model, x.clone()).unwrap().losses());
@@ -445,7 +446,8 @@ fn fifty_training_steps_are_one_trace_and_few_looks() {
     let mut optimizer = SgdConfig::new().init();
     let mut engine = Traced::new(&loss);
     for step in 0..50usize {
-        // As many examples as a sample may have; fields that the loss does not use may change.
+        // The batch has as many examples as a sample may have. Fields that the loss does not use
+        // may change.
         let examples = 1 + step % 5;
         let tokens = Tensor::<2, Int>::ones([examples, 3], &on());
         model.random = Tensor::random([2], Distribution::Default, &on());
@@ -455,7 +457,7 @@ fn fifty_training_steps_are_one_trace_and_few_looks() {
         model = optimizer.step(1e-3, model, gradient);
     }
     assert_eq!(engine.traces(), 1);
-    // The first, and at calls 2, 4, 8, 16 and 32.
+    // The loss was traced at the first call, and at calls 2, 4, 8, 16 and 32.
     assert_eq!(calls.load(Ordering::Relaxed), 6);
 }
 
@@ -495,7 +497,7 @@ fn the_least_recently_used_plans_go_and_come_back() {
         assert_eq!(one.traces(), 1, "the one in use");
     }
 
-    // Room for a few: the bound holds, and what is used again and again stays.
+    // There is room for a few plans: the bound holds, and plans that are used repeatedly stay.
     let calls = AtomicUsize::new(0);
     let counted = |m: &Linear, x: Tensor<3>| {
         calls.fetch_add(1, Ordering::Relaxed);
@@ -538,7 +540,7 @@ fn batches_that_differ_beside_their_tensors_do_not_concatenate() {
             if type_name.ends_with("ByHand")),
         "{refused:?}"
     );
-    // One alone has nothing to differ from.
+    // A single batch has nothing to differ from.
     batch::concat(&all_by_hand()[..1]).unwrap();
 
     let types = [Tensor::<2>::zeros([1, 3], &on()), numbers(1, 3).cast(burn::tensor::DType::F64)];

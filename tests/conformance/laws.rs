@@ -1,4 +1,4 @@
-//! The laws: what a case must satisfy, and how it is measured.
+//! The laws that a case must satisfy, and how they are measured.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,16 @@ use burn_dp::per_example::{Engine, Loop, NormMethod, PerExample, Traced};
 
 use crate::harness::{EXAMPLES, Figures, Outcome, device, device_is, host, numbers};
 
-/// Largest difference to the batch-of-one gradient, relative to the largest entry of that
-/// parameter's gradients. burn's CUDA backend multiplies with a tenth of f32's fraction (TF32), for a
-/// batch and for one example not with the same kernels.
+/// The largest difference from the batch-of-one gradient, relative to the largest entry of that
+/// parameter's gradients. burn's CUDA backend multiplies with ten bits of f32's fraction (TF32),
+/// and it uses different kernels for a batch and for one example.
 fn tolerance() -> f64 {
     if device_is("cuda") { 1e-2 } else { 1e-4 }
 }
 
-/// A parameter whose gradient is zero in exact arithmetic (the key bias of attention, a bias under
-/// a normalization) has only rounding to compare. It is measured against this part of the largest
-/// entry of the whole model's gradient.
+/// If a parameter's gradient is zero in exact arithmetic (the key bias of attention, a bias under a
+/// normalization), only rounding can be compared. It is measured relative to this part of the
+/// largest entry of the whole model's gradient.
 const FLOOR: f64 = 1e-2;
 
 /// [`Law::Equality`](crate::harness::Law::Equality).
@@ -40,7 +40,7 @@ where
         for examples in [0, 1, 2, EXAMPLES] {
             let part = batch::slice(batch, 0..examples).map_err(|e| e.to_string())?;
             let given = engine.per_example(model, part).map_err(|e| e.to_string())?;
-            // Norms of materialized gradients are sums of squares, in which nothing cancels.
+            // Norms of materialized gradients are sums of squares, where nothing cancels.
             let norm_floor = if method == NormMethod::Materialized { 0.0 } else { norm_floor };
             let figures = compare(&oracle, &given, model, norm_floor)
                 .map_err(|e| format!("{e} ({method:?}, {examples} examples)"))?;
@@ -53,13 +53,13 @@ where
     Ok(worst)
 }
 
-/// Everything a [`PerExample`] tells, on the host, example by example.
+/// All results of a [`PerExample`], on the host, example by example.
 struct Results {
     parameters: Vec<(ParamId, String)>,
     losses: Vec<f64>,
-    /// One a parameter: `[examples, ...]`, flat.
+    /// One per parameter: `[examples, ...]`, flat.
     gradients: Vec<Vec<f64>>,
-    /// One a parameter.
+    /// One per parameter.
     norms: Vec<Vec<f64>>,
     total: Vec<f64>,
     /// Upper bounds, not squared.
@@ -169,7 +169,7 @@ fn weights(examples: usize) -> Vec<f32> {
     numbers(4, examples)
 }
 
-/// The largest difference over `scale`.
+/// The largest difference relative to `scale`.
 fn near(what: &str, expected: &[f64], given: &[f64], scale: f64) -> Result<f64, String> {
     if expected.len() != given.len() {
         return Err(format!("{what} has {} entries, not {}", given.len(), expected.len()));
@@ -199,7 +199,7 @@ where
             let given = engine.per_example(model, batch).map_err(|e| e.to_string())?;
             Ok(Results::of(&given, model))
         };
-        // Once without looking: a device that tunes its kernels may change them after the first run.
+        // This first run is not compared: a device that tunes its kernels may change them after it.
         run(Change::Nothing)?;
         let before = run(Change::Nothing)?;
         for change in [Change::Other, Change::Nan] {
@@ -235,11 +235,11 @@ fn identical(
     if bits(a) == bits(b) { Ok(()) } else { Err(what.to_owned()) }
 }
 
-/// What happens to example 1 of the first three.
+/// The change to example 1 of the first three.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Nothing,
-    /// It becomes the batch's last example.
+    /// It is replaced by the batch's last example.
     Other,
     /// Its floats become NaN.
     Nan,

@@ -137,7 +137,7 @@ fn linear(b: &Bench, config: LinearConfig) -> Outcome {
     b.run(config.init(&b.device), b.floats([N, 3]), |m, x| score(m.forward(x)))
 }
 
-/// A layer with a trainable one in front and one behind.
+/// A layer between two trainable layers.
 fn between<M: Module>(b: &Bench, layer: M, forward: fn(&M, Tensor<3>) -> Tensor<3>) -> Outcome {
     let before = LinearConfig::new(3, 4).init(&b.device);
     let after = LinearConfig::new(4, 2).init(&b.device);

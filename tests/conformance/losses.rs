@@ -31,7 +31,7 @@ pub const CASES: &[Case] = &[
         b.run(linear(b), (b.floats([N, 3, 3]), b.ints([N, 3], 4)), |m, (x, y)| {
             let loss = CrossEntropyLossConfig::new().with_pad_tokens(Some(vec![0]));
             let logits = m.forward(x).reshape([-1, 4]);
-            // A class besides the padding, so that no example is all padding.
+            // A class that is not the padding, so that no example is all padding.
             let y = y.clone().slice_dim(1, 0..1).clamp_min(1) + y.zeros_like();
             loss.init(&logits.device()).forward(logits, y.reshape([-1]))
         })
@@ -116,7 +116,7 @@ pub const CASES: &[Case] = &[
         let batch = (b.floats([N, 5, 3]), b.ints_from([N, 2], 1, 4), lengths.0, lengths.1);
         b.run(linear(b), batch, |m, (x, y, input, target)| {
             let log_probs = log_softmax(m.forward(x), 2).swap_dims(0, 1);
-            // `CTCLoss::forward` in a build without debug assertions.
+            // The same as `CTCLoss::forward` in a build without debug assertions.
             burn::tensor::module::ctc_loss(log_probs, y, input, target, 0).mean()
         })
     }),

@@ -1,11 +1,11 @@
-//! The traced engine gives the gradients of batch-of-one autodiff, for every module and loss of burn
-//! and for models written by hand.
+//! The traced engine gives the gradients of batch-of-one autodiff, for every module and loss of
+//! burn and for models written by hand.
 //!
-//! The table is the `CASES` of each family below; a case is a name, a model, a batch and a loss, and is
-//! held to two laws: the results are those of the batch-of-one engine, for every way of holding
-//! gradients and for batches of 0, 1, 2 and 7; and no example's results depend on another's data.
-//! What is refused, and why, is in [`refused`]; random operations are in [`random`], random graphs in
-//! [`graphs`], what stays in factors in [`plans`].
+//! The table is the `CASES` of each family below. A case is a name, a model, a batch and a loss. It
+//! must satisfy two laws. First, the results are those of the batch-of-one engine, for every way of
+//! holding gradients and for batches of 0, 1, 2 and 7. Second, no example's results depend on
+//! another's data. What is refused, and why, is in [`refused`]; random operations are in
+//! [`random`], random graphs in [`graphs`], and gradients that stay in factors in [`plans`].
 //!
 //! `BURN_DP_TEST_DEVICE` chooses the device (see [`harness::device`]).
 
@@ -32,7 +32,7 @@ mod refused;
 mod sequences;
 mod walks;
 
-/// The table: one test a family and law, so that a run can be narrowed to it.
+/// The table: one test per family and law, so that a run can be limited to it.
 macro_rules! table {
     ($($family:ident),* $(,)?) => {
         mod traced_equals_batch_of_one {

@@ -23,7 +23,7 @@ impl Model {
         let [examples, positions, width] = hidden.dims();
         let image = hidden.reshape([examples, 2, positions, width / 2]);
         let image: Tensor<2> = self.conv.forward(image).tanh().flatten(1, 3);
-        // The head sees one position, the layers before it several.
+        // The head sees one position, the layers before it see several.
         score(self.head.forward(image) * x)
     }
 }

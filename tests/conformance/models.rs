@@ -1,4 +1,5 @@
-//! Models written by hand: whatever a user may do with parameters, besides calling burn's modules.
+//! Models written by hand: everything that a user may do with parameters, besides calling burn's
+//! modules.
 
 use burn::module::{Lora, Module, Param, ParamGroup};
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -337,7 +338,7 @@ pub const CASES: &[Case] = &[
     }),
 ];
 
-/// A recurrent pass that keeps its state where the input is padding.
+/// A recurrent pass that keeps its state at padding.
 fn scan(cell: &Linear, x: Tensor<3>, padding: Tensor<2, Bool>) -> Tensor<2> {
     let [batch, length, _] = x.dims();
     let mut state = Tensor::<2>::zeros([batch, 3], &x.device());

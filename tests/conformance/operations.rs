@@ -1,4 +1,4 @@
-//! Tensor operations, on values of the example, on values of a parameter, and between the two.
+//! Tensor operations: on values of the example, on values of a parameter, and on both together.
 
 use burn::tensor::activation::{log_softmax, quiet_softmax, softmax, softmin};
 use burn::tensor::ops::{GridSampleOptions, PadMode};
@@ -6,8 +6,8 @@ use burn::tensor::{Bool, IndexingUpdateOp::Add, Int, Tensor, s};
 
 use crate::harness::{Bench, Case, EXAMPLES as N, Outcome, score};
 
-/// What an operation gets: `[batch, 4, 5]` of the example and a parameter, `[4, 5]` of a parameter,
-/// and `[batch, 4]` numbers in `0..4` of the example. Batch is one here.
+/// The inputs of an operation: `[batch, 4, 5]` of the example and a parameter, `[4, 5]` of a
+/// parameter, and `[batch, 4]` numbers in `0..4` of the example. Batch is one here.
 type Operation = fn(Tensor<3>, Tensor<2>, Tensor<2, Int>) -> Tensor<1>;
 
 pub const CASES: &[Case] = &[

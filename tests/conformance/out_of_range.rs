@@ -1,4 +1,5 @@
-//! An index that points nowhere: refused by name, or its record counts as zero; never a panic, never another index.
+//! An index out of range: refused by name, or its record counts as zero; never a panic, never
+//! another index.
 
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
@@ -14,10 +15,10 @@ use crate::indices::{Batch, Table, USES, Use, batch, loss};
 
 const ROWS: usize = 6;
 const EXAMPLES: usize = 4;
-/// Which example holds the bad index.
+/// The example that holds the bad index.
 const BAD: usize = 2;
 
-/// Every engine, with what it does to bad records.
+/// Runs every engine with its setting for bad records.
 fn run<M, X, F>(
     engine: Option<NormMethod>,
     bad: BadRecords,
@@ -160,7 +161,8 @@ fn a_label_of_no_class_is_refused_by_burns_cross_entropy() {
     }
 }
 
-/// Token classification: 4 records of 3 positions, some to leave out, one without any that counts.
+/// Token classification: 4 records of 3 positions. Some positions are left out, and one record has
+/// no counted position.
 #[test]
 fn ignored_positions_leave_the_mean_of_each_record() {
     let device = device().autodiff();

@@ -1,5 +1,5 @@
-//! Which gradients stay in factors: a planner that gave up on them would still be right, only slow,
-//! so equality alone does not guard it.
+//! Which gradients stay in factors. A planner that did not keep them would still be correct, only
+//! slow, so the law of equality does not test it.
 
 use burn::module::{Lora, Module, Param};
 use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig};

@@ -1,4 +1,4 @@
-//! What norms take for granted of a backend's arithmetic, and models in half precision.
+//! What norms assume about a backend's arithmetic, and models in half precision.
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::{gelu, softmax};
@@ -7,7 +7,7 @@ use burn_dp::per_example::{Engine, Loop, NormMethod, PerExample, Traced};
 
 use crate::harness::{Bench, EXAMPLES, Law, device, device_is, host};
 
-/// Tensor cores keep ten bits of each operand's fraction; everything else multiplies in f32.
+/// Tensor cores keep ten bits of each operand's fraction. Everything else multiplies in f32.
 fn product_error(terms: usize) -> f64 {
     let tf32 = if device_is("cuda") { 2.0 / 1024.0 } else { 0.0 };
     tf32 + f64::from(f32::EPSILON) * (terms as f64).sqrt()
@@ -44,7 +44,7 @@ fn a_product_is_as_exact_as_norms_assume() {
     }
 }
 
-/// Something of everything: dense maps, softmax, GELU, and a parameter that broadcasts.
+/// One of each: dense maps, softmax, GELU, and a parameter that broadcasts.
 #[derive(Module, Debug)]
 struct Model {
     into: Param<Tensor<2>>,

@@ -65,7 +65,7 @@ fn frozen_dropout_gives_identical_examples_identical_gradients() {
 
 #[test]
 fn a_draw_used_twice_is_one_draw() {
-    // The mask meets the loss and its own gradient: with mask m, gradient 2·m²·y = 2·m·y.
+    // The mask occurs in the loss and in its own gradient: with mask m, gradient 2·m²·y = 2·m·y.
     let device = device().autodiff();
     let model = LinearConfig::new(1, 64).with_bias(false).init(&device);
     let id = model.weight.id;

@@ -1,14 +1,14 @@
 //! What the traced engine refuses, with which error and why.
 //!
 //! - Batch statistics mix examples: no per-example gradient exists.
-//! - A loss that reads a value while it computes could branch on it, so one trace would not hold for
-//!   every example. burn's `PoissonNllLoss` reads its targets to check them, `one_hot` its
+//! - A loss that reads a value while it computes could branch on it, so one trace would not hold
+//!   for every example. burn's `PoissonNllLoss` reads its targets to check them, `one_hot` its
 //!   indices, and `CTCLoss` its lengths in builds with debug assertions.
 //! - Quantized tensors and custom operations have no batching rule.
-//! - A trainable parameter in two fields, which burn's optimizers would part.
+//! - A trainable parameter in two fields: burn's optimizers would let the two differ.
 //! - A loss that is not one number, or that depends on no trainable parameter.
 //!
-//! All but the first and last work with [`Loop`].
+//! All except the first and last work with [`Loop`].
 
 use burn::module::Module;
 use burn::nn::loss::{PoissonNllLossConfig, Reduction};
@@ -46,7 +46,7 @@ fn x() -> Tensor<2> {
     Tensor::ones([2, 3], &on())
 }
 
-/// The error of the traced engine; `looped` tells whether the batch-of-one engine takes the loss.
+/// The error of the traced engine. `looped` tells whether the batch-of-one engine accepts the loss.
 fn error<M, X, F>(model: &M, batch: X, loss: F, looped: bool) -> Error
 where
     M: Module,

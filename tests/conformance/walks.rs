@@ -1,5 +1,5 @@
-//! Models whose gradients are reached by very many paths, or by very long ones: there the planner could take
-//! forever, or run out of stack, though every value is one.
+//! Models whose gradients are reached by very many paths, or by very long ones. There a planner
+//! could take forever, or run out of stack, although each value exists only once.
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ pub const CASES: &[Case] = &[
     }),
 ];
 
-/// Recurrent matrix, input matrix, a shift, a head.
+/// A recurrent matrix, an input matrix, a shift and a head.
 fn recurrent(b: &Bench, width: usize) -> (Matrix, Matrix, Matrix, Matrix) {
     let square = || b.parameter([width, width]);
     (square(), square(), b.parameter([1, width]), b.parameter([width, 2]))
@@ -135,7 +135,7 @@ fn turned(w: Tensor<2>, times: usize) -> Tensor<2> {
     (0..times).fold(w, |w, _| w.transpose())
 }
 
-/// Not to be folded: each step permutes other axes.
+/// A chain that cannot be folded: each step permutes other axes.
 fn shaped(w: Tensor<2>, times: usize) -> Tensor<2> {
     let dims = w.dims();
     (0..times).fold(w, |w, _| w.reshape([8, 2]).transpose().reshape(dims))
@@ -145,7 +145,7 @@ fn used(w: Tensor<2>, x: Tensor<3>) -> Tensor<1> {
     score(x.matmul(w.unsqueeze()))
 }
 
-/// Plans by each method, and says how; a minute is a thousand times what each takes.
+/// Plans by each method and returns the explanations. A minute is a thousand times what each takes.
 fn planned<M, X, F>(model: &M, batch: X, loss: F) -> [Explanation; 3]
 where
     M: Module,
@@ -174,7 +174,8 @@ fn a_long_recurrence_is_planned_value_by_value() {
     let [smaller, ghost, _] = plans.each_ref().map(methods);
     let head = Ghost { positions: 1, uses: 1 };
     assert_eq!(smaller, [Materialized, Materialized, Materialized, head]);
-    // The first state is zero, whatever the recurrent matrix is. The shift's gradient takes every path.
+    // The first state is zero, whatever the recurrent matrix is. The shift's gradient is reached by
+    // every path.
     let one_a_step = Ghost { positions: 512, uses: 512 };
     assert_eq!(ghost[1..], [one_a_step, Materialized, head]);
 }
@@ -225,7 +226,7 @@ fn token_by_token_takes_a_product_a_pair_of_sums_not_of_tokens() {
     assert!(took < Duration::from_secs(60), "{took:?} for the norms of 512 tokens");
 }
 
-/// A thread has 2 MB of stack unless it asks for more.
+/// A thread has 2 MB of stack unless it requests more.
 fn on_a_small_stack(what: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(what).expect("a thread");
     thread.join().expect("the thread ends");

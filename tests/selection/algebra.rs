@@ -12,7 +12,7 @@ use crate::models::*;
 
 type Paths = BTreeSet<String>;
 
-/// A rule as an expression, with the set it should give.
+/// A rule as an expression, and the set that it should give.
 #[derive(Clone, Debug)]
 enum Expression {
     Atom(usize),
@@ -69,7 +69,7 @@ fn selected<M: Module>(model: &M, selector: &ParamSelector) -> Result<Paths, Err
     Ok(selector.select(model)?.paths().map(str::to_owned).collect())
 }
 
-/// What of the model is trained.
+/// The trained part of the model.
 fn trained<M: Module>(model: &M) -> Paths {
     struct Trained(Vec<String>, Paths);
     impl burn::module::ModuleVisitor for Trained {
@@ -108,7 +108,7 @@ fn holds<M: Module>(model: &M, expression: &Expression) -> Result<(), TestCaseEr
             prop_assert!(selection.trained() <= selection.total());
             let applied = selection.apply(model.clone()).unwrap();
             prop_assert_eq!(trained(&applied), expected.clone());
-            // Selecting does not depend on what is trained now.
+            // The result of selecting does not depend on what is currently trained.
             prop_assert_eq!(selected(&applied, &selector).unwrap(), expected);
             prop_assert_eq!(trained(&selection.undo(applied).unwrap()), before);
         }

@@ -1,4 +1,5 @@
-//! A parameter is its id: what is trained is what was meant, and what is frozen keeps its bits.
+//! A parameter is identified by its id: exactly the intended parameters are trained, and frozen
+//! ones keep their bits.
 
 use std::collections::HashSet;
 
@@ -21,7 +22,7 @@ use burn_dp::{DpOptimizer, Error};
 use crate::common::*;
 use crate::models::{Cnn, numbers};
 
-/// The teacher comes first, so that an optimizer that goes by ids would meet it first.
+/// The teacher comes first, so that an optimizer that goes by ids would update it first.
 #[derive(Module, Debug)]
 struct Pair<T: Module, S: Module> {
     teacher: T,
@@ -30,7 +31,7 @@ struct Pair<T: Module, S: Module> {
 
 type Linears = Pair<Linear, Linear>;
 
-/// Initialized, and the same at every call.
+/// A student that is initialized, and the same at every call.
 fn student() -> Linear {
     fill(LinearConfig::new(4, 3).init(&device()))
 }
@@ -107,7 +108,7 @@ fn a_frozen_teacher_keeps_its_bits_and_its_student_is_trained_by_the_exact_gradi
     assert_ne!(bits(&model.student), after_one);
 }
 
-/// Refused by engines, steps and checkpoints, and nothing has changed.
+/// Checks that engines, steps and checkpoints refuse the model, and that nothing has changed.
 #[track_caller]
 fn refused<M: Module>(
     mut model: M,
@@ -154,7 +155,7 @@ fn a_trained_id_stands_in_no_other_field_frozen_or_not_whatever_the_order() {
     let copied = Pair { teacher: copy_with_own_ids(&load()).freeze(), student: load() };
     assert!(verify(&copied, x(), loss, 1e-4).is_ok());
 
-    // Frozen before burn has initialized it, which freezes the original's tensors too.
+    // This is frozen before burn has initialized it. It freezes the original's tensors too.
     let lazy = LinearConfig::new(4, 3).init(&device());
     let teacher = lazy.clone().freeze();
     refused(Pair { teacher, student: lazy }, loss, weights);
@@ -190,7 +191,7 @@ fn adapters_and_scores_are_parameters_like_others() {
     assert!(verify(&pair, x(), loss, 1e-4).is_ok());
 }
 
-/// Ten private steps leave the teacher's bits and the student's frozen weight.
+/// Checks that ten private steps change neither the teacher's bits nor the student's frozen weight.
 fn trains_beside(mut model: Linears) {
     verify(&model, x(), loss, 1e-4).unwrap();
     let (teacher, all) = (bits(&model.teacher), bits(&model));
@@ -257,7 +258,8 @@ fn what_was_selected_in_one_model_is_not_two_fields_of_another() {
     let inside = ParamSelector::path("student").select(&pair);
     assert!(matches!(inside, Err(Error::Model(ModelError::SharedParameter { .. }))), "{inside:?}");
 
-    // A private selection among them is refused before it is paid for, also on an empty sample.
+    // A private selection of such parameters is refused before it is paid for, even on an empty
+    // sample.
     let selection = PrivateSelection {
         sampling_rate: SamplingRate::new(1.0).unwrap(),
         noise_multiplier: NoiseMultiplier::new(1.0).unwrap(),
@@ -280,7 +282,7 @@ fn a_copy_has_ids_of_its_own_and_everything_else() {
     let trained = |model: &Cnn| model.frozen.gamma.is_require_grad();
     assert!(!trained(&model) && !trained(&copy));
     assert_eq!(trainable(&copy).len(), trainable(&model).len());
-    // All but the running statistics, which burn renames for nobody.
+    // All ids except those of running statistics, which burn cannot rename.
     let (of_model, of_copy): (HashSet<_>, HashSet<_>) =
         (ids(&model).into_iter().collect(), ids(&copy).into_iter().collect());
     assert_eq!(of_model.intersection(&of_copy).count(), 2);

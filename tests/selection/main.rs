@@ -1,4 +1,5 @@
-//! What a run trains: rules on differently built models, their algebra, and what they save and cost.
+//! What a run trains: rules on differently built models, the algebra of rules, and what they save
+//! and cost.
 
 #[path = "../common/mod.rs"]
 mod common;

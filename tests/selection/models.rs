@@ -40,7 +40,7 @@ impl Transformer {
     }
 }
 
-/// Convolutions, with batch statistics that were frozen and a normalization that was not.
+/// Convolutions, with frozen batch statistics and a trained normalization.
 #[derive(Module, Debug)]
 pub struct Cnn {
     pub first: Conv2d,
@@ -123,12 +123,12 @@ impl Nested {
     }
 }
 
-/// One matrix that reads tokens and predicts them.
+/// One matrix that both reads tokens and predicts them.
 #[derive(Module, Debug)]
 pub struct Tied {
     pub tokens: Embedding,
     pub mix: Linear,
-    /// A second field for the same parameter, which is refused if it is trained.
+    /// A second field for the same parameter. It is refused if it is trained.
     pub again: Option<Embedding>,
 }
 
@@ -146,7 +146,7 @@ impl Tied {
     }
 }
 
-/// The CNN with adapters on its convolutions, and a head of its own.
+/// The CNN with adapters on its convolutions, and its own head.
 pub fn adapted() -> Cnn {
     let model = Cnn::new();
     let convolutions = ParamSelector::regex(r"^(first|second)\.weight$").unwrap();

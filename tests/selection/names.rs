@@ -1,4 +1,4 @@
-//! What names a part of a model names one that is there, or is refused before anything is spent.
+//! A name of a part of the model must exist. Otherwise it is refused before anything is spent.
 
 use burn::module::{Module, ParamGroup};
 use burn::nn::{LayerNorm, LayerNormConfig};
@@ -35,7 +35,7 @@ fn step(optimizer: &mut DpOptimizer<Traced<Loss>>, model: &mut Transformer) -> R
     optimizer.step(0.1, model, batch)
 }
 
-/// The message has all of `parts`.
+/// Checks that the message has all of `parts`.
 #[track_caller]
 fn says<T>(outcome: Result<T, Error>, parts: &[&str]) -> Error {
     let error = outcome.err().expect("a refusal");
@@ -96,7 +96,7 @@ fn every_phase_is_checked_before_the_first_step() {
     let error = says(run.follow(&misspelled, Transformer::new()), &["encodr", "encoder"]);
     assert!(matches!(error, Error::Selection(SelectionError::UnknownPath { .. })), "{error:?}");
 
-    // Groups hold in every phase.
+    // Groups must be covered in every phase.
     let phases = head().then(3.into(), ParamSelector::all());
     let mut run = optimizer(groups(&["", "classifier"]));
     let error = says(run.follow(&phases, Transformer::new()), &["clipping group ``"]);
@@ -145,7 +145,7 @@ fn every_part_of_a_rule_matches_something() {
     let error = ParamSelector::regex("embb").unwrap().union(all()).select(&model);
     says(error, &["`/embb/` matches no parameter", "the nearest names are `embedding`"]);
 
-    // A model may be without biases and norms, where none are wanted.
+    // A model may have no biases and norms if they are only taken away.
     let plain = ParamSelector::path("tokens").select(&Tied::new(false)).unwrap();
     let rest = all().minus(ParamSelector::norms()).minus(ParamSelector::path("mix"));
     assert_eq!(rest.select(&Tied::new(false)).unwrap().trained(), plain.trained());
@@ -191,7 +191,7 @@ fn masks_and_adapters_are_for_weights_that_are_there() {
     covers_nothing(config().on(&elsewhere).apply(model()), &nearest);
     let exception = config().with_structure_on(&elsewhere, Structure::Axis(0));
     covers_nothing(exception.apply(model()), &nearest);
-    // Vectors get no mask, and exceptions are among what is masked.
+    // Vectors get no mask, and exceptions must be among the masked weights.
     let biases = select("classifier.bias");
     covers_nothing(config().on(&biases).apply(model()), &["weight that gets a mask"]);
     let outside = config().on(&select("classifier"));

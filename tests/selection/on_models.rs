@@ -119,7 +119,7 @@ fn a_parameter_in_two_fields_is_refused_if_selected() {
     let error = ParamSelector::all().select(&Tied::new(true)).unwrap_err();
     assert!(matches!(error, Error::Model(ModelError::SharedParameter { .. })), "{error}");
     assert_eq!(paths(&Tied::new(true), ParamSelector::path("mix")), ["mix.weight", "mix.bias"]);
-    // Used twice from one field, it is one parameter.
+    // A parameter that is used twice from one field counts once.
     assert_eq!(paths(&Tied::new(false), ParamSelector::all()).len(), 3);
 }
 

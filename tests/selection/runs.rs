@@ -13,7 +13,8 @@ use burn_dp::{DpOptimizer, Error};
 use crate::common::{builder, delta, flat};
 use crate::models::*;
 
-/// The traced engine agrees with the loop on exactly the selected parameters, and computes nothing else.
+/// Checks that the traced engine agrees with the loop on exactly the selected parameters, and
+/// computes nothing else.
 fn engine_pays<M: Module, X: Batch>(
     model: M,
     selector: ParamSelector,
@@ -153,7 +154,7 @@ fn a_resumed_run_goes_on_in_its_phase() {
     assert_eq!(run(false), run(true));
 }
 
-/// The same weights at every call.
+/// A model with the same weights at every call.
 fn fixed() -> Transformer {
     crate::common::fill(Transformer::new())
 }

@@ -1,4 +1,4 @@
-//! Selection by gradient norms, for free and paid for.
+//! Selection by gradient norms, on public data for free and on private data for a cost.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -64,7 +64,7 @@ fn rows(selection: TopSelection) -> RowSelection {
 #[test]
 fn public_data_chooses_the_largest_sums_of_norms() {
     let model = Columns::new();
-    // Norms do not cancel as gradients do.
+    // Norms do not cancel, while gradients do.
     let data = records(&[[1.0, 3.0, 0.0, 0.0, 2.0], [1.0, -3.0, 0.0, 0.0, 0.1]]);
     let top = |rule: TopGradientNorm| {
         let mut engine = Loop::new(Columns::loss);
@@ -273,8 +273,8 @@ fn a_selection_survives_a_checkpoint() {
     assert!(second.sample_for_selection(1).is_err(), "it was made");
 }
 
-/// With and without one record, whose gradient is far longer than the clipping norm: what is chosen
-/// must not tell the two apart better than the event says.
+/// With and without one record, whose gradient is far longer than the clipping norm. The choice
+/// must not distinguish the two better than the event says.
 #[test]
 fn two_worlds_are_as_close_as_accounted() {
     const TRIALS: u64 = 4000;
@@ -286,8 +286,8 @@ fn two_worlds_are_as_close_as_accounted() {
         let data = records(&all);
         let model = Columns::new();
         let rule = TopGradientNorm::count(1).unwrap();
-        // How often `second` wins over `first`; the table is out of the race by a wide margin or not,
-        // the same in both worlds.
+        // Counts how often `second` wins over `first`. Whether the table is out of the race by a
+        // wide margin or not is the same in both worlds.
         let mut wins = 0;
         for seed in 0..TRIALS {
             let seed = 2 * seed + u64::from(canary);
@@ -311,7 +311,7 @@ fn two_worlds_are_as_close_as_accounted() {
         assert!(with - grown * without <= allowed + (1.0 + grown) * error);
         assert!((1.0 - without) - grown * (1.0 - with) <= allowed + (1.0 + grown) * error);
     }
-    // The record moves its score by the clipping norm: between three scores with noise z the chances
+    // The record moves its score by the clipping norm. Among three scores with noise z, the chances
     // change by about as much as theory says for a race.
     assert!(with - without > 0.25, "no power: {without} -> {with}");
 }

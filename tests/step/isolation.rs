@@ -1,4 +1,5 @@
-//! What must not reach a gradient: other records, masked positions, batch statistics, frozen layers.
+//! Everything that must not affect a gradient: other records, masked positions, batch statistics,
+//! frozen layers.
 
 use burn::module::{Module, ParamGroup};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
@@ -190,7 +191,7 @@ fn a_masked_position_contributes_exactly_zero_whatever_its_content() {
         let (zero, row) = released(0.0, unused[0]);
         assert!(norm(&zero) > 0.0);
         assert!(row.iter().all(|x| *x == 0.0), "{path:?}: padding's embedding has {row:?}");
-        // Beyond 1e19 a Gram matrix of inputs overflows, and the whole record contributes zero.
+        // Above 1e19 a Gram matrix of inputs overflows, and the whole record contributes zero.
         for content in [1.0, -1e4, 1e15] {
             let (other, row) = released(content, unused[1]);
             assert!(row.iter().all(|x| *x == 0.0), "{path:?}: padding's embedding has {row:?}");
@@ -206,7 +207,8 @@ fn frozen_layers_are_bit_identical_after_training_and_in_neither_norm_nor_noise(
     for group in ["mix", "embedding", "head.bias"] {
         let frozen = |model: &Net| -> Vec<Vec<u32>> {
             let all = bits(model);
-            // Visiting order: embedding, mix, norm, conv, head; two tensors each but the first.
+            // Visiting order: embedding, mix, norm, conv, head. Each has two tensors except the
+            // first.
             match group {
                 "embedding" => all[..1].to_vec(),
                 "mix" => all[1..3].to_vec(),

@@ -1,4 +1,4 @@
-//! The private step, law by law: `docs/invariants.md` says which test holds which.
+//! The private step, law by law. `docs/invariants.md` says which test checks which law.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! Noise: once a step, of the planned size, never the same twice.
+//! Noise: once per step, of the planned size, never the same twice.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -74,7 +74,7 @@ fn the_noise_std_is_that_of_the_plan_for_every_clipping() {
         for z in [0.5, 2.0] {
             let plan = plan(clipping.clone(), z);
             let std = plan.noise_std(&plan.clipping().initial_state());
-            // The one number that was accounted for, or more where a count takes its share.
+            // The standard deviation that was accounted for, or more if a count takes its share.
             assert!(std >= z * BOUND && std <= 1.01 * z * BOUND, "{name}: {std}");
             let noise = wide_noise(&plan, 1, 1).remove(0);
             let measured = norm(&noise) / (noise.len() as f64).sqrt();
@@ -120,7 +120,8 @@ fn a_run_resumed_from_a_system_seed_draws_fresh_noise() {
         assert_eq!(resumed.steps_taken().value(), 0);
         take_step(&mut resumed);
     }
-    // Into the very optimizer that wrote it, too: its next step must not repeat its first.
+    // The same holds for the optimizer that wrote the checkpoint: its next step must not repeat its
+    // first.
     run.resume(wide(), &checkpoint).expect("a checkpoint of this run");
     take_step(&mut run);
     uncorrelated(&streams);
@@ -144,7 +145,7 @@ impl Wide {
     }
 }
 
-/// What `steps` empty steps release, times the divisor.
+/// The releases of `steps` empty steps, times the divisor.
 fn wide_noise(plan: &PrivacyPlan, seed: u64, steps: usize) -> Vec<Vec<f64>> {
     let engine = Path::Mixed.engine(Wide::loss);
     let seed = Seed::reproducible(seed);
@@ -159,7 +160,7 @@ fn wide_noise(plan: &PrivacyPlan, seed: u64, steps: usize) -> Vec<Vec<f64>> {
     releases
 }
 
-/// Within six standard errors, for every pair.
+/// Checks that every pair is uncorrelated within six standard errors.
 fn uncorrelated(streams: &[Vec<f64>]) {
     for (i, a) in streams.iter().enumerate() {
         for (j, b) in streams.iter().enumerate().skip(i + 1) {

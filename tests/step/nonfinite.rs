@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::common::*;
 
-/// Records whose gradient is not finite, or whose squared norm is not.
+/// Records whose gradient, or its squared norm, is not finite.
 fn bad_records() -> Vec<(&'static str, Record)> {
     let good = records(1, 200).remove(0);
     let feature = |x: f32| {
@@ -33,7 +33,7 @@ fn a_gradient_that_is_not_finite_contributes_exactly_zero() {
                 let released = release(&plan, path, &[record], 1);
                 let norm = norm(&released);
                 if bad.contains("1e30") || bad == "infinite input" {
-                    // May be finite after all, and is then clipped.
+                    // The gradient may be finite after all, and is then clipped.
                     assert!(norm <= BOUND * (1.0 + 1e-6), "{name}, {path:?}, {bad}: {norm}");
                 } else {
                     assert!(released.iter().all(|x| *x == 0.0), "{name}, {path:?}, {bad}: {norm}");
@@ -54,7 +54,8 @@ fn a_bad_record_changes_no_other_records_contribution() {
             for (_, record) in bad_records().into_iter().filter(|(bad, _)| bad.starts_with("NaN")) {
                 mixed.insert(2, record);
             }
-            // Bad records in one physical batch with good ones, apart from them, and alone.
+            // Bad records together with good ones in one physical batch, apart from them, and
+            // alone.
             for physical in [1, 2, 7] {
                 let released = release(&plan, path, &mixed, physical);
                 assert!(released.iter().all(|x| x.is_finite()), "{name}, {path:?}, {physical}");
@@ -78,7 +79,7 @@ fn the_update_is_finite_and_within_its_bound_whatever_the_batch_holds() {
     }
 }
 
-/// Then every gradient is bad.
+/// If the weights are not finite, every gradient is bad.
 #[test]
 fn weights_that_are_not_finite_give_a_step_of_pure_noise() {
     let device = device();
@@ -101,7 +102,7 @@ fn weights_that_are_not_finite_give_a_step_of_pure_noise() {
 
 #[test]
 fn adaptive_clipping_counts_a_bad_record_as_clipped() {
-    // A count without noise to speak of: the norm tells what was counted.
+    // A count with almost no noise: the norm shows what was counted.
     let plan = plan(adaptive(1e3, 1e-9), 0.0);
     let clipping_norm_after = |records: &[Record]| {
         let mut optimizer = optimizer(plan.clone(), Reveal, Path::Mixed, 1);

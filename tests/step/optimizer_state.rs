@@ -1,4 +1,4 @@
-//! The optimizer's state sees the noised, bounded gradient and nothing else.
+//! The optimizer's state sees only the noised, bounded gradient.
 
 use burn::module::ParamGroup;
 use burn::module::{Module, ModuleVisitor, Param};
@@ -25,7 +25,7 @@ fn optimizers() -> Vec<(&'static str, ModuleOptimizer)> {
     ]
 }
 
-/// A run equals the bare optimizer fed with what the run's noised sums were: nothing else of the data
+/// A run equals the bare optimizer that is fed with the run's noised sums: nothing else of the data
 /// reaches a moment.
 #[test]
 fn noise_precedes_the_optimizers_state() {
@@ -64,7 +64,8 @@ fn data_without_gradient_still_moves_every_parameter_by_its_noise() {
     }
 }
 
-/// With momentum the state itself is released: it grows with the clipped gradient, not with the raw one.
+/// With momentum the state itself is released. It grows with the clipped gradient, not with the raw
+/// one.
 #[test]
 fn a_huge_gradient_leaves_bounded_moments() {
     let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);

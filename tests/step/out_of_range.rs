@@ -1,4 +1,4 @@
-//! A record with an index that points nowhere is refused before anything is spent, or counts as zero.
+//! A record with an index out of range is refused before anything is spent, or counts as zero.
 
 use burn::optim::AdamConfig;
 use burn_dp::error::BatchError;
@@ -24,7 +24,7 @@ fn a_token_out_of_range_is_an_error_that_spends_nothing() {
         let ((mut refused, mut model), (mut twin, mut twin_model)) = (start(), start());
         for token in [-1, TOKENS as i32, i32::MAX, i32::MIN, -100] {
             let before = (bits(&model), refused.ledger().clone(), refused.steps_taken());
-            // The bad record comes in the second physical batch, when the first is already summed.
+            // The bad record is in the second physical batch. The first is already summed then.
             let outcome = step(&mut refused, 0.1, &mut model, &with_token(token), 3);
             match outcome {
                 Err(Error::Batch(BatchError::IndexOutOfRange {
@@ -72,7 +72,7 @@ fn an_excluded_record_adds_exactly_zero_and_counts_as_clipped() {
         for path in PATHS {
             let mut rest = with_token(-1);
             rest.remove(3);
-            // Beside the others in the same physical batches.
+            // Together with the other records in the same physical batches.
             let mut rest_in_place = rest.clone();
             rest_in_place.insert(3, weighted(&records(1, 300)[0], f32::NAN));
             let (with, norm_with) = excluding(path, clipping.clone(), &with_token(-1));

@@ -1,7 +1,7 @@
-//! What is private has no way into a log.
+//! Private values cannot be logged.
 //!
-//! The assertions are made by the compiler: a type that gains the trait makes the choice of
-//! implementation ambiguous.
+//! The compiler makes the assertions: if a type gains the trait, the choice of implementation
+//! becomes ambiguous.
 
 use std::fmt::{Debug, Display};
 

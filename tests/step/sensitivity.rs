@@ -66,15 +66,16 @@ fn a_gradient_a_million_times_larger_still_has_norm_at_most_c_on_every_path() {
                 let record = weighted(&records(1, 50 + case as u64)[0], weight);
                 let norm = norm(&release(&plan, path, &[record], 1));
                 assert!(norm <= BOUND * (1.0 + 1e-6), "{name}, {path:?}, {weight:e}: {norm}");
-                // Clipped over all parameters together, not once for every tensor, and not to less.
+                // The gradient is clipped over all parameters together, not once for every tensor,
+                // and not too much.
                 assert!(norm >= 0.99 * BOUND, "{name}, {path:?}, {weight:e}: {norm}");
             }
         }
     }
 }
 
-/// The gradient of a record is one large number and a million small ones, whose squares a backend that adds
-/// one by one loses, and which are 6 % of the whole.
+/// The gradient of a record is one large number and a million small ones. The small ones are 6 % of
+/// the whole. A backend that adds their squares one by one loses them.
 #[test]
 fn a_norm_of_a_million_entries_is_not_too_low_on_any_path() {
     #[derive(Module, Debug)]
@@ -203,7 +204,7 @@ fn one_record_more_moves_the_update_by_at_most_c_over_the_divisor() {
     let moved = distance(&with, &without);
     assert!(moved <= BOUND / DIVISOR + 1e-6, "{moved}");
     assert!(moved >= 0.99 * BOUND / DIVISOR, "{moved}");
-    // What the other tests read off is what plain gradient descent does.
+    // The release that the other tests read equals what plain gradient descent does.
     let released = release(&plan(flat(BOUND), 0.0), Path::Mixed, &data, 4);
     let descent: Vec<f64> = with.iter().map(|x| x * DIVISOR).collect();
     assert!(distance(&released, &descent) < 1e-5);
@@ -254,7 +255,8 @@ fn a_norm_whose_square_underflows_is_not_taken_for_zero() {
     }
 }
 
-/// Inputs whose squares are zero in single precision, times an output gradient that undoes it.
+/// Inputs whose squares are zero in single precision, times an output gradient that makes up for
+/// it.
 #[test]
 fn a_factor_whose_square_underflows_does_not_hide_the_other() {
     let device = device();

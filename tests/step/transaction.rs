@@ -1,4 +1,4 @@
-//! A step happens as a whole or not at all.
+//! A step happens completely or not at all.
 
 use burn::optim::AdamConfig;
 use burn::tensor::Tensor;
@@ -35,8 +35,8 @@ fn a_step_past_the_plan_is_an_error_and_changes_nothing() {
     assert_eq!(spent, plan.epsilon(delta()));
 }
 
-/// After each refusal the run goes on exactly like a twin that was never refused: model, optimizer state,
-/// noise, ledger and clipping norm are where they were.
+/// After each refusal the run continues exactly like a twin that was never refused: model,
+/// optimizer state, noise, ledger and clipping norm are unchanged.
 #[test]
 fn a_refused_step_leaves_no_trace() {
     for (name, clipping) in clippings() {

@@ -1,4 +1,4 @@
-//! Norms of gradients in factors, without the gradients (ghost norms).
+//! Norms of gradients in factors, computed without the gradients (ghost norms).
 
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, Scalar, Shape, Slice, TensorMetadata};
@@ -7,10 +7,11 @@ use super::one_hot::{columns_at, equal_indices};
 use super::{Contraction, Factor, Factors, Step};
 use crate::per_example::sums::per_example_sum;
 
-/// Scalars of gradients under a mask that exist at a time.
+/// The number of scalars of masked gradients that exist at a time.
 const MASKED_AT_ONCE: usize = 1 << 22;
 
-/// Squared norms of each example's gradient, and how far rounding may have put them too low.
+/// Squared norms of each example's gradient, and a bound on how much rounding may have lowered
+/// them.
 pub(crate) struct SquaredNorms<B: Backend> {
     /// `[b]`
     pub(crate) value: FloatTensor<B>,
@@ -19,8 +20,8 @@ pub(crate) struct SquaredNorms<B: Backend> {
 }
 
 impl<B: Backend> SquaredNorms<B> {
-    /// Norms that are sums of squares: nothing cancels, so the allowance is relative to the norm, and a
-    /// bound for [`per_example_sum`].
+    /// Norms that are sums of squares. Nothing cancels, so the allowance is relative to the norm.
+    /// It is a bound for [`per_example_sum`].
     pub(crate) fn of_squares(value: FloatTensor<B>, terms: usize) -> Self {
         let relative = f64::from(f32::EPSILON) * (terms as f64).sqrt();
         Self { slack: B::float_mul_scalar(value.clone(), Scalar::Float(relative)), value }
@@ -36,7 +37,7 @@ impl<B: Backend> Contraction<B> {
         if let [Factors { left: Factor::Dense(left), right: Factor::Dense(right) }] = &self.uses[..]
             && left.shape()[2] == 1
         {
-            // One position: the norm of an outer product is the product of the norms.
+            // With one position, the norm of an outer product is the product of the norms.
             let terms = self.rows + self.cols + self.groups;
             let norms = SquaredNorms::<B>::of_squares(self.outer_norms(left, right), terms);
             return norms.with_rounded_operands(&self.device, |norms| norms.value.clone());
@@ -59,15 +60,15 @@ impl<B: Backend> Contraction<B> {
             }
         }
         let value = total.unwrap_or_else(|| self.no_norms());
-        // Rounding cannot make a sum of squares negative, but it can a Gram sum.
+        // Rounding cannot make a sum of squares negative, but it can make a Gram sum negative.
         let value = B::float_clamp_min(value, Scalar::Float(0.0));
         let bounds = self.bounds(lengths);
         SquaredNorms { slack: self.slack(&bounds), value }
             .with_rounded_operands(&self.device, |_| square::<B>(&bounds.products))
     }
 
-    /// Norms of `gradient ⊙ shared`: no Gram product helps, so the gradient is made for a few examples at a
-    /// time, and the sum of all examples still is one product.
+    /// Norms of `gradient ⊙ shared`. No Gram product helps here, so the gradient is computed for a
+    /// few examples at a time. The sum over all examples is still one product.
     fn masked_norms(&self) -> SquaredNorms<B> {
         let each = self.groups * self.rows * self.cols;
         if let Some(value) = self.masked_outer_norms() {
@@ -89,7 +90,7 @@ impl<B: Backend> Contraction<B> {
         if norms.is_empty() { self.no_norms() } else { B::float_cat(norms, 0) }
     }
 
-    /// The same sums of products, of absolute values.
+    /// The same sums of products, with absolute values.
     fn absolute(&self) -> Self {
         let of = |factor: &Factor<B>| match factor {
             Factor::Dense(x) => Factor::Dense(B::float_abs(x.clone())),
@@ -104,7 +105,7 @@ impl<B: Backend> Contraction<B> {
         Self { uses, device: self.device.clone(), layout: layout.collect(), ..*self }
     }
 
-    /// One position under a mask C: the norm of (l rᵀ) ⊙ C is (l²)ᵀ C² r².
+    /// With one position under a mask C, the squared norm of (l rᵀ) ⊙ C is (l²)ᵀ C² r².
     fn masked_outer_norms(&self) -> Option<FloatTensor<B>> {
         let [Factors { left: Factor::Dense(left), right: Factor::Dense(right) }] = &self.uses[..]
         else {
@@ -140,7 +141,7 @@ impl<B: Backend> Contraction<B> {
         Some(per_example_sum::<B>(B::float_mul(seen, rows(right, self.cols))))
     }
 
-    /// The same for `count` examples from `first` on.
+    /// The same for `count` examples, starting at `first`.
     fn some(&self, first: usize, count: usize) -> Self {
         let rows = |dims: usize| {
             let mut ranges = vec![Slice::full(); dims];
@@ -171,7 +172,7 @@ impl<B: Backend> Contraction<B> {
         per_example_sum::<B>(B::float_mul(square(left), square(right)))
     }
 
-    /// Upper bounds, by the lengths of every use's rows.
+    /// Upper bounds, computed from the lengths of every use's rows.
     fn bounds(&self, lengths: Vec<[FloatTensor<B>; 2]>) -> Bounds<B> {
         let mut bounds: Option<[FloatTensor<B>; 3]> = None;
         let mut terms = 0;
@@ -191,13 +192,13 @@ impl<B: Backend> Contraction<B> {
         Bounds { products, left, right, terms }
     }
 
-    /// A first-order allowance for rounding in the Gram sums: they may cancel, so the error is
-    /// relative to `(Σ_t |left_t||right_t|)²`, which also bounds the squared norm itself. Each entry
-    /// of a Gram matrix is an inner product of `width` terms, whose rounding error grows as the root
-    /// of their number.
+    /// A first-order allowance for rounding in the Gram sums. They may cancel, so the error is
+    /// relative to `(Σ_t |left_t||right_t|)²`, which also bounds the squared norm itself. Each
+    /// entry of a Gram matrix is an inner product of `width` terms. Its rounding error grows as the
+    /// square root of their number.
     fn slack(&self, bounds: &Bounds<B>) -> FloatTensor<B> {
         let relative = f64::from(f32::EPSILON) * (bounds.terms as f64).sqrt();
-        // An entry of either Gram matrix may have lost squares that underflow.
+        // An entry of either Gram matrix may lack squares that underflowed.
         let lost = [(&bounds.left, self.cols), (&bounds.right, self.rows)]
             .map(|(bound, width)| (bound, lost_squares(width)));
         let mut slack = self.no_norms();
@@ -217,7 +218,7 @@ struct Bounds<B: Backend> {
     left: FloatTensor<B>,
     /// Σ_t |right_t|
     right: FloatTensor<B>,
-    /// How many numbers were added.
+    /// The number of terms that were added.
     terms: usize,
 }
 
@@ -235,8 +236,8 @@ fn gram<B: Backend>(a: &Factor<B>, b: &Factor<B>) -> FloatTensor<B> {
     }
 }
 
-/// The length of every row, `[b, g, t]`, from the Gram matrix of the rows. (The same for OneHot rows, which
-/// have length one.)
+/// The length of every row, `[b, g, t]`, from the Gram matrix of the rows. (It also holds for
+/// OneHot rows, which have length one.)
 fn root_of_diagonal<B: Backend>(gram: &FloatTensor<B>) -> FloatTensor<B> {
     let shape = gram.shape();
     let (b, g, t) = (shape[0], shape[1], shape[2]);
@@ -245,7 +246,7 @@ fn root_of_diagonal<B: Backend>(gram: &FloatTensor<B>) -> FloatTensor<B> {
     B::float_sqrt(B::float_slice(flat, &[Slice::full(), Slice::full(), entries]))
 }
 
-/// How much a sum of `terms` squares may lose to underflow, also where numbers below the normal ones are
+/// The most that a sum of `terms` squares may lose to underflow, also where subnormal numbers are
 /// flushed to zero.
 fn lost_squares(terms: usize) -> f64 {
     terms as f64 * f64::from(f32::MIN_POSITIVE)

@@ -1,5 +1,5 @@
-//! Factors whose rows are rows of the identity: the tokens of an embedding, in a type that holds every offset
-//! ([`indices`](crate::per_example::indices)).
+//! Factors whose rows are rows of the identity: the tokens of an embedding. Their type holds every
+//! offset ([`indices`](crate::per_example::indices)).
 
 use burn_backend::tensor::{FloatTensor, IndexingUpdateOp, IntTensor};
 use burn_backend::{Backend, DType, Shape, Slice, TensorMetadata};
@@ -17,7 +17,8 @@ pub(super) fn equal_indices<B: Backend>(a: &IntTensor<B>, b: &IntTensor<B>) -> F
     B::bool_into_float(equal, DType::F32.into())
 }
 
-/// Inner products of dense rows `[b, 1, t, v]` with identity rows `[b, s]`: entries, `[b, 1, t, s]`.
+/// The inner products of dense rows `[b, 1, t, v]` with identity rows `[b, s]`: entries
+/// `[b, 1, t, s]`.
 pub(super) fn columns_at<B: Backend>(x: &FloatTensor<B>, indices: &IntTensor<B>) -> FloatTensor<B> {
     let (batch, t, s) = (x.shape()[0], x.shape()[2], indices.shape()[1]);
     let indices = B::int_reshape(indices.clone(), Shape::from(vec![batch, 1, 1, s]));
@@ -25,7 +26,8 @@ pub(super) fn columns_at<B: Backend>(x: &FloatTensor<B>, indices: &IntTensor<B>)
     B::float_gather(3, x.clone(), indices)
 }
 
-/// Adds rows `[b, 1, t, w]` at `indices` `[b, t]` of a matrix `[1, classes, w]`, of zeros if there is none.
+/// Adds rows `[b, 1, t, w]` at `indices` `[b, t]` of a matrix `[1, classes, w]`. Without a matrix
+/// it starts from zeros.
 pub(super) fn scatter_rows<B: Backend>(
     indices: IntTensor<B>,
     rows: FloatTensor<B>,
@@ -45,7 +47,7 @@ pub(super) fn scatter_rows<B: Backend>(
     B::float_reshape(sum, Shape::from(vec![1, classes, width]))
 }
 
-/// As [`scatter_rows`], into one matrix an example: `[b, 1, classes, w]`.
+/// As [`scatter_rows`], into one matrix per example: `[b, 1, classes, w]`.
 pub(super) fn scatter_rows_each<B: Backend>(
     indices: IntTensor<B>,
     rows: FloatTensor<B>,
@@ -54,7 +56,7 @@ pub(super) fn scatter_rows_each<B: Backend>(
     let shape = rows.shape();
     let (batch, width) = (shape[0], shape[3]);
     let Some(offsets) = offsets::<B>(batch, classes, indices.dtype(), &rows.device()) else {
-        // More rows than the type can number: one example after another.
+        // If the type cannot number all rows, take one example after another.
         let each = (0..batch).map(|example| {
             let one = Slice::from(example..example + 1);
             let indices = B::int_slice(indices.clone(), &[one, Slice::full()]);

@@ -1,9 +1,9 @@
 //! An allowance for devices that round the operands of a product.
 //!
-//! burn's CUDA and ROCm backends choose kernels by speed, and may take a product of f32 matrices through tensor cores.
-//! These keep ten bits of each operand's fraction (TF32), where f32 has 23. Both the norms and the clipped sum are
-//! made of products, so one example's part in the sum may be longer than its norm says, by more than what
-//! [`SquaredNorms`] allows for the rounding of f32.
+//! burn's CUDA and ROCm backends choose kernels by speed, and may compute a product of f32 matrices
+//! on tensor cores. These keep ten bits of each operand's fraction (TF32), while f32 has 23. Both
+//! the norms and the clipped sum consist of products. One example's part in the sum may therefore
+//! be longer than its norm says, by more than [`SquaredNorms`] allows for the rounding of f32.
 
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, Scalar};
@@ -11,16 +11,17 @@ use burn_backend::{Backend, Scalar};
 use super::SquaredNorms;
 use crate::device::Capabilities;
 
-/// An operand loses at most 2⁻¹⁰ of each entry, whether it is rounded or cut off; there are two of them in a product,
-/// and two products: the norm's, and the sum's.
+/// An operand loses at most 2⁻¹⁰ of each entry, whether it is rounded or truncated. A product has
+/// two operands, and there are two products: that of the norm and that of the sum.
 const TF32: f64 = 4.0 / 1024.0;
 
 impl<B: Backend> SquaredNorms<B> {
-    /// With the allowance where the device needs it. An entry of a gradient is a sum of products; `absolute` is the
-    /// squared norm, `[b]`, of the same gradient made of the products' absolute values, or an upper bound of it.
+    /// Adds the allowance if the device needs it.
     ///
-    /// The error of every entry is at most `TF32` times that of the absolute gradient, so with a norm n and an absolute
-    /// norm a, nothing is longer than n + `TF32`·a.
+    /// An entry of a gradient is a sum of products. `absolute` is the squared norm, `[b]`, of the
+    /// same gradient computed from the products' absolute values, or an upper bound of it. The
+    /// error of every entry is at most `TF32` times the entry of the absolute gradient. So with a
+    /// norm n and an absolute norm a, no gradient is longer than n + `TF32`·a.
     pub(crate) fn with_rounded_operands(
         self,
         device: &B::Device,
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// Whether this thread's devices are taken for ones that round.
+        /// Whether to assume that this thread's devices round operands.
         pub(super) static PRETEND: Cell<bool> = const { Cell::new(false) };
     }
 
@@ -69,7 +70,7 @@ mod tests {
     const ROWS: usize = 6;
     const COLS: usize = 5;
 
-    /// Positive numbers of which as much as can be is lost when ten bits of the fraction are kept.
+    /// Positive numbers that lose as much as possible when ten bits of the fraction are kept.
     fn numbers(count: usize, seed: usize) -> Vec<f32> {
         let number = |i: usize| 1.0 + ((i * 37 + seed) % 11) as f32 / 64.0;
         (0..count).map(|i| f32::from_bits(number(i).to_bits() | 0x1fff)).collect()
@@ -79,7 +80,7 @@ mod tests {
         numbers.iter().map(|x| f32::from_bits(x.to_bits() & !0x1fff)).collect()
     }
 
-    /// The gradients of factors `[b, t, rows]` and `[b, t, columns]`, under a mask or not.
+    /// The gradients of factors `[b, t, rows]` and `[b, t, columns]`, with or without a mask.
     fn contraction(left: Vec<f32>, right: Vec<f32>, mask: Option<&[f32]>) -> Contraction<Dispatch> {
         let device = Device::default();
         let positions = left.len() / (BATCH * ROWS);
@@ -103,7 +104,7 @@ mod tests {
         }
     }
 
-    /// What clipping takes an example's norm for.
+    /// The norms of the examples that clipping uses.
     fn bounds(of: &Contraction<Dispatch>, rounds: bool) -> Vec<f64> {
         PRETEND.set(rounds);
         let norms = of.squared_norms();

@@ -1,4 +1,4 @@
-//! Brings what a replay computed to rows: the two factors of every use of a parameter.
+//! Turns the values of a replay into rows: the two factors of every use of a parameter.
 
 use burn_backend::ops::UnfoldOptions;
 use burn_backend::tensor::FloatTensor;
@@ -14,7 +14,7 @@ impl<B: Backend> Factors<B> {
     pub(super) fn new(u: &Use, replay: &mut Replay<'_, B>) -> Result<Self> {
         let left = Factor::new(&u.left, u.length, replay)?;
         let right = Factor::new(&u.right, u.length, replay)?;
-        // The scale goes into whichever factor has entries.
+        // The scale multiplies whichever factor has entries.
         let scale = Scalar::Float(u.scale);
         Ok(match (left, right) {
             (left, Factor::Dense(right)) if u.scale != 1.0 => {
@@ -51,7 +51,7 @@ impl<B: Backend> Factor<B> {
                 let Some(first) = matrices.next() else {
                     return Ok(Self::OneHot(indices));
                 };
-                // A one-hot row times a matrix is one of the matrix's rows.
+                // A one-hot row times a matrix is a row of that matrix.
                 let matrix = shared_matrix(first, replay)?;
                 let width = matrix.shape()[1];
                 let indices = B::int_reshape(indices, Shape::from(vec![batch * length]));
@@ -71,7 +71,7 @@ fn operand_rows<B: Backend>(
 ) -> Result<FloatTensor<B>> {
     let batch = replay.batch();
     let x = replay.stored(&operand.tensor)?.float()?;
-    // Before anything else: mostly it undoes a transposition, and then nothing below copies.
+    // This comes first, because it mostly undoes a transposition. Then nothing below copies.
     let x = if operand.positions_last {
         let last = x.shape().num_dims() - 1;
         B::float_swap_dims(x, last - 1, last)
@@ -80,7 +80,7 @@ fn operand_rows<B: Backend>(
     };
     let have = x.shape();
     let rank = operand.stack.len() + 3;
-    // Operands of one product may have fewer stack axes, or axes of size one to broadcast.
+    // Operands of one product may have fewer stack axes, or axes of size one that broadcast.
     let mut dims = vec![1; rank];
     dims[0] = have[0];
     let own = have.as_slice();
@@ -106,7 +106,7 @@ fn operand_rows<B: Backend>(
     Ok(B::float_reshape(x, Shape::from(vec![batch, group_count, length, width])))
 }
 
-/// The patches a kernel sees: `[b, 1, channels, h, w]` as `[b, groups, positions, patch]`.
+/// The patches that a kernel sees: `[b, 1, channels, h, w]` as `[b, groups, positions, patch]`.
 fn patches<B: Backend>(
     x: FloatTensor<B>,
     conv: &Conv,
@@ -125,7 +125,7 @@ fn patches<B: Backend>(
         x = B::float_pad(x, &padding, zero);
     }
     let padding = if symmetric { [top, left] } else { [0, 0] };
-    // A kernel of one pixel sees each pixel: nothing to copy.
+    // A kernel of one pixel sees each pixel, so nothing needs to be copied.
     let pixels = conv.kernel == [1, 1] && conv.stride == [1, 1] && symmetric && padding == [0, 0];
     let columns = if pixels {
         x
@@ -136,7 +136,7 @@ fn patches<B: Backend>(
         let options = UnfoldOptions::new(conv.stride, padding, conv.dilation);
         B::unfold4d(x, conv.kernel, options)
     };
-    // Rows of the last, incomplete stride may add positions that the output does not have.
+    // Rows of the last, incomplete stride may add positions that are not in the output.
     let positions = conv.output[0] * conv.output[1];
     let patch = channels / conv.groups * conv.kernel[0] * conv.kernel[1];
     let columns =

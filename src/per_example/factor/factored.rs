@@ -1,8 +1,8 @@
-//! A gradient in factors: what they are made from, and whether they are worth it.
+//! A gradient in factors: what they are computed from, and whether they are worth it.
 
 use burn_ir::{TensorId, TensorIr};
 
-/// A gradient in factors: the sum over `uses` is a stack of matrices `[groups, rows, cols]`, and
+/// A gradient in factors. The sum over `uses` is a stack of matrices `[groups, rows, cols]`, and
 /// `layout` brings it to the parameter's shape.
 #[derive(Clone, Debug)]
 pub(crate) struct Factored {
@@ -11,7 +11,7 @@ pub(crate) struct Factored {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) layout: Vec<Layout>,
-    /// What the trace's own way to the gradient takes.
+    /// The cost of computing the gradient as the trace does.
     pub(super) unfactored: Work,
 }
 
@@ -25,15 +25,15 @@ pub(crate) struct Use {
     pub(crate) scale: f64,
 }
 
-/// One factor, brought to `[batch, groups, length, width]` at replay, then multiplied by the shared
-/// matrices `then`.
+/// One factor. At replay it is brought to `[batch, groups, length, width]`, then multiplied by the
+/// shared matrices `then`.
 #[derive(Clone, Debug)]
 pub(crate) struct Side {
     pub(crate) source: Source,
     pub(crate) then: Vec<Shared>,
 }
 
-/// Where a factor's rows come from.
+/// The source of a factor's rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// An operand of a matrix product.
@@ -42,7 +42,7 @@ pub(crate) enum Source {
     OneHot { indices: TensorIr, classes: usize },
     /// The patches that a convolution's kernel sees.
     Patches { x: TensorIr, conv: Conv },
-    /// A convolution's output gradient, positions last in the trace.
+    /// A convolution's output gradient. In the trace its positions come last.
     Channels { grad: TensorIr, groups: usize },
 }
 
@@ -77,8 +77,8 @@ pub(crate) struct Conv {
     pub(crate) output: [usize; 2],
 }
 
-/// A change of layout, on traced shapes, or a product with a shared value of the same shape (the scores
-/// of a mask over frozen weights).
+/// A change of layout, on traced shapes, or a product with a shared value of the same shape (such
+/// as the scores of a mask over frozen weights).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Layout {
     Reshape(Vec<usize>),
@@ -87,9 +87,10 @@ pub(crate) enum Layout {
 }
 
 impl Factored {
-    /// Whether what a norm needs beside the factors is no larger than the gradient. For Gram matrices this is
-    /// the space rule of mixed ghost clipping (Bu et al. 2022, section 4), `2 T² <= rows · cols`; under a
-    /// mask there are none, and the factors themselves must be the smaller.
+    /// Whether everything that a norm needs besides the factors is no larger than the gradient. For
+    /// Gram matrices this is the space rule of mixed ghost clipping (Bu et al. 2022, section 4),
+    /// `2 T² <= rows · cols`. Under a mask there are no Gram matrices, and the factors themselves
+    /// must be the smaller.
     pub(crate) fn ghost_is_smaller(&self) -> bool {
         let positions: usize = self.uses.iter().map(|u| u.length).sum();
         let gradient = self.rows.saturating_mul(self.cols);
@@ -99,9 +100,10 @@ impl Factored {
         2 * positions.saturating_mul(positions) <= gradient
     }
 
-    /// Whether a gradient that is not kept in factors should be contracted from them: where the walk went
-    /// through products with shared matrices, the trace's own way leads over a value of another size. (A
-    /// kernel of more than one pixel is left to the trace: its patches are larger than any gradient.)
+    /// Whether a gradient that is not kept in factors should still be contracted from them. If the
+    /// walk went through products with shared matrices, the trace itself computes a value of
+    /// another size on the way. (A kernel of more than one pixel is left to the trace: its patches
+    /// are larger than any gradient.)
     pub(crate) fn contraction_is_smaller(&self) -> bool {
         let patches = |side: &Side| match &side.source {
             Source::Patches { conv, .. } => conv.kernel != [1, 1],
@@ -110,8 +112,9 @@ impl Factored {
         self.passes_matrices() && !self.sides().any(patches) && self.is_less_work()
     }
 
-    /// Whether the shared matrices that moved into factors cost less there than in the trace. A use multiplies by
-    /// each of its own, whereas the trace computes what several uses share once.
+    /// Whether shared matrices cost less as part of the factors than in the trace. Each use
+    /// multiplies by all of its own matrices, whereas the trace computes once what several uses
+    /// share.
     pub(crate) fn is_less_work(&self) -> bool {
         if !self.passes_matrices() {
             return true;
@@ -135,7 +138,7 @@ impl Factored {
         self.uses.iter().flat_map(|u| [&u.left, &u.right])
     }
 
-    /// The values of the trace that the factors are made from.
+    /// The values of the trace from which the factors are computed.
     pub(crate) fn sources(&self) -> impl Iterator<Item = TensorId> {
         let sides = self.sides().flat_map(|side| {
             let source = match &side.source {
@@ -153,15 +156,15 @@ impl Factored {
     }
 }
 
-/// What matrix products cost: scalar multiplications an example.
+/// The cost of matrix products, in scalar multiplications per example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub(super) struct Work(f64);
 
 impl Work {
-    /// A product costs no less than this, however small it is.
+    /// The minimum cost of a product, however small it is.
     const START: f64 = 512.0;
 
-    /// Of `rows` rows with a matrix of so many `entries`.
+    /// The cost of multiplying `rows` rows by a matrix of so many `entries`.
     pub(super) fn product(rows: usize, entries: usize) -> Self {
         Self(Self::START + rows as f64 * entries as f64)
     }

@@ -5,7 +5,7 @@ use burn_ir::{MatmulOpIr, ModuleOperationIr, OperationIr};
 use super::factored::{Conv, Layout, Operand, Side, Source, Use};
 use super::stacked_matrices::StackedMatrices;
 
-/// A contraction: its factors, and what comes of them.
+/// A contraction: its factors, and the value that it computes.
 pub(super) struct Leaf {
     pub(super) use_: Use,
     pub(super) matrices: StackedMatrices,
@@ -17,7 +17,7 @@ impl Leaf {
         Self { use_: Use { left: side(left), right: side(right), length, scale: 1.0 }, matrices }
     }
 
-    /// burn's own weight gradients.
+    /// A contraction that is one of burn's own weight gradients.
     pub(super) fn of(op: &OperationIr) -> Option<Self> {
         let OperationIr::Module(op) = op else { return None };
         match op {
@@ -81,7 +81,7 @@ impl Leaf {
         }
     }
 
-    /// Any product of matrices, over its inner axis.
+    /// A contraction that is a product of matrices, over its inner axis.
     pub(super) fn product(o: &MatmulOpIr) -> Option<Self> {
         let out = o.out.shape.as_slice();
         let [stack @ .., rows, cols] = out else { return None };

@@ -1,4 +1,4 @@
-//! Which operations the walk understands, and what they do.
+//! The operations that the walk understands, and their effect.
 
 use burn_backend::Scalar;
 use burn_ir::{
@@ -13,8 +13,8 @@ use super::leaf::Leaf;
 pub(super) enum Link<'t> {
     /// Several uses of one parameter: tied weights, recurrent cells.
     Sum([TensorId; 2]),
-    /// Something linear is done to one value. Where that does not factor, a product is a contraction
-    /// itself.
+    /// A linear step from one value. If the result does not factor, a product is itself a
+    /// contraction.
     Step {
         input: TensorId,
         change: Change<'t>,
@@ -24,7 +24,8 @@ pub(super) enum Link<'t> {
 }
 
 impl<'t> Link<'t> {
-    /// `None` for what is not understood; `batched` tells the values that depend on the example.
+    /// `None` for an operation that is not understood. `batched` tells whether a value depends on
+    /// the example.
     pub(super) fn of(op: &'t OperationIr, batched: impl Fn(&TensorIr) -> bool) -> Option<Self> {
         match op {
             OperationIr::BaseFloat(op) => Self::of_view(op),
@@ -80,8 +81,8 @@ impl<'t> Link<'t> {
         }
     }
 
-    /// A product is a contraction when both sides depend on the example, and looked through when one is a
-    /// shared matrix (an adapter, LoRA).
+    /// A product is a contraction if both sides depend on the example. If one side is a shared
+    /// matrix (an adapter, LoRA), the walk looks through it.
     fn of_product(o: &'t MatmulOpIr, batched: impl Fn(&TensorIr) -> bool) -> Option<Self> {
         let out = o.out.shape.as_slice();
         let (input, change) = match (batched(&o.lhs), batched(&o.rhs)) {
@@ -96,7 +97,7 @@ impl<'t> Link<'t> {
         Self::Step { input: input.id, change, product: None }
     }
 
-    /// The values that this one is made of.
+    /// The values from which this one is computed.
     pub(super) fn inputs(&self) -> impl Iterator<Item = TensorId> {
         let inputs = match self {
             Self::Sum([one, other]) => [Some(*one), Some(*other)],

@@ -1,4 +1,5 @@
-//! What a value of the trace is, apart from what its factors are made of, and how a step changes that.
+//! The form of a value of the trace, apart from the content of its factors, and how a step changes
+//! the form.
 
 use std::rc::Rc;
 
@@ -7,12 +8,12 @@ use burn_ir::TensorIr;
 use super::change::Change;
 use super::factored::{Layout, Shared};
 
-/// A gradient is followed through no more changes of layout than this. Those that follow one another are folded,
-/// so only alternations and masks count.
+/// The most changes of layout through which a gradient is followed. Consecutive changes of one kind
+/// are folded into one, so only alternations and masks count.
 const MAX_LAYOUT: usize = 16;
 
-/// A stack of matrices `[groups, rows, cols]` and how it lies in the traced shape. Values can be added in factors
-/// where these are equal.
+/// A stack of matrices `[groups, rows, cols]` and its layout in the traced shape. If two values
+/// have equal forms, they can be added in factors.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct StackedMatrices {
     pub(super) groups: usize,
@@ -23,11 +24,11 @@ pub(super) struct StackedMatrices {
     pub(super) shape: Vec<usize>,
 }
 
-/// What a step does to every use.
+/// The effect of a step on every use.
 #[derive(Clone, Debug)]
 pub(super) enum Effect {
     Scaled(f64),
-    /// Transposed: left becomes right.
+    /// Transposed: left and right change places.
     Swapped,
     /// These stack axes move from groups to positions.
     Summed(Vec<usize>),
@@ -40,7 +41,8 @@ impl Effect {
 }
 
 impl StackedMatrices {
-    /// What the value becomes, and what becomes of its uses; `None` where it no longer factors.
+    /// The form after the change, and the effect on the uses; `None` where the value no longer
+    /// factors.
     pub(super) fn after(self: &Rc<Self>, change: &Change<'_>) -> Option<(Rc<Self>, Effect)> {
         let (matrices, effect) = match change {
             Change::Scale(factor) => return Some((self.clone(), Effect::Scaled(*factor))),
@@ -65,19 +67,21 @@ impl StackedMatrices {
         Some((Rc::new(matrices), effect))
     }
 
-    /// Whether the traced value still is the stack of matrices, up to axes of size one in front.
+    /// Whether the traced value is still the stack of matrices, up to axes of size one in front.
     fn is_matrix(&self) -> bool {
         self.layout.is_empty()
     }
 
-    /// Whether `shape` is that of the matrix, up to axes of size one in front. An operand's stack axes are named by
-    /// position, so they may only change where that does not matter: when there is one matrix.
+    /// Whether `shape` is that of the matrix, up to axes of size one in front. An operand's stack
+    /// axes are identified by position. They may therefore change only if there is one matrix,
+    /// where the position does not matter.
     fn is_shape_of_matrix(&self, shape: &[usize]) -> bool {
         self.groups == 1 && shape.len() >= 2 && shape.ends_with(&[self.rows, self.cols])
     }
 
     fn reshaped(&self, shape: &[usize]) -> Option<Self> {
-        // Reshapes that lead back to the one matrix cancel: an adapter of a convolution's kernel.
+        // Reshapes that lead back to the one matrix cancel. This happens with an adapter of a
+        // convolution's kernel.
         let reshapes = self.layout.iter().all(|step| matches!(step, Layout::Reshape(_)));
         let layout = if reshapes && self.is_shape_of_matrix(shape) {
             Vec::new()
@@ -100,7 +104,7 @@ impl StackedMatrices {
         }
         let layout = self.with_step(Layout::Permute(axes.to_vec()))?;
         let mut matrices = Self { layout, shape, ..*self };
-        // Permutations that undo one another may have left the matrix.
+        // After permutations that undo one another, the matrix may remain.
         if matches!(&matrices.layout[..], [Layout::Reshape(_)])
             && matrices.is_shape_of_matrix(&matrices.shape)
         {
@@ -109,16 +113,16 @@ impl StackedMatrices {
         Some((matrices, Effect::NOTHING))
     }
 
-    /// Times a shared value, entry by entry.
+    /// The value multiplied by a shared value, entry by entry.
     fn masked(&self, shared: &TensorIr) -> Option<Self> {
         let layout = self.with_step(Layout::Times(shared.clone()))?;
         Some(Self { layout, shape: self.shape.clone(), ..*self })
     }
 
-    /// The layout with one more step: what follows a step of its own kind is folded into it.
+    /// The layout with one more step. A step after one of its own kind is folded into it.
     fn with_step(&self, step: Layout) -> Option<Vec<Layout>> {
         let mut layout = self.layout.clone();
-        // From here on the value is no stack of matrices: layouts apply to its traced shape.
+        // From here on the value is not a stack of matrices: layouts apply to its traced shape.
         if layout.is_empty() {
             layout.push(Layout::Reshape(self.shape.clone()));
         }

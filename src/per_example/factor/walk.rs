@@ -1,12 +1,12 @@
 //! From gradients back through the trace to their factors.
 //!
 //! The walk starts at the gradients and looks through additions (several uses of one parameter),
-//! reshapes, transpositions, scalar factors, masks and products with shared matrices (LoRA). What it does
-//! not understand is materialized, which is always right.
+//! reshapes, transpositions, scalar factors, masks and products with shared matrices (LoRA). A
+//! gradient that comes from any other operation is materialized, which is always correct.
 //!
-//! It visits values, never paths, of which there may be 2ⁿ: first every value once, to find what it is
-//! ([`StackedMatrices`]), then for each gradient the values under it, last first, so that all ways from a value to the
-//! gradient are known when it is its turn.
+//! It visits values, never paths, because there may be 2ⁿ paths. First it visits every value once,
+//! to find its form ([`StackedMatrices`]). Then it visits, for each gradient, the values under it,
+//! last first. So when a value is visited, all ways from it to the gradient are known.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -21,9 +21,9 @@ use super::link::Link;
 use super::stacked_matrices::{Effect, StackedMatrices};
 use super::ways::{Matrices, Way};
 
-/// Ways from one value to one gradient. More come of values that are added to products of themselves, as in
-/// `h + hA`: each time the ways double, each is a use of its own at replay, and the gradient is better
-/// materialized.
+/// The most ways from one value to one gradient. The number doubles whenever a value is added to a
+/// product of itself, as in `h + hA`. Each way is a use of its own at replay, so with many ways the
+/// gradient is better materialized.
 const MAX_WAYS: usize = 4;
 
 /// Finds factors in a traced graph.
@@ -31,7 +31,7 @@ pub(crate) struct Factorizer {
     producers: HashMap<TensorId, usize>,
     /// The values that factor, by the operation that computes them.
     nodes: HashMap<usize, Node>,
-    /// How often a value was looked at.
+    /// The number of times that a value was visited.
     visits: Cell<usize>,
 }
 
@@ -39,9 +39,9 @@ pub(crate) struct Factorizer {
 struct Node {
     matrices: Rc<StackedMatrices>,
     kind: Kind,
-    /// Whether the loss needs the value, or one that this only arranges in another way.
+    /// Whether the loss needs the value, or one that this value only rearranges.
     is_forward: bool,
-    /// What the trace's own operation takes.
+    /// The cost of the trace's own operation.
     work: Option<Work>,
 }
 
@@ -52,7 +52,7 @@ enum Kind {
 }
 
 impl Factorizer {
-    /// Finds out about all values that any of the `gradients` may be made of.
+    /// Analyzes all values on which any of the `gradients` may depend.
     pub(crate) fn new(
         operations: &[OperationIr],
         batched: &HashSet<TensorId>,
@@ -66,7 +66,8 @@ impl Factorizer {
         let visits = Cell::new(0);
         let mut factorizer = Self { producers, nodes: HashMap::new(), visits };
         let is_batched = |tensor: &TensorIr| batched.contains(&tensor.id);
-        // Backwards what may matter, then forwards what it is: inputs come before results.
+        // First backwards, to find the values that may matter; then forwards, to find their form,
+        // because inputs come before results.
         let mut wanted: HashSet<TensorId> = gradients.collect();
         let mut forward = HashSet::from([loss]);
         let mut links = Vec::new();
@@ -114,8 +115,8 @@ impl Factorizer {
             }
             Link::Step { input, change, product } => {
                 let step = self.find(input).and_then(|(index, node)| {
-                    // A product with what the loss needs anyway is a contraction of it: nothing is saved by
-                    // looking into it.
+                    // A product with a value that the loss needs anyway is a contraction of it:
+                    // looking into that value saves nothing.
                     let looks_through = product.is_none() || !node.is_forward;
                     looks_through.then(|| node.followed_by(index, &change, is_forward))?
                 });
@@ -130,14 +131,15 @@ impl Factorizer {
         self.nodes.get(&index).map(|node| (index, node))
     }
 
-    /// The factors of the gradient `id`; `None` where it is better, or has to be, materialized.
+    /// The factors of the gradient `id`; `None` where it is better materialized, or has to be.
     pub(crate) fn factor(&self, id: TensorId) -> Option<Factored> {
         let (start, root) = self.find(id)?;
         let mut pending = BTreeMap::from([(start, vec![Way::start()])]);
         let mut matrices = Matrices::default();
         let mut uses = Vec::new();
         let mut unfactored = Vec::new();
-        // Operations come after what they read, so that nothing can be added to the last one's ways.
+        // Operations come after the values that they read. So no more ways can be added to the last
+        // value.
         while let Some((index, ways)) = pending.pop_last() {
             self.visit();
             let Node { kind, work, .. } = self.nodes.get(&index)?;
@@ -161,7 +163,8 @@ impl Factorizer {
     }
 }
 
-/// Adds a way from the value at `index`, or scale to one that there is; `None` if there are too many.
+/// Adds a way from the value at `index`. If the same way exists, adds the scales. Returns `None` if
+/// there are too many ways.
 fn join(pending: &mut BTreeMap<usize, Vec<Way>>, index: usize, way: Way) -> Option<()> {
     let ways = pending.entry(index).or_default();
     match ways.iter().position(|other| other.is_alike(&way)) {
@@ -172,10 +175,11 @@ fn join(pending: &mut BTreeMap<usize, Vec<Way>>, index: usize, way: Way) -> Opti
 }
 
 impl Node {
-    /// The value after a step from this one, which is at `index`.
+    /// The value after a step from this one. `index` is the place of this value.
     fn followed_by(&self, index: usize, change: &Change<'_>, is_forward: bool) -> Option<Self> {
         let (matrices, effect) = self.matrices.after(change)?;
-        // Steps that only scale become one, so that no chain of them is walked for every gradient.
+        // Consecutive steps that only scale become one, so that no chain of them is walked for
+        // every gradient.
         let kind = match (&self.kind, effect) {
             (Kind::Step { input, effect: Effect::Scaled(before) }, Effect::Scaled(factor)) => {
                 Kind::Step { input: *input, effect: Effect::Scaled(before * factor) }
@@ -217,7 +221,7 @@ mod tests {
 
     type Matrix = Param<Tensor<2>>;
 
-    /// Operations of the trace, and how often the walk looked at a value.
+    /// The number of operations of the trace, and the number of visits of the walk.
     fn visits(loss: impl Fn(&(Matrix, Matrix), Tensor<2>) -> Tensor<1>) -> (usize, usize) {
         let device = Device::default().autodiff();
         let random = |shape| Tensor::random(shape, Distribution::Default, &device);
@@ -234,7 +238,7 @@ mod tests {
         (trace.operations.len(), walk.visits.get())
     }
 
-    /// That many looks at a value for each operation.
+    /// The most visits of a value per operation.
     const LOOKS: usize = 4;
 
     #[test]

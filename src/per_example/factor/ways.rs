@@ -7,10 +7,11 @@ use burn_ir::TensorId;
 use super::factored::{Shared, Source, Use};
 use super::stacked_matrices::Effect;
 
-/// The shared matrices that may gather on one way: each is a product for every use at every replay.
+/// The most shared matrices on one way. Each is a product for every use at every replay.
 const MAX_MATRICES: usize = 8;
 
-/// What becomes of a value's uses in the gradient. Two ways that differ in nothing but scale are one.
+/// The effect of the way to the gradient on a value's uses. Ways that differ only in scale count as
+/// one.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     pub(super) scale: f64,
@@ -22,16 +23,17 @@ struct Map {
     swapped: bool,
     /// Stack axes that are summed over, in ascending order.
     summed: Vec<usize>,
-    /// What multiplies the gradient's left side, and its right side.
+    /// The matrices that multiply the gradient's left side. `right` has those of the right side.
     left: List,
     right: List,
 }
 
-/// Shared matrices in the order in which they multiply, by number; equal lists have equal numbers.
+/// The number of a list of shared matrices, in the order in which they multiply. Equal lists have
+/// equal numbers.
 type List = Option<usize>;
 
-/// The lists there are. A way leads from the gradient down to the value, so each list grows at its front, and
-/// those that end alike share their ends.
+/// All lists. A way leads from the gradient down to the value, so each list grows at its front, and
+/// lists with the same end share it.
 #[derive(Default)]
 pub(super) struct Matrices {
     lists: Vec<(Shared, List, usize)>,
@@ -39,7 +41,7 @@ pub(super) struct Matrices {
 }
 
 impl Way {
-    /// From a value to itself.
+    /// The way from a value to itself.
     pub(super) fn start() -> Self {
         Self { scale: 1.0, map: Map::default() }
     }
@@ -48,7 +50,8 @@ impl Way {
         self.map == other.map
     }
 
-    /// The way from what `effect` is applied to; `None` where it becomes too long.
+    /// The way that starts one step earlier, at the value to which `effect` is applied; `None` if
+    /// it becomes too long.
     pub(super) fn after(mut self, effect: &Effect, matrices: &mut Matrices) -> Option<Self> {
         let map = &mut self.map;
         match effect {
@@ -70,7 +73,7 @@ impl Way {
         Some(self)
     }
 
-    /// What becomes of `use_`.
+    /// The way applied to `use_`.
     pub(super) fn applied(&self, use_: &Use, matrices: &Matrices) -> Option<Use> {
         let mut u = use_.clone();
         u.scale *= self.scale;

@@ -1,4 +1,5 @@
-//! Whether indices are in range: at once on the host, at the end of the batch where there is a queue.
+//! Checks whether indices are in range: at once on the host, at the end of the batch on a device
+//! with a queue.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,15 +18,16 @@ use crate::error::{BatchError, Error, Result};
 pub(crate) struct Checks<B: Backend> {
     policy: BadRecords,
     on_host: bool,
-    /// What was checked, and whether all of it was found in range.
+    /// The indices that were checked, and whether all of them were found in range.
     pub(super) checked: HashMap<(TensorId, Bounds), bool>,
-    /// What will be known when the device has computed it.
+    /// The checks that the device has not yet computed.
     waiting: Vec<Waiting<B>>,
     /// The examples with an index out of range.
     excluded: BTreeSet<usize>,
 }
 
-/// An index tensor on a device with a queue, whose least and largest entry are read at the end, all at once.
+/// An index tensor on a device with a queue. The least and largest entries of all such tensors are
+/// read at the end, all at once.
 struct Waiting<B: Backend> {
     column: Column<B>,
     /// `[1]` each.
@@ -36,7 +38,7 @@ struct Waiting<B: Backend> {
 pub(super) struct Column<B: Backend> {
     pub(super) operation: &'static str,
     pub(super) bound: usize,
-    /// `[examples, n]`, or `[1, n]` where no example owns them.
+    /// `[examples, n]`, or `[1, n]` if the indices belong to no example.
     pub(super) indices: IntTensor<B>,
     pub(super) owned: bool,
     /// The example of the first row.
@@ -54,7 +56,7 @@ impl<B: Backend> Checks<B> {
         self.policy
     }
 
-    /// Waits for all checks. The examples to leave out, ascending.
+    /// Waits for all checks. Returns the examples to leave out, ascending.
     pub(crate) fn finish(mut self) -> Result<Vec<usize>> {
         let waiting = std::mem::take(&mut self.waiting);
         let extremes: Vec<_> = waiting.iter().flat_map(|w| w.extremes.clone()).collect();
@@ -73,7 +75,7 @@ impl<B: Backend> Checks<B> {
         Ok(self.excluded.into_iter().collect())
     }
 
-    /// Takes over what the replay of one example found.
+    /// Takes over the results from the replay of one example.
     pub(crate) fn absorb(&mut self, one: Self, example: usize) {
         if !one.excluded.is_empty() {
             self.excluded.insert(example);
@@ -84,7 +86,7 @@ impl<B: Backend> Checks<B> {
         }));
     }
 
-    /// Whether all entries are in range, as far as that is known now.
+    /// Whether all entries are in range, as far as is known so far.
     pub(super) fn check(&mut self, column: Column<B>) -> Result<bool> {
         if column.indices.shape().num_elements() == 0 {
             return Ok(true);
@@ -114,7 +116,7 @@ impl<B: Backend> Checks<B> {
                 continue;
             };
             let example = first + row;
-            // What no example owns is a constant of the model or of the loss.
+            // Indices that belong to no example are a constant of the model or of the loss.
             if self.policy == BadRecords::Refuse || !owned {
                 return Err(Error::Batch(BatchError::IndexOutOfRange {
                     operation,

@@ -1,4 +1,4 @@
-//! The indices of an operation, checked against the values of a replay.
+//! Checks the indices of an operation against the values of a replay.
 
 use burn_backend::tensor::IntTensor;
 use burn_backend::{Backend, DType, Shape, Slice, TensorMetadata};
@@ -17,7 +17,8 @@ impl<B: Backend> Replay<'_, B> {
         uses(op).into_iter().try_for_each(|indices| self.check(indices))
     }
 
-    /// The rows of a table of `rows` that a factor names, in range and in [`index_type`]: `value` is its form of `tensor`.
+    /// The rows of a table of `rows` that a factor names, in range and in [`index_type`]. `value`
+    /// is the factor's form of `tensor`.
     pub(crate) fn rows(
         &mut self,
         tensor: &TensorIr,
@@ -50,10 +51,12 @@ impl<B: Backend> Replay<'_, B> {
         Ok(())
     }
 
-    /// The operand of a rule as indices below `bound`, in [`index_type`]: `value` is the rule's form of `tensor`.
+    /// A rule's operand as indices below `bound`, in [`index_type`]. `value` is the rule's form of
+    /// `tensor`.
     ///
-    /// What is not known to be in range (its record is left out, or the device has not answered yet) becomes an index
-    /// that exists, so that no kernel leaves its memory. Nothing computed from it is ever used.
+    /// An index that is not known to be in range becomes an index that exists, so that no kernel
+    /// leaves its memory. (Its record is left out, or the device has not answered yet.) No result
+    /// computed from it is ever used.
     pub(crate) fn indices(
         &self,
         tensor: &TensorIr,
@@ -68,7 +71,8 @@ impl<B: Backend> Replay<'_, B> {
         }
     }
 
-    /// The same for tuples `[..., k]`, each entry with a bound of its own: the entries, `[..., 1]` each.
+    /// The same for tuples `[..., k]`, where each entry has its own bound. Returns the entries,
+    /// `[..., 1]` each.
     pub(crate) fn index_columns(
         &self,
         tensor: &TensorIr,

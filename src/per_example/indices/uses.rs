@@ -1,4 +1,4 @@
-//! Which indices an operation reads, and what they must be below.
+//! The indices that an operation reads, and their bounds.
 
 use burn_ir::{BaseOperationIr, ModuleOperationIr, OperationIr, TensorId, TensorIr};
 
@@ -9,16 +9,16 @@ pub(super) struct IndexUse<'o> {
     pub(super) bounds: Bounds,
 }
 
-/// What an index must be below.
+/// The bounds that indices must be below.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Bounds {
-    /// One for all.
+    /// One bound for all.
     All(usize),
-    /// One for each entry of the tuples on the last axis.
+    /// One bound for each entry of the tuples on the last axis.
     Columns(Vec<usize>),
 }
 
-/// The indices that `op` reads. Indices that only burn itself computes (those of max-pooling) are not among them.
+/// The indices that `op` reads, except those that only burn itself computes (those of max-pooling).
 pub(super) fn uses(op: &OperationIr) -> Vec<IndexUse<'_>> {
     let all = |operation, indices, bound| {
         vec![IndexUse { operation, indices, bounds: Bounds::All(bound) }]
@@ -65,7 +65,7 @@ pub(super) fn tuple_bounds(indices: &TensorIr, data: &TensorIr) -> Bounds {
     Bounds::Columns(data.shape.iter().take(length).copied().collect())
 }
 
-/// Targets are classes of `[time, rows, classes]`; lengths may be as long as what they are of.
+/// Targets are classes of `[time, rows, classes]`. A length may be at most that of its axis.
 fn ctc<'o>(log_probs: &TensorIr, operands: [&'o TensorIr; 3]) -> Vec<IndexUse<'o>> {
     let [targets, ..] = operands;
     let longest = targets.shape.as_slice().last().copied().unwrap_or(0);
@@ -76,7 +76,7 @@ fn ctc<'o>(log_probs: &TensorIr, operands: [&'o TensorIr; 3]) -> Vec<IndexUse<'o
     operations.into_iter().zip(operands).zip(bounds).map(of).collect()
 }
 
-/// What targets, input lengths and target lengths must be below.
+/// The bounds of targets, input lengths and target lengths.
 pub(crate) fn ctc_bounds(log_probs: &TensorIr, longest: usize) -> [usize; 3] {
     [log_probs.shape[2], log_probs.shape[0] + 1, longest + 1]
 }

@@ -1,12 +1,12 @@
-//! The type in which indices are computed with.
+//! The type in which values are computed from indices.
 
 use burn_backend::tensor::IntTensor;
 use burn_backend::{Backend, DType, Scalar, TensorMetadata};
 
 use crate::device::Capabilities;
 
-/// The first row of each of `count` blocks of `rows` rows, `[count]`: offsets into a joint table. `None` where the type
-/// does not hold the last row.
+/// The first row of each of `count` blocks of `rows` rows, `[count]`: offsets into a joint table.
+/// `None` if the type does not hold the last row.
 pub(crate) fn offsets<B: Backend>(
     count: usize,
     rows: usize,
@@ -21,8 +21,8 @@ pub(crate) fn offsets<B: Backend>(
     })
 }
 
-/// The type that indices of the type `given` are computed in: it holds every index and every offset. 64 bits on the
-/// host and where the data has them; not every GPU does.
+/// The type for computing with indices of the type `given`. It holds every index and every offset.
+/// It has 64 bits on the host and if the data has them. Not every GPU supports 64 bits.
 pub(crate) fn index_type<B: Backend>(given: DType, device: &B::Device) -> DType {
     match given {
         DType::I64 | DType::U64 => DType::I64,
@@ -31,14 +31,14 @@ pub(crate) fn index_type<B: Backend>(given: DType, device: &B::Device) -> DType 
     }
 }
 
-/// `indices` in [`index_type`]. (What is too large for the signed type becomes negative or its largest number, and
-/// so is out of every range.)
+/// `indices` in [`index_type`]. (An index that is too large for the signed type becomes negative or
+/// the type's largest number, and so is out of every range.)
 pub(crate) fn widened<B: Backend>(indices: IntTensor<B>) -> IntTensor<B> {
     let dtype = index_type::<B>(indices.dtype(), &indices.device());
     cast::<B>(indices, dtype)
 }
 
-/// Index tensors, each in its [`index_type`], in one type.
+/// Converts index tensors to one type, after converting each to its [`index_type`].
 pub(crate) fn of_one_type<B: Backend>(parts: Vec<IntTensor<B>>) -> Vec<IntTensor<B>> {
     let is_wide = parts.iter().any(|part| part.dtype() == DType::I64);
     let wide = if is_wide { DType::I64 } else { DType::I32 };

@@ -1,4 +1,4 @@
-//! How much memory a plan holds.
+//! The memory that a plan holds.
 
 use std::collections::HashSet;
 
@@ -33,7 +33,7 @@ fn vec<T>(items: &Vec<T>) -> usize {
 }
 
 fn set(ids: &HashSet<TensorId>) -> usize {
-    // One byte of control for each place, and one place in eight free.
+    // One byte of control for each slot, and one slot in eight is free.
     ids.capacity() * 8 / 7 * (size_of::<TensorId>() + 1)
 }
 

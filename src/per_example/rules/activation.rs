@@ -1,4 +1,4 @@
-//! Activation functions: each element, or each line along one axis, on its own.
+//! Activation functions. Each element, or each line along one axis, is computed on its own.
 
 use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
@@ -76,7 +76,7 @@ pub(super) fn softmax_backward<B: Backend>(
     r.put(o.out, Value::Float(out))
 }
 
-/// Both operands repeated for every example: backends mask one by the other, without broadcasting.
+/// Both operands, repeated for every example. Backends mask one by the other, without broadcasting.
 fn pair<B: Backend>(
     o: &BinaryOpIr,
     r: &mut Replay<'_, B>,
@@ -87,8 +87,8 @@ fn pair<B: Backend>(
     r.put(&o.out, Value::Float(run(lhs, rhs)))
 }
 
-/// The slopes are traced with the input's rank (`[1, channels, 1, ..]`), so they broadcast as they
-/// are once the batch axis is in front of them too.
+/// The slopes are traced with the input's rank (`[1, channels, 1, ..]`). With the batch axis in
+/// front of them too, they broadcast as they are.
 fn prelu<B: Backend>(o: &BinaryOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let input = r.full(&o.lhs)?.float()?;
     let slopes = r.float(&o.rhs)?;
@@ -112,7 +112,8 @@ mod tests {
     use super::super::module::tests::case::{Case, id};
     use super::*;
 
-    /// Each of `operations` on the case's tensors, all examples at once against one at a time.
+    /// Compares each of `operations` on the case's tensors: all examples at once, and one at a
+    /// time.
     fn check<const N: usize>(c: &Case, operations: [A; N]) {
         operations.into_iter().for_each(|o| c.compare(&OperationIr::Activation(o)));
     }

@@ -86,7 +86,7 @@ pub(super) fn apply<B: Backend>(op: &BaseOperationIr, r: &mut Replay<'_, B>) -> 
             let x = r.arg(&o.input)?;
             r.put(&o.out, x.cast(o.out.dtype)?)
         }
-        // `Empty` promises no contents; zeros keep a replay deterministic.
+        // `Empty` promises no contents. Zeros keep a replay deterministic.
         Op::Empty(o) | Op::Zeros(o) => {
             let zeros = Value::zeros(r.shape(&o.out), r.device(), o.out.dtype);
             r.put(&o.out, zeros)
@@ -114,8 +114,8 @@ pub(super) fn apply<B: Backend>(op: &BaseOperationIr, r: &mut Replay<'_, B>) -> 
     }
 }
 
-/// `[examples, everything else]`, one row when nothing is batched: what a reduction of a whole
-/// example works on.
+/// `[examples, everything else]`, or one row if nothing is batched. A reduction of a whole example
+/// works on this form.
 pub(super) fn rows<B: Backend>(x: Value<B>, lead: usize) -> Value<B> {
     let shape = x.shape();
     let examples = if lead == 1 { shape[0] } else { 1 };
@@ -123,7 +123,7 @@ pub(super) fn rows<B: Backend>(x: Value<B>, lead: usize) -> Value<B> {
     x.reshape(Shape::from(vec![examples, rest]))
 }
 
-/// An expansion may also add axes in front of the traced shape; they go behind the batch.
+/// An expansion may also add axes in front of the traced shape. They go behind the batch axis.
 fn expand<B: Backend>(o: &ShapeOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let lead = r.lead();
     let out = r.shape(&o.out);

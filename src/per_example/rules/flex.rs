@@ -1,8 +1,10 @@
-//! What the engine computes itself where burn's Flex backend takes several times what the arithmetic needs.
+//! Kernels of the engine's own, for operations in which burn's Flex backend takes several times as
+//! long as the arithmetic needs.
 //!
-//! Flex keeps its tensors on the host, so a rule may take the numbers out, work on slices, and put them back, without a
-//! copy where nothing else holds the tensor. All of it is for f32 and for batched operations: with other types, and in
-//! the unbatched operations that tests compare with, the backend's own are used.
+//! Flex keeps its tensors on the host. A rule may therefore take the numbers out, work on slices,
+//! and put them back, without a copy if nothing else holds the tensor. All of this is for f32 and
+//! for batched operations. The backend's own kernels are used for other types, and in the unbatched
+//! operations that tests compare with.
 
 mod conv;
 mod gelu;
@@ -26,7 +28,7 @@ pub(crate) use windows::{Windows, windows};
 use crate::error::{Error, Result};
 use crate::per_example::replay::Replay;
 
-/// Whether these rules are for an operation on `x`.
+/// Whether these kernels serve an operation on `x`.
 pub(crate) fn serves<B: Backend>(r: &Replay<'_, B>, x: &TensorIr) -> bool {
     r.is_on_flex() && r.lead() == 1 && x.dtype == DType::F32
 }

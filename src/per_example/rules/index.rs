@@ -1,7 +1,7 @@
 //! Rules of indexed reads and writes.
 //!
-//! An index of one example only ever reaches that example's row. Its range and its type are the business of
-//! [`indices`](crate::per_example::indices).
+//! An index of one example only ever reaches that example's row.
+//! [`indices`](crate::per_example::indices) handles its range and its type.
 
 use burn_backend::tensor::IntTensor;
 use burn_backend::{Backend, Shape, TensorMetadata};
@@ -32,8 +32,8 @@ pub(super) fn select<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Resul
     r.put(&o.out, x.gather(o.dim + 1, indices))
 }
 
-/// All examples read one shared table: one selection of all their indices, then the batch moves to
-/// the front.
+/// Selection where all examples read one shared table: one selection of all their indices, then the
+/// batch moves to the front.
 fn select_shared<B: Backend>(o: &SelectOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let batch = r.batch();
     let count = o.indices.shape.num_elements();
@@ -93,7 +93,7 @@ pub(super) fn scatter_nd<B: Backend>(o: &ScatterNdOpIr, r: &mut Replay<'_, B>) -
     r.put(&o.out, x.scatter_nd(indices, values, o.reduction)?)
 }
 
-/// Indices `[batch, n]` of a selection along `dim`, repeated over the other axes of `out`.
+/// The indices `[batch, n]` of a selection along `dim`, repeated over the other axes of `out`.
 fn along<B: Backend>(indices: Value<B>, dim: usize, out: Shape) -> Result<IntTensor<B>> {
     let mut dims = vec![1; out.num_dims()];
     dims[0] = indices.shape()[0];

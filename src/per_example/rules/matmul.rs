@@ -1,4 +1,4 @@
-//! Matrix products: by far the most of the work of most models.
+//! Matrix products: most of the work of most models.
 
 use burn_backend::{Backend, Shape};
 use burn_ir::MatmulOpIr;
@@ -17,7 +17,7 @@ pub(super) fn float<B: Backend>(o: &MatmulOpIr, r: &mut Replay<'_, B>) -> Result
     r.put(&o.out, Value::Float(B::float_matmul(a, b)))
 }
 
-/// `[batch, ..., t, d] x [d, p]` as one product of all rows, instead of one product an example.
+/// `[batch, ..., t, d] x [d, p]` as one product of all rows, instead of one product per example.
 fn rows_times_matrix<B: Backend>(o: &MatmulOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let out = r.shape(&o.out);
     let weight = o.rhs.shape.as_slice();

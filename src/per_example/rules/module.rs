@@ -2,8 +2,8 @@
 //!
 //! Most of them treat the rows of their input (axis 0) one by one, with weights that all rows
 //! share. Such an operation runs once: the hidden batch axis is folded into the rows,
-//! `[batch, rows, ..] -> [batch * rows, ..]`, and unfolded from the result. Where a weight itself
-//! depends on the example there is nothing to share, and the examples run one after another.
+//! `[batch, rows, ..] -> [batch * rows, ..]`, and unfolded from the result. If a weight itself
+//! depends on the example, there is nothing to share, and the examples run one after another.
 
 mod conv;
 mod dense;
@@ -44,7 +44,8 @@ pub(super) fn apply<B: Backend>(o: &ModuleOperationIr, r: &mut Replay<'_, B>) ->
             grad.run(r, |x, w, g| B::$run(x, w, g, $o.options.clone().into()))
         }};
     }
-    /// The gradient of a (transposed) convolution's weight; unbatched, the backend's own.
+    /// The gradient of a (transposed) convolution's weight. Without a batch it is the backend's
+    /// own.
     macro_rules! weight_grad {
         ($o:ident, $rule:ident, $run:ident) => {{
             if r.lead() == 1 {

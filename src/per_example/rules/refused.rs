@@ -1,4 +1,4 @@
-//! What no rule can batch.
+//! Operations that no rule can batch.
 
 use crate::error::{Error, TraceError};
 

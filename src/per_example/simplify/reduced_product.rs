@@ -1,13 +1,15 @@
-//! Rows and columns of a weight's gradient under a shared factor, without the gradient.
+//! Row and column sums of a weight's gradient times a shared factor, without the gradient.
 //!
-//! A score for each row or column of a frozen weight W has the gradient `Σ (LR) ⊙ W` over one axis, where LR is
-//! the weight's gradient, the product of the example's inputs and output gradients. Sums commute:
+//! A score for each row or column of a frozen weight W has the gradient `Σ (LR) ⊙ W` over one axis.
+//! LR is the weight's gradient, the product of the example's inputs and output gradients. Sums
+//! commute:
 //!
 //! ```text
 //! Σ_c (LR)_rc W_rc = Σ_t L_rt (R Wᵀ)_tr        Σ_r (LR)_rc W_rc = Σ_t R_tc (Lᵀ W)_tc
 //! ```
 //!
-//! which takes `[positions, rows]` or `[positions, columns]` an example instead of `[rows, columns]`.
+//! This takes `[positions, rows]` or `[positions, columns]` per example instead of
+//! `[rows, columns]`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +21,7 @@ use burn_ir::{
 
 use super::replace::{Fresh, replace};
 
-/// Replaces each such sum over one of the `shared` values, where that is smaller.
+/// Replaces each such sum over one of the `shared` values, if the replacement is smaller.
 pub(super) fn shorten(operations: &mut Vec<OperationIr>, shared: &[TensorId]) {
     let found: HashMap<usize, Reduced> = {
         let finder = Finder::new(operations, shared);
@@ -39,7 +41,7 @@ struct Reduced {
 }
 
 impl Reduced {
-    /// Whether what takes the gradient's place is smaller.
+    /// Whether the replacement of the gradient is smaller.
     fn is_smaller(&self) -> bool {
         let positions = self.product.lhs.shape[self.product.lhs.shape.num_dims() - 1];
         positions < self.weight.shape[self.sum.axis]
@@ -64,7 +66,7 @@ impl Reduced {
     }
 }
 
-/// Operations in the making.
+/// New operations while they are made.
 struct List<'f> {
     operations: Vec<OperationIr>,
     fresh: &'f mut Fresh,
@@ -118,7 +120,7 @@ impl List<'_> {
 /// Looks for the pattern.
 struct Finder<'o> {
     producers: HashMap<TensorId, &'o OperationIr>,
-    /// Products of matrices, also behind changes of shape.
+    /// Products of matrices, also after changes of shape.
     products: HashMap<TensorId, &'o MatmulOpIr>,
     shared: HashSet<TensorId>,
 }
@@ -203,7 +205,7 @@ mod tests {
         model.forward(x).tanh().powi_scalar(2).sum()
     }
 
-    /// The most numbers of an example that a replay holds at once in one value.
+    /// The size of the largest value of an example that a replay holds.
     fn largest<M: Module>(model: &M, x: Tensor<3>, loss: fn(&M, Tensor<3>) -> Tensor<1>) -> usize {
         let mut trace = trace(model, &ModuleTensors::of(model).unwrap(), &x, &loss).unwrap();
         let inputs: HashSet<_> = trace.module.iter().chain(&trace.batch).copied().collect();
@@ -225,7 +227,7 @@ mod tests {
         for structure in [ROWS, COLUMNS, Structure::Heads { axis: 1, heads: 3 }] {
             assert_eq!(largest(&masked(structure), batch(2), loss), 2 * INPUTS, "{structure:?}");
         }
-        // With as many positions as rows or columns, nothing would be gained.
+        // With as many positions as rows or columns there is no gain.
         assert_eq!(largest(&masked(ROWS), batch(OUTPUTS), loss), INPUTS * OUTPUTS);
     }
 

@@ -1,11 +1,11 @@
-//! Puts operations in the place of others.
+//! Replaces operations by others.
 
 use std::collections::HashMap;
 
 use burn_backend::{DType, Shape};
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
-/// Puts others in the place of the operations that were `found`, by their index.
+/// Replaces the operations that were `found`, by their index.
 pub(super) fn replace<T>(
     operations: &mut Vec<OperationIr>,
     mut found: HashMap<usize, T>,

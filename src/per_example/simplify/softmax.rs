@@ -6,7 +6,8 @@
 //! (1 · Σ (dP · (−E / s²)) + dP · (1 / s)) · E
 //! ```
 //!
-//! which is P · (dP − Σ (dP · P)). Of x, E and P only P is kept, which for attention is the largest value of all.
+//! This equals P · (dP − Σ (dP · P)). Of x, E and P only P is kept. For attention, P is the largest
+//! value of all.
 
 use std::collections::HashMap;
 
@@ -17,14 +18,14 @@ use burn_ir::{
 
 use super::replace::replace;
 
-/// Replaces each such pass; what it needed before is left for the graph to drop.
+/// Replaces each such pass. The graph drops the operations that only the old form needed.
 pub(super) fn shorten(operations: &mut Vec<OperationIr>) {
     let is_exponential = |op| matches!(op, &OperationIr::Float(_, FloatOperationIr::Exp(_)));
     if !operations.iter().any(is_exponential) {
         return;
     }
     rewrite(operations, |finder, op| finder.backward(op));
-    // Once nothing goes back through them, E and s are only on the way to P.
+    // Once the backward pass no longer reads E and s, they are only steps on the way to P.
     rewrite(operations, |finder, op| finder.forward(op));
 }
 
@@ -40,7 +41,7 @@ fn rewrite(
     replace(operations, found, |short, _| vec![short]);
 }
 
-/// P · (dP − Σ (dP · P)) along an axis, for which burn's representation has no operation of its own.
+/// P · (dP − Σ (dP · P)) along an axis. burn's representation has no operation for it.
 pub(in crate::per_example) struct SoftmaxBackward<'o> {
     /// P
     pub(in crate::per_example) result: &'o TensorIr,
@@ -60,7 +61,7 @@ impl<'o> SoftmaxBackward<'o> {
         OperationIr::Custom(CustomOpIr::with_scalars(Self::NAME, &inputs, &outputs, vec![axis]))
     }
 
-    /// What a custom operation says, if it is this one.
+    /// The operands of a custom operation, if it is this one.
     pub(in crate::per_example) fn of(op: &'o CustomOpIr) -> Option<Self> {
         match (op.id.as_str(), &op.inputs[..], &op.outputs[..], &op.scalars[..]) {
             (Self::NAME, [result, gradient], [out], [ScalarIr::UInt(axis)]) => {
@@ -76,8 +77,8 @@ struct Finder<'o> {
     producers: HashMap<TensorId, &'o OperationIr>,
     /// Quotients by numerator and denominator.
     quotients: HashMap<(TensorId, TensorId), &'o TensorIr>,
-    /// What a sum of sums over one axis adds up first. All but one of these axes have length one, where a sum
-    /// changes nothing.
+    /// The first summand of nested sums over one axis. All but one of the summed axes have length
+    /// one, where a sum changes nothing.
     summed: HashMap<TensorId, TensorId>,
 }
 
@@ -155,7 +156,7 @@ impl<'o> Finder<'o> {
         None
     }
 
-    /// `dP · (1 / s)` with s = Σ E: dP and the sum.
+    /// Finds `dP · (1 / s)` with s = Σ E. Returns dP and the sum.
     fn share(&self, id: TensorId) -> Option<(&'o TensorIr, &'o ReduceDimOpIr)> {
         let NumericOperationIr::Mul(o) = self.numeric(id)? else { return None };
         [(&o.lhs, &o.rhs), (&o.rhs, &o.lhs)].into_iter().find_map(|(gradient, reciprocal)| {
@@ -168,7 +169,7 @@ impl<'o> Finder<'o> {
         })
     }
 
-    /// Whether this is `1 · Σ (dP · (−E / s²))`, or that without the ones.
+    /// Whether this is `1 · Σ (dP · (−E / s²))`, or the same without the ones.
     fn spreads(&self, id: TensorId, gradient: TensorId, sum: &ReduceDimOpIr) -> bool {
         let total = match self.numeric(id) {
             Some(NumericOperationIr::Mul(o)) => {

@@ -1,4 +1,4 @@
-//! What the engine looks a plan up by, without tracing.
+//! The key by which the engine looks up a plan, without tracing.
 
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
@@ -12,12 +12,13 @@ use crate::batch::Structure;
 use crate::model::ModuleTensors;
 use crate::per_example::fingerprint::Digest;
 
-/// Everything that can be seen of what a trace depends on: shapes and types of the batch's tensors, its
-/// structure, the model's tensors, which of them are trained, its flags, its device, and what else `Debug`
-/// shows of it. burn prints of a tensor neither values nor names, and of a parameter its id, so that
-/// training changes nothing here. What cannot be seen is left to [`Retracing`](super::Retracing).
+/// A hash of everything visible that a trace depends on: shapes and types of the batch's tensors,
+/// its structure, the model's tensors, which of them are trained, its flags, its device, and what
+/// else its `Debug` shows. burn prints neither values nor names of a tensor, and only the id of a
+/// parameter, so training does not change the key. [`Retracing`](super::Retracing) covers what is
+/// not visible.
 ///
-/// `None` where the batch does not tell its structure.
+/// `None` if the batch does not report its structure.
 pub(super) fn key<M: Module>(
     model: &M,
     tensors: &ModuleTensors,
@@ -42,7 +43,7 @@ pub(super) fn key<M: Module>(
     Some(hash.0.finalize().into())
 }
 
-/// Hashes what is written, be it bytes or text.
+/// Hashes everything that is written to it, bytes or text.
 struct Hashing(Sha256);
 
 impl Hasher for Hashing {

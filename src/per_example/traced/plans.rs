@@ -1,15 +1,15 @@
-//! The plans that are kept: the least recently used go when they hold too much memory.
+//! The stored plans. The least recently used are dropped when they hold too much memory.
 
 use std::collections::HashMap;
 
 use crate::per_example::fingerprint::{Digest, Fingerprint};
 use crate::per_example::plan::Plan;
 
-/// Memory that plans may hold together, unless the user says otherwise.
+/// The memory that plans may hold together, unless the user sets it.
 const LIMIT: usize = 256 << 20;
 
-/// Keys that are remembered, a hundred bytes each: a model whose `Debug` changes from step to step has a new
-/// one each time.
+/// The most keys that are stored, a hundred bytes each. If a model's `Debug` changes from step to
+/// step, it has a new key each time.
 const KEYS: usize = 4096;
 
 /// Plans by what they compute, and keys that lead to them.
@@ -17,13 +17,13 @@ pub(super) struct Plans {
     kept: HashMap<Digest, Kept>,
     known: HashMap<Digest, Known>,
     pub(super) limit: usize,
-    /// Of all that is kept.
+    /// The memory of everything that is stored.
     bytes: usize,
-    /// Counts uses.
+    /// The number of uses so far.
     clock: u64,
 }
 
-/// A plan, and the canonical form of the trace that it was made of.
+/// A plan, and the canonical form of its trace.
 pub(super) struct Kept {
     pub(super) plan: Plan,
     pub(super) fingerprint: Fingerprint,
@@ -31,7 +31,7 @@ pub(super) struct Kept {
     used: u64,
 }
 
-/// What a key was found to lead to.
+/// The plan that a key leads to, and its number of uses.
 #[derive(Clone, Copy)]
 pub(super) struct Known {
     /// The digest of the plan's fingerprint.
@@ -59,7 +59,7 @@ impl Plans {
         self.known.get(key).copied()
     }
 
-    /// Notes that a batch of this key is computed by this plan.
+    /// Notes that this plan computes a batch of this key.
     pub(super) fn note(&mut self, key: Digest, known: Known) {
         if self.known.len() >= KEYS && !self.known.contains_key(&key) {
             self.known.clear();
@@ -71,7 +71,7 @@ impl Plans {
         self.kept.contains_key(plan)
     }
 
-    /// A plan, which is now the one used last.
+    /// Returns a plan, and marks it as the most recently used.
     pub(super) fn get(&mut self, plan: &Digest) -> Option<&Kept> {
         self.clock += 1;
         let kept = self.kept.get_mut(plan)?;
@@ -79,7 +79,7 @@ impl Plans {
         Some(kept)
     }
 
-    /// Keeps a plan, and forgets others until it fits, or is the only one.
+    /// Stores a plan, and drops others until all fit or it is the only one.
     pub(super) fn insert(&mut self, fingerprint: Fingerprint, plan: Plan) {
         let bytes = plan.bytes() + fingerprint.bytes();
         let digest = fingerprint.digest;
@@ -89,7 +89,7 @@ impl Plans {
         self.make_room(Some(digest));
     }
 
-    /// Forgets the least recently used until the rest fits; never `in_use`.
+    /// Drops the least recently used plans until the rest fits, but never `in_use`.
     pub(super) fn make_room(&mut self, in_use: Option<Digest>) {
         while self.bytes > self.limit {
             let others = self.kept.iter().filter(|(digest, _)| Some(**digest) != in_use);

@@ -1,4 +1,5 @@
-//! Whether the loss of a batch is made of the losses of its records, which is what private training adds up.
+//! Determines whether the loss of a batch consists of the losses of its records, which private
+//! training adds up.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +19,7 @@ use crate::per_example::{Engine, Loop, PerExample, read};
 /// A parameter's entries are compared relative to at least this share of the largest of all.
 pub(super) const FLOOR: f64 = 1e-3;
 
-/// What the loss of a batch is, made of the losses of batches of one. `Display` says what to do.
+/// How the loss of a batch follows from the losses of batches of one. `Display` says what to do.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum LossKind {
@@ -26,9 +27,9 @@ pub enum LossKind {
     MeanOfRecords,
     /// The sum of the records' losses.
     SumOfRecords,
-    /// A sum over a constant that does not depend on the batch, as `loss.sum() / 64`.
+    /// A sum divided by a constant that does not depend on the batch, as `loss.sum() / 64`.
     ConstantDivisor {
-        /// The constant.
+        /// The constant divisor.
         divisor: f64,
     },
     /// A multiple of the records' sum that is neither their sum nor their mean.
@@ -36,7 +37,7 @@ pub enum LossKind {
         /// The multiple, for the examples that were given.
         factor: f64,
     },
-    /// It could not be found out.
+    /// The kind could not be determined.
     CannotTell {
         /// Why.
         reason: String,
@@ -69,11 +70,13 @@ impl fmt::Display for LossKind {
     }
 }
 
-/// What the loss of a batch is, made of those of its records: the second half of [`verify`](super::verify),
-/// with the batch-of-one engine alone, so also for a model that [`Traced`](super::Traced) refuses.
+/// How the loss of a batch follows from those of its records.
+///
+/// This is the second half of [`verify`](super::verify), with the batch-of-one engine alone, so it
+/// also works for a model that [`Traced`](super::Traced) refuses.
 ///
 /// # Errors
-/// As [`verify`](super::verify), but for the comparison of engines.
+/// As [`verify`](super::verify), except for the comparison of engines.
 pub fn loss_kind<M, X, F>(model: &M, batch: X, loss: F, tolerance: f64) -> Result<LossKind>
 where
     M: Module,
@@ -87,7 +90,8 @@ where
     kind_of(&records, model, &batch, &loss, tolerance)
 }
 
-/// A record's gradient this much shorter than the batch's is zero but for rounding.
+/// A record's gradient that is shorter than the batch's by this factor counts as zero except for
+/// rounding.
 const ZERO: f64 = 1e-6;
 
 pub(super) fn kind_of<M, X, F>(
@@ -114,7 +118,7 @@ where
         Err(_) => None,
     };
     let of_batch: f64 = products.iter().flatten().map(Products::squared_length).sum();
-    // Zero but for rounding, against the gradient of the batch.
+    // Zero except for rounding, compared with the gradient of the batch.
     let small =
         lengths.iter().all(|length| !length.is_finite() || *length <= ZERO * of_batch.sqrt());
     let nothing = |(length, bad): (&f64, &Option<String>)| bad.is_some() || small || *length == 0.0;
@@ -150,7 +154,7 @@ where
             divisor.map_or(LossKind::SumOfRecords, |divisor| LossKind::ConstantDivisor { divisor })
         );
     }
-    // A record whose gradient is zero, or nearly, would say nothing of a pair.
+    // A record whose gradient is zero, or nearly, would say nothing about a pair.
     let longest = lengths.iter().fold(0.0, |longest: f64, length| longest.max(*length));
     let first = lengths.iter().position(|length| *length >= FLOOR * longest).unwrap_or(0);
     not_of_records(records, first, model, batch, loss, tolerance)?;
@@ -162,8 +166,9 @@ where
     Err(Error::Loss(LossError::MixesExamples { difference }))
 }
 
-/// The length of every record's gradient, and the parameter where it is not finite, or so long that a step takes it for
-/// that: norms are squared in single precision.
+/// The length of every record's gradient, and the parameter where it is not finite. A gradient also
+/// counts as not finite if it is so long that its squared norm overflows single precision, as it
+/// does in a step.
 fn lengths(records: &PerExample) -> Result<(Vec<f64>, Vec<Option<String>>)> {
     let mut squared = vec![0.0; records.len()];
     let mut bad = vec![None; records.len()];
@@ -180,7 +185,8 @@ fn lengths(records: &PerExample) -> Result<(Vec<f64>, Vec<Option<String>>)> {
     Ok((squared.into_iter().map(f64::sqrt).collect(), bad))
 }
 
-/// Inner products of the batch's gradient and the sum of the records', for each parameter.
+/// Inner products of the batch's gradient with the sum of the records' gradients, for each
+/// parameter.
 fn with_sum(records: &PerExample, whole: &Whole) -> Result<Vec<Products<1>>> {
     let of = |id: ParamId| {
         let flat = read(records.flat(id)?)?;
@@ -205,10 +211,11 @@ fn of_parameter<'w>(whole: &'w Whole, id: ParamId, zeros: &'w [f64]) -> &'w [f64
     whole.get(&id).map_or(zeros, Vec::as_slice)
 }
 
-/// Of a loss that is neither mean nor sum: an error if a pair of records, `first` and another, shows that it weights or
-/// mixes them.
+/// For a loss that is neither mean nor sum: an error if a pair of records, `first` and another,
+/// shows that the loss weights or mixes them.
 ///
-/// Two records are enough to tell the two apart, and too few for a combination that fits by chance.
+/// Two records are enough to distinguish the two cases, and too few for a combination that fits by
+/// chance.
 fn not_of_records<M, X, F>(
     records: &PerExample,
     first: usize,
@@ -242,7 +249,8 @@ where
         if difference > tolerance || weights.iter().any(|weight| *weight < 0.0) {
             return Err(Error::Loss(LossError::MixesExamples { difference }));
         }
-        // Weights explain the pair if they fit far better than no weights, which mixing does only by chance.
+        // Weights explain the pair if they fit far better than equal weights do. With mixing, that
+        // happens only by chance.
         let alike = misfit(&products, [(weights[0] + weights[1]) / 2.0; 2], FLOOR);
         if alike > tolerance && difference < alike / 10.0 {
             return Err(Error::Loss(LossError::WeightedByBatch { examples, weights }));
@@ -251,7 +259,7 @@ where
     Ok(())
 }
 
-/// The constant by which the loss is divided last of all, if the trace shows one.
+/// The constant by which the loss is divided at the end, if the trace shows one.
 fn constant_divisor<M, X, F>(model: &M, batch: &X, loss: &F) -> Option<f64>
 where
     M: Module,
@@ -282,7 +290,7 @@ where
         };
     }
     let divisor = 1.0 / f64::abs(factor);
-    // Rounded, because a division is traced as a product with the inverse.
+    // Rounded, because a division is traced as a product with the reciprocal.
     let whole = divisor.round();
     let divisor = if (divisor - whole).abs() < 1e-4 * whole { whole } else { divisor };
     (divisor.is_finite() && divisor > 1.0).then_some(divisor)

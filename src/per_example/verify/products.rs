@@ -1,14 +1,15 @@
-//! How well a combination of gradients gives another gradient, from their inner products.
+//! How well a combination of gradients fits another gradient, computed from their inner products.
 
-/// Inner products of one parameter's gradients: that of a batch, and one or two of which it may be made.
+/// Inner products of one parameter's gradients: that of a batch, and the one or two parts of which
+/// it may consist.
 pub(super) struct Products<const K: usize> {
-    /// Of the batch's with itself.
+    /// The product of the batch's gradient with itself.
     batch: f64,
-    /// Of the batch's with each part.
+    /// The products of the batch's gradient with each part.
     with: [f64; K],
-    /// Of the parts.
+    /// The products of the parts.
     among: [[f64; K]; K],
-    /// What a part's rounding is relative to: the lengths of the records' gradients in it.
+    /// The scale of each part's rounding: the lengths of the records' gradients in it.
     lengths: [f64; K],
 }
 
@@ -23,7 +24,7 @@ impl<const K: usize> Products<K> {
         }
     }
 
-    /// The length of the batch's gradient, squared.
+    /// The squared length of the batch's gradient.
     pub(super) fn squared_length(&self) -> f64 {
         self.batch
     }
@@ -37,7 +38,7 @@ impl<const K: usize> Products<K> {
                 squared += weight * other * self.among[k][l];
             }
         }
-        // `max` would take a NaN for a perfect fit.
+        // `max` would turn NaN into a perfect fit.
         if squared.is_nan() { f64::INFINITY } else { squared.max(0.0).sqrt() }
     }
 
@@ -46,8 +47,8 @@ impl<const K: usize> Products<K> {
     }
 }
 
-/// The largest difference of a parameter between the batch's gradient and the combination, relative to the
-/// lengths of what is combined, or to `floor` times the largest of those.
+/// The largest difference of a parameter between the batch's gradient and the combination. It is
+/// relative to the lengths of the combined gradients, or to `floor` times the largest of those.
 pub(super) fn misfit<const K: usize>(
     products: &[Products<K>],
     weights: [f64; K],
@@ -58,7 +59,7 @@ pub(super) fn misfit<const K: usize>(
     products.iter().map(|p| p.rest(weights) / p.length(weights).max(least)).fold(0.0, f64::max)
 }
 
-/// Normal equations, with every parameter counted alike.
+/// The normal equations. Every parameter counts the same.
 fn normal<const K: usize>(products: &[Products<K>]) -> ([f64; K], [[f64; K]; K]) {
     let (mut with, mut among) = ([0.0; K], [[0.0; K]; K]);
     for p in products {
@@ -82,9 +83,10 @@ pub(super) fn best_factor(products: &[Products<1>]) -> f64 {
     with / among
 }
 
-/// The weights with which two parts fit best; `None` where they point the same way, so that many do.
+/// The weights with which two parts fit best; `None` if they have the same direction, so that many
+/// weights do.
 pub(super) fn best_weights(products: &[Products<2>]) -> Option<[f64; 2]> {
-    /// The squared sine of an angle in which single precision has no digits left.
+    /// At this squared sine of their angle, single precision has no digits left.
     const PARALLEL: f64 = 1e-6;
     let ([x, y], [[a, b], [_, d]]) = normal(products);
     let determinant = a * d - b * b;

@@ -1,4 +1,4 @@
-//! The gradient of the loss of a whole batch, as training without privacy has it.
+//! The gradient of the loss of a whole batch, as in training without privacy.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,8 +15,8 @@ use crate::per_example::trace::panic_to_error;
 /// The flat gradient of each parameter that has one.
 pub(super) type Whole = HashMap<ParamId, Vec<f64>>;
 
-/// The gradient of `loss` for all of `batch` at once, by burn's autodiff; or why there is none: a loss may be
-/// written for batches of one, which is all that the engines ask.
+/// The gradient of `loss` for all of `batch` at once, by burn's autodiff, or the reason why there
+/// is none. A loss may be written only for batches of one: the engines ask no more.
 pub(super) fn whole<M, X, F>(
     model: &M,
     batch: X,
@@ -29,10 +29,11 @@ where
 {
     let device = ModuleTensors::of(model)?.device.autodiff();
     let computed = catch_unwind(AssertUnwindSafe(|| {
-        // A copy, as running statistics must not reach the user's model.
+        // A copy, because running statistics must not reach the user's model.
         let model = model.valid().train();
         let batch = batch::on_autodiff(batch::to_device(batch, &device));
-        // Losses that were left apart, one a record, are added, as a backward pass does.
+        // If the loss returns one number per record, the numbers are added, as a backward pass
+        // does.
         let loss = loss(&model, batch).sum();
         if !loss.is_tracked() {
             return Ok(Err("it depends on no trainable parameter".to_owned()));

@@ -1,6 +1,6 @@
 //! Two-dimensional convolutions as products of the weight with patches.
 //!
-//! Flex has several ways to convolve, and takes three to ten times as long as the products of this one.
+//! Flex has several ways to convolve. They take three to ten times as long as the products here.
 
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, Shape, TensorData, TensorMetadata};
@@ -10,13 +10,15 @@ use super::windows::{Windows, columns};
 use super::{read, unreadable};
 use crate::error::Result;
 
-/// Numbers of patches that are made at a time, about what a core's second cache holds.
+/// The number of patch entries that are made at a time: about what a core's second-level cache
+/// holds.
 const AT_ONCE: usize = 1 << 18;
 
-/// Patches of one row beyond which the backend's way, by tiles, saves memory.
+/// Above this number of patch entries in one row, the backend's tiled kernel saves memory.
 const LARGEST: usize = 1 << 22;
 
-/// Whether this way suits: one group, and a kernel of more than a pixel, which has patches to copy.
+/// Whether this kernel suits: one group, and a kernel of more than one pixel, so that there are
+/// patches to copy.
 pub(in crate::per_example::rules) fn suits(
     weight: &Shape,
     output: [usize; 2],
@@ -27,8 +29,8 @@ pub(in crate::per_example::rules) fn suits(
     groups == 1 && weight.as_slice()[2..] != [1, 1] && patch.saturating_mul(positions) <= LARGEST
 }
 
-/// `x` `[rows, channels, height, width]`, `weight` `[out, channels, ..kernel]`, `bias` `[out]`, to
-/// `[rows, out, ..output]`.
+/// Convolves `x` `[rows, channels, height, width]` with `weight` `[out, channels, ..kernel]` and
+/// `bias` `[out]`, to `[rows, out, ..output]`.
 pub(in crate::per_example::rules) fn conv2d<B: Backend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,

@@ -1,9 +1,10 @@
 //! GELU, forward and backward.
 //!
-//! Flex computes erf with a scalar function, number by number, twice: in the forward pass and in the backward pass.
-//! Here both are straight lines of arithmetic, which the compiler makes vector code of; for a transformer this is a
-//! fifth of a step. Results differ from Flex's in the last digits of f32. (burn-ndarray is left alone: its backward
-//! pass is that of the tanh approximation, and a plan computes what its backend does.)
+//! Flex computes erf with a scalar function, number by number, twice: in the forward pass and in
+//! the backward pass. Here both are straight-line arithmetic, which the compiler vectorizes. For a
+//! transformer this is a fifth of a step. Results differ from Flex's in the last digits of f32.
+//! (burn-ndarray is left alone: its backward pass is that of the tanh approximation, and a plan
+//! computes what its backend does.)
 
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, DType, TensorMetadata};
@@ -12,7 +13,7 @@ use super::wide::{by_pairs, by_rows, exp_of_negative};
 use super::{read, unreadable};
 use crate::error::Result;
 
-/// x·Φ(x); with another type than f32 the backend's own.
+/// x·Φ(x). For types other than f32 it is the backend's own.
 pub(in crate::per_example::rules) fn gelu<B: Backend>(x: FloatTensor<B>) -> Result<FloatTensor<B>> {
     if x.dtype() != DType::F32 {
         return Ok(B::gelu(x));
@@ -45,8 +46,8 @@ pub(in crate::per_example::rules) fn gelu_backward<B: Backend>(
     Ok(B::float_from_data(data, &device))
 }
 
-/// Φ(x) = (1 + erf(x / √2)) / 2. The rational approximation of erf is that of Eigen and XLA; beyond ±3.83 it is ±1 in
-/// f32.
+/// Φ(x) = (1 + erf(x / √2)) / 2. The rational approximation of erf is that of Eigen and XLA. Beyond
+/// ±3.83 it is ±1 in f32.
 #[inline(always)]
 fn normal_cdf(x: f32) -> f32 {
     const P: [f32; 7] = [
@@ -66,7 +67,8 @@ fn normal_cdf(x: f32) -> f32 {
     let p = P.iter().fold(0.0, |sum, c| sum * square + c);
     let q = Q.iter().fold(0.0, |sum, c| sum * square + c);
     let erf = y * p / q;
-    // Exactly, for a large x multiplies it. NaN compares with nothing and stays.
+    // This must be exact, because a large x multiplies it. Comparisons with NaN are false, so NaN
+    // stays.
     let erf = if y > LARGEST { 1.0 } else { erf };
     let erf = if y < -LARGEST { -1.0 } else { erf };
     0.5 + 0.5 * erf

@@ -1,4 +1,4 @@
-//! Max-pooling: one pass over each line and tap, without a branch on what the numbers are.
+//! Max-pooling: one pass over each line and tap, without a branch on the values.
 
 use burn_backend::tensor::{FloatTensor, IntTensor};
 use burn_backend::{Backend, DType, Shape, TensorData, TensorMetadata};
@@ -8,8 +8,9 @@ use super::windows::Windows;
 use super::{read, unreadable};
 use crate::error::Result;
 
-/// The largest number of each window of `[rows, channels, height, width]`, and where it is in its plane: the first of
-/// equal ones, and NaN before any number, as burn has it. `indices` is the type of the places.
+/// The largest number of each window of `[rows, channels, height, width]`, and its place in its
+/// plane. As in burn, the first of equal numbers counts, and NaN counts before any number.
+/// `indices` is the type of the places.
 pub(in crate::per_example::rules) fn max_pool<B: Backend>(
     x: FloatTensor<B>,
     w: &Windows,
@@ -57,17 +58,18 @@ pub(in crate::per_example::rules) fn max_pool<B: Backend>(
     Ok((numbers, B::int_from_data(places, &device)))
 }
 
-/// The place of a window that has seen nothing above −∞.
+/// The place of a window that has seen no number above −∞.
 const NOWHERE: i32 = -1;
 
-/// One tap of a line of windows that move by `STRIDE`; `input` begins with what the first window sees, at `place`.
+/// One tap of a line of windows that move by `STRIDE`. `input` begins with the number that the
+/// first window sees, at `place`.
 #[inline]
 fn see<const STRIDE: usize>(best: &mut [f32], at: &mut [i32], input: &[f32], place: i32) {
     let (strides, _) = input.as_chunks::<STRIDE>();
     for (((best, at), input), i) in best.iter_mut().zip(&mut *at).zip(strides).zip(0..) {
         keep_larger(best, at, input[0], place + i * STRIDE as i32);
     }
-    // The last window may see the last number, with less than a stride behind it.
+    // The last window may see the last number, with less than a stride after it.
     let done = strides.len();
     if done < best.len() {
         let place = place + (done * STRIDE) as i32;
@@ -98,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// Ties, NaN, and windows that see nothing but −∞.
+    /// Ties, NaN, and windows that see only −∞.
     fn awkward(count: usize) -> Vec<f32> {
         let number = |i: usize| match (i * 7919 + i / 5) % 23 {
             0..5 => f32::NEG_INFINITY,

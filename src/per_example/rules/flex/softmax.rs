@@ -1,8 +1,9 @@
 //! Softmax, forward and backward.
 //!
-//! Flex computes the exponential with a scalar function, number by number. In attention, whose scores are the
-//! largest tensor of a transformer, that takes longer than either of the products beside it. Here each pass over a row
-//! is vector code, and the row stays in the cache between them.
+//! Flex computes the exponential with a scalar function, number by number. In attention the scores
+//! are the largest tensor of a transformer, and their exponential takes longer than either of the
+//! products beside it. Here each pass over a row is vectorized, and the row stays in the cache
+//! between passes.
 
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, DType, TensorMetadata};
@@ -11,10 +12,11 @@ use super::wide::{by_pairs, by_rows, exp_of_negative};
 use super::{read, unreadable};
 use crate::error::Result;
 
-/// Numbers that are added side by side, whatever the processor's vectors: sums are the same on each.
+/// The number of running sums, whatever the processor's vector width, so that sums are the same on
+/// every processor.
 const LANES: usize = 16;
 
-/// e^x / Σ e^x along `axis`; with another type than f32 the backend's own.
+/// e^x / Σ e^x along `axis`. For types other than f32 it is the backend's own.
 pub(in crate::per_example::rules) fn softmax<B: Backend>(
     x: FloatTensor<B>,
     axis: usize,
@@ -31,7 +33,7 @@ pub(in crate::per_example::rules) fn softmax<B: Backend>(
     Ok(B::float_swap_dims(B::float_from_data(data, &device), axis, last))
 }
 
-/// P ⊙ (dP − Σ dP ⊙ P) along `axis`, both of one shape.
+/// P ⊙ (dP − Σ dP ⊙ P) along `axis`. Both have the same shape.
 pub(in crate::per_example::rules) fn softmax_backward<B: Backend>(
     result: FloatTensor<B>,
     gradient: FloatTensor<B>,
@@ -50,7 +52,8 @@ pub(in crate::per_example::rules) fn softmax_backward<B: Backend>(
     Ok(B::float_swap_dims(B::float_from_data(data, &device), axis, last))
 }
 
-/// A row with NaN, or whose largest number is infinite, becomes NaN, as e^(x − max) / Σ e^(x − max) does.
+/// A row becomes NaN if it has NaN, or if its largest number is infinite, as e^(x − max) / Σ e^(x −
+/// max) does.
 #[inline(always)]
 fn row(row: &mut [f32]) {
     let mut largest = [f32::NEG_INFINITY; LANES];
@@ -99,7 +102,7 @@ mod tests {
         Flex::float_from_data(TensorData::new(numbers, shape), &Default::default())
     }
 
-    /// Reproducible, between −15 and 15.
+    /// Reproducible numbers between −15 and 15.
     fn numbers(seed: usize, shape: [usize; 3]) -> Vec<f32> {
         let count = shape.iter().product();
         (0..count).map(|i| ((i * 7919 + seed * 104_729) % 3001) as f32 / 100.0 - 15.0).collect()
@@ -109,7 +112,7 @@ mod tests {
         read_sync(Flex::float_into_data(x)).unwrap().iter().collect()
     }
 
-    /// Every line of `shape` along `axis`, as places.
+    /// The places of every line of `shape` along `axis`.
     fn lines(shape: [usize; 3], axis: usize) -> Vec<Vec<usize>> {
         let strides = [shape[1] * shape[2], shape[2], 1];
         let count: usize = shape.iter().product();
@@ -133,7 +136,7 @@ mod tests {
                         line.iter().zip(&e).map(|(i, e)| e / sum * f64::from(g[*i])).sum();
                     for (i, e) in line.iter().zip(&e) {
                         let exact = e / sum;
-                        // Numbers are up to 30 below the largest, and the difference is rounded.
+                        // Numbers are up to 30 below the largest, and their difference is rounded.
                         assert!((p[*i] - exact).abs() <= 3e-6 * exact, "{} and {exact}", p[*i]);
                         let exact = exact * (f64::from(g[*i]) - inner);
                         assert!((d[*i] - exact).abs() <= 2e-5, "{} and {exact}", d[*i]);

@@ -1,20 +1,22 @@
-//! Where a window's tap lies inside its input.
+//! The output positions at which a window's tap lies inside its input.
 
-/// One tap of a window, while the window moves along one axis: at output position `o` it reads the input
-/// at `o · stride + tap · dilation − padding`, which for the first and the last positions may be outside.
+/// One tap of a window, while the window moves along one axis. At output position `o` it reads the
+/// input at `o · stride + tap · dilation − padding`. For the first and the last positions this may
+/// be outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     /// Output positions before the first that is inside.
     pub(super) before: usize,
-    /// Output positions inside.
+    /// Output positions that are inside.
     pub(super) inside: usize,
-    /// What the first of them reads.
+    /// The input that the first of them reads.
     pub(super) first: usize,
     pub(super) stride: usize,
 }
 
 impl Span {
-    /// Of tap number `tap`, with `input` numbers on the axis and `output` positions of the window.
+    /// The span of tap number `tap`, for `input` numbers on the axis and `output` positions of the
+    /// window.
     pub(super) fn new(
         tap: usize,
         stride: usize,
@@ -25,7 +27,7 @@ impl Span {
     ) -> Self {
         let shift = tap * dilation;
         let before = padding.saturating_sub(shift).div_ceil(stride).min(output);
-        // Output positions whose tap is not behind the end.
+        // The number of output positions whose tap is not behind the end.
         let until = (input + padding).saturating_sub(shift).div_ceil(stride).min(output);
         let inside = until.saturating_sub(before);
         let first = (before * stride + shift).saturating_sub(padding);

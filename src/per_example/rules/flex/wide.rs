@@ -1,17 +1,19 @@
-//! Straight lines of arithmetic over many numbers, in the widest vectors that the processor has and on all threads.
+//! Straight-line arithmetic over many numbers, in the processor's widest vectors and on all
+//! threads.
 
 use pulp::Arch;
 use rayon::prelude::*;
 
-/// What a thread takes at a time: enough to be worth its while, and little enough to stay in its cache.
+/// The numbers that a thread takes at a time: enough to be worth the overhead, few enough to stay
+/// in its cache.
 const CHUNK: usize = 1 << 14;
 
-/// Runs `work` on pieces of `numbers`, each a whole number of rows of length `row`.
+/// Runs `work` on pieces of `numbers`. Each piece is a whole number of rows of length `row`.
 pub(super) fn by_rows(numbers: &mut [f32], row: usize, work: impl Fn(&mut [f32]) + Sync) {
     numbers.par_chunks_mut(piece(row)).for_each(|numbers| Arch::new().dispatch(|| work(numbers)));
 }
 
-/// The same with the numbers at the same places of another slice of this length.
+/// The same, together with the numbers at the same places of another slice of the same length.
 pub(super) fn by_pairs(
     numbers: &mut [f32],
     others: &[f32],
@@ -27,15 +29,15 @@ fn piece(row: usize) -> usize {
     row * (CHUNK / row).max(1)
 }
 
-/// e^x for x <= 0, and zero where that is no normal number: 2^n·e^r with |r| <= ln(2) / 2 and a polynomial (Cephes).
-/// NaN stays.
+/// e^x for x <= 0, and zero where the result is subnormal: 2^n·e^r with |r| <= ln(2) / 2 and a
+/// polynomial (Cephes). NaN stays.
 #[inline(always)]
 pub(super) fn exp_of_negative(x: f32) -> f32 {
     const C: [f32; 6] =
         [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
-    /// e^-87 is the smallest that is a normal number.
+    /// The smallest integer whose exponential is a normal number: e^-87.
     const SMALLEST: f32 = -87.0;
-    /// Adding it rounds to an integer, which then stands in the lowest bits.
+    /// Adding this rounds to an integer, which is then in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     let power = if x < SMALLEST { SMALLEST } else { x };
     let shifted = power * std::f32::consts::LOG2_E + ROUND;

@@ -1,6 +1,7 @@
 //! The patches that a kernel sees (im2col).
 //!
-//! burn's default for `unfold4d` is a convolution with a kernel of ones and zeros; this copies lines.
+//! burn's default for `unfold4d` is a convolution with a kernel of ones and zeros. This copies
+//! lines instead.
 
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, Shape, TensorData, TensorMetadata};
@@ -14,15 +15,15 @@ use crate::error::Result;
 pub(crate) struct Windows {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: [usize; 2],
-    /// In front of each axis; what lies behind follows from `output`.
+    /// The padding in front of each axis. That behind it follows from `output`.
     pub(crate) padding: [usize; 2],
     pub(crate) dilation: [usize; 2],
     /// Positions on each axis.
     pub(crate) output: [usize; 2],
 }
 
-/// `[rows, channels, height, width]` as `[rows, channels · taps, positions]`, the last tap and the last position fastest;
-/// zeros where a window hangs over the edge.
+/// `[rows, channels, height, width]` as `[rows, channels · taps, positions]`. The last tap and the
+/// last position vary fastest. Where a window extends over the edge, there are zeros.
 pub(crate) fn windows<B: Backend>(x: FloatTensor<B>, w: &Windows) -> Result<FloatTensor<B>> {
     let shape = x.shape();
     let (rows, channels, size) = (shape[0], shape[1], [shape[2], shape[3]]);

@@ -49,8 +49,8 @@ pub(super) fn conv2d<B: Backend>(o: &Conv2dOpIr, r: &mut Replay<'_, B>) -> Resul
     }
 }
 
-/// The tensors of a convolution's input gradient, linear in the rows of `grad`; of `x` backends
-/// read the shape only, but which rows it has must match.
+/// The tensors of a convolution's input gradient, which is linear in the rows of `grad`. Backends
+/// read only the shape of `x`, but its rows must match those of `grad`.
 pub(super) struct XGrad<'a> {
     pub(super) x: &'a TensorIr,
     pub(super) weight: &'a TensorIr,
@@ -90,8 +90,8 @@ pub(super) fn deformable<B: Backend>(
     unfold(&o.out, out, r)
 }
 
-/// One backend call gives the gradients of the input and of the weight; the latter must not be
-/// summed over examples, so every example has its own call.
+/// One backend call gives the gradients of the input and of the weight. The weight's gradient must
+/// not be summed over examples, so every example has its own call.
 pub(super) fn deformable_backward<B: Backend>(
     o: &DeformConv2dBackwardOpIr,
     r: &mut Replay<'_, B>,

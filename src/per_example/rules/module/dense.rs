@@ -34,7 +34,7 @@ pub(super) fn linear_x_grad<B: Backend>(
     r.put(&o.out, Value::Float(B::linear_x_backward(weight, grad)))
 }
 
-/// `xᵀ g` of every example by itself: the rows of one example are summed, the examples are not.
+/// `xᵀ g` of every example by itself: it sums over the rows of one example, not over examples.
 pub(super) fn linear_weight_grad<B: Backend>(
     o: &LinearWeightBackwardOpIr,
     r: &mut Replay<'_, B>,
@@ -72,7 +72,8 @@ pub(super) fn layer_norm<B: Backend>(o: &LayerNormOpIr, r: &mut Replay<'_, B>) -
     r.put(&o.out, Value::Float(B::layer_norm(input, gamma, beta, o.epsilon.elem())))
 }
 
-/// With statistics that no example enters; where one does, its own statistics are used for it.
+/// Batch normalization with shared statistics. If the statistics depend on the example, each
+/// example uses its own.
 pub(super) fn batch_norm<B: Backend>(o: &BatchNormOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     if varies(r, [&o.gamma, &o.beta, &o.mean, &o.variance].map(Some)) {
         return Ok(Applied::EachByItself);

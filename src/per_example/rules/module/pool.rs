@@ -15,7 +15,7 @@ use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::rules::flex::{self, Windows};
 use crate::per_example::value::Value;
 
-/// The pooling rules of one dimension and of two differ in the backend's function only.
+/// The pooling rules of one and of two dimensions differ only in the backend's function.
 macro_rules! avg_pool {
     ($forward:ident($op:ty), $backward:ident($op_backward:ty) = $grad:ident) => {
         pub(super) fn $forward<B: Backend>(o: &$op, r: &mut Replay<'_, B>) -> Result<Applied> {
@@ -90,7 +90,7 @@ max_pool!(
     max_pool2d_with_indices_backward(MaxPool2dWithIndicesBackwardOpIr) = max_pool2d_grad
 );
 
-/// As `max_pool2d_with_indices`, where the engine's own is the faster.
+/// As `max_pool2d_with_indices`, where the engine's own kernel is faster.
 pub(super) fn max_pool2d_on_flex<B: Backend>(
     o: &MaxPool2dWithIndicesOpIr,
     r: &mut Replay<'_, B>,

@@ -1,4 +1,4 @@
-//! Rows of a module's input, folded out of the batch and back.
+//! Rows of a module's input: folding them out of the batch, and back.
 
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, Shape};
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::per_example::replay::{Applied, Replay};
 use crate::per_example::value::Value;
 
-/// `[batch, rows, ..]` as `[batch * rows, ..]`; the value as it is in an unbatched operation.
+/// `[batch, rows, ..]` as `[batch * rows, ..]`. In an unbatched operation the value stays as it is.
 pub(super) fn fold<B: Backend>(tensor: &TensorIr, r: &mut Replay<'_, B>) -> Result<Value<B>> {
     let value = r.full(tensor)?;
     Ok(if r.lead() == 1 { value.reshape(folded(tensor, r)) } else { value })
@@ -43,7 +43,8 @@ pub(super) fn rowwise<B: Backend>(
     unfold(out, run(x), r)
 }
 
-/// An operation of pairs of rows without weights: a backward one, of the input and the gradient.
+/// An operation of pairs of rows without weights: a backward operation, of the input and the
+/// gradient.
 pub(super) fn rowwise_pair<B: Backend>(
     x: &TensorIr,
     grad: &TensorIr,

@@ -22,7 +22,7 @@ pub(super) fn embedding<B: Backend>(o: &EmbeddingOpIr, r: &mut Replay<'_, B>) ->
     unfold(&o.out, B::embedding(weights, indices), r)
 }
 
-/// Every example adds its output gradients to the rows of a table of its own: all tables lie in one
+/// Every example adds its output gradients to the rows of its own table. All tables lie in one
 /// tensor `[batch * tokens, features]`, and the indices of example `b` are moved by `b * tokens`.
 pub(super) fn embedding_grad<B: Backend>(
     o: &EmbeddingBackwardOpIr,
@@ -60,7 +60,7 @@ fn embedding_grad_of_one<B: Backend>(
     r.put(&o.out, Value::Float(B::embedding_backward(weights, grad, indices)))
 }
 
-/// Queries attend to keys of their own row only, so rows of different examples stay apart.
+/// Queries attend only to keys of their own row, so rows of different examples stay apart.
 pub(super) fn attention<B: Backend>(o: &AttentionOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     let mask = o.mask.as_ref().map(|mask| rows_of(mask, &o.query, r)?.bool()).transpose()?;
     let bias = o.attn_bias.as_ref().map(|bias| rows_of(bias, &o.query, r)?.float()).transpose()?;
@@ -71,7 +71,7 @@ pub(super) fn attention<B: Backend>(o: &AttentionOpIr, r: &mut Replay<'_, B>) ->
     unfold(&o.out, out, r)
 }
 
-/// `tensor` folded, with as many rows as `query` even where it was traced with one for all.
+/// `tensor`, folded, with as many rows as `query`, even if it was traced with one row for all.
 fn rows_of<B: Backend>(
     tensor: &TensorIr,
     query: &TensorIr,
@@ -91,8 +91,8 @@ fn rows_of<B: Backend>(
     Ok(value.reshape(Shape::from(dims)))
 }
 
-/// The time axis comes first, and how long a recursion runs may depend on all rows together: each
-/// example by itself is the simple way to keep them apart.
+/// The time axis comes first, and the length of a recursion may depend on all rows together.
+/// Running each example by itself is the simple way to keep them apart.
 pub(super) fn ctc_loss<B: Backend>(o: &CtcLossOpIr, r: &mut Replay<'_, B>) -> Result<Applied> {
     if r.lead() == 1 {
         return Ok(Applied::EachByItself);

@@ -1,4 +1,5 @@
-//! Every rule against the same operation run for one example after another, without a batch axis.
+//! Compares every rule with the same operation run for one example after another, without a batch
+//! axis.
 
 pub(in crate::per_example::rules) mod case;
 
@@ -234,7 +235,7 @@ fn a_token_that_does_not_exist_stays_in_its_example() {
 
 #[test]
 fn attention() {
-    // A mask and a bias for each row, or one for all rows.
+    // A mask and a bias for each row, or one shared by all rows.
     for (rows, masks) in [(1, 1), (2, 2), (2, 1)] {
         let mut c = Case::new();
         let query = c.batched(&[rows, 2, 3, 4]);

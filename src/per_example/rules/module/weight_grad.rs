@@ -1,4 +1,4 @@
-//! The weight and bias gradients of convolutions, of every example by itself.
+//! The weight and bias gradients of convolutions, for every example by itself.
 //!
 //! A convolution multiplies, for every tap `k` of its window, the output position `p` with the
 //! input position `p * stride + k * dilation - padding`. Its weight gradient is therefore
@@ -7,8 +7,8 @@
 //! dW[o, i, k] = sum over rows and p of  grad[o, p] * x[i, p * stride + k * dilation - padding]
 //! ```
 //!
-//! one matrix product per example (and group) of the gradient with the windows of the input. A
-//! transposed convolution is the same with input and output in each other's place.
+//! one matrix product per example (and group) of the gradient with the windows of the input. For a
+//! transposed convolution, input and output change places.
 
 use burn_backend::ops::PadMode;
 use burn_backend::{Backend, Shape, Slice};
@@ -87,7 +87,7 @@ fn correlate<B: Backend>(
     let coarse = grouped(r.full(coarse)?, window.groups);
     let coarse = matrix(coarse);
     let windows = match window.in_two_axes(kernel, positions) {
-        // With one row the spatial axes follow the channels.
+        // With one row, the spatial axes come right after the channels.
         Some(windows) if flex::serves(r, fine) && fine.shape[0] == 1 => {
             let fine = grouped(r.full(fine)?, window.groups);
             let dims = fine.shape();
@@ -123,7 +123,7 @@ fn windows_of<B: Backend>(
 }
 
 impl Window {
-    /// The window as one that moves over two axes, if it does.
+    /// The window as one that moves over two axes, if it is one.
     fn in_two_axes(&self, kernel: &[usize], positions: &[usize]) -> Option<Windows> {
         let [(top, _), (left, _)] = self.padding[..] else { return None };
         Some(Windows {
@@ -135,7 +135,7 @@ impl Window {
         })
     }
 
-    /// Where in a padded `[_, channels, rows, ..]` every window has its tap `tap`.
+    /// The places in a padded `[_, channels, rows, ..]` where every window has its tap `tap`.
     fn ranges(&self, tap: &[usize], positions: &[usize]) -> Vec<Slice> {
         let mut ranges = vec![Slice::full(); 3];
         for (axis, (&tap, &count)) in tap.iter().zip(positions).enumerate() {
@@ -147,14 +147,14 @@ impl Window {
     }
 }
 
-/// All taps of a window, the last axis fastest, as the weight has them in memory.
+/// All taps of a window, in the order of the weight in memory: the last axis varies fastest.
 fn taps(kernel: &[usize]) -> Vec<Vec<usize>> {
     kernel.iter().fold(vec![Vec::new()], |taps, &size| {
         taps.iter().flat_map(|tap| (0..size).map(|k| [tap.as_slice(), &[k]].concat())).collect()
     })
 }
 
-/// Zeros around the spatial axes of `[batch, rows, channels, ..]`.
+/// Adds zeros around the spatial axes of `[batch, rows, channels, ..]`.
 fn pad<B: Backend>(value: Value<B>, padding: &[(usize, usize)]) -> Result<Value<B>> {
     if padding.iter().all(|sides| *sides == (0, 0)) {
         return Ok(value);
@@ -171,7 +171,7 @@ fn grouped<B: Backend>(value: Value<B>, groups: usize) -> Value<B> {
     let channels = all / groups;
     let places = space.iter().product();
     let mut value = value.reshape(Shape::new([batch, rows, groups, channels, places]));
-    // With one row the order in memory is right already.
+    // With one row the order in memory is already right.
     if rows > 1 {
         value = value.permute(&[0, 2, 3, 1, 4]);
     }

@@ -1,4 +1,4 @@
-//! Random inputs of one operation, and its two ways to run.
+//! Random inputs of one operation, and the two ways to run it.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,13 +74,13 @@ impl Case {
         self.add(dims, BOOL, false, |u| (u * 1.3).floor())
     }
 
-    /// The same inputs, and a gradient.
+    /// Adds a gradient to the inputs.
     pub(in crate::per_example::rules) fn with_grad(mut self, dims: &[usize]) -> (Self, TensorIr) {
         let grad = self.batched(dims);
         (self, grad)
     }
 
-    /// The number at `place`, counted through all examples.
+    /// Sets the number at `place`, counted through all examples.
     pub(in crate::per_example::rules) fn set(
         &mut self,
         tensor: &TensorIr,
@@ -94,7 +94,7 @@ impl Case {
         self.input(tensor).fill(number);
     }
 
-    /// An output of `op`, made an input.
+    /// Makes an output of `op` an input.
     pub(in crate::per_example::rules) fn result(
         &mut self,
         op: &ModuleOperationIr,
@@ -113,7 +113,7 @@ impl Case {
         op.outputs().flat_map(|out| read(r.remove(out.id))).collect()
     }
 
-    /// All examples at once must give what each gives alone.
+    /// Checks that all examples at once give what each gives alone.
     #[track_caller]
     pub(in crate::per_example::rules) fn check(&self, op: ModuleOperationIr) {
         self.compare(&OperationIr::Module(op));

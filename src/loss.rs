@@ -23,7 +23,8 @@ pub const IGNORED: i32 = -100;
 /// - labels: `[batch, positions]`, in an integer type that holds -100 (an unsigned one ignores nothing)
 /// - result: `[1]`
 pub fn cross_entropy(logits: Tensor<3>, labels: Tensor<2, Int>) -> Tensor<1> {
-    // Compute in a type that holds both, whatever type the data has: -100 as a byte would be class 156.
+    // Compute in a type that holds both, whatever type the data has. As a byte, -100 would be class
+    // 156.
     let labels = match labels.dtype() {
         DType::I64 | DType::U64 => labels.cast(IntDType::I64),
         _ => labels.cast(IntDType::I32),

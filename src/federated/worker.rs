@@ -188,10 +188,10 @@ fn arrived(folder: &Path, disk: &Disk, server: &Server) -> Result<(Inbox, u64)> 
     };
     for client in server.plan().population() {
         let reply = folder.join(client.as_str()).join("reply");
-        if let Some(bytes) = disk::read_up_to(&reply, server.plan().longest_reply())? {
-            if !server.is_late(&bytes) {
-                disk.keep_outcome(round, client, Some(&bytes))?;
-            }
+        if let Some(bytes) = disk::read_up_to(&reply, server.plan().longest_reply())?
+            && !server.is_late(&bytes)
+        {
+            disk.keep_outcome(round, client, Some(&bytes))?;
         }
     }
     for client in named(&told.failed) {

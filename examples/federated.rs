@@ -20,13 +20,13 @@ use std::process::ExitCode;
 use burn::nn::{Linear, LinearConfig, loss::CrossEntropyLossConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_dp::federated::worker::{self, Task};
+use burn_dp::Result;
+use burn_dp::federated::worker::{self, Task, TaskError};
 use burn_dp::federated::{
     ClientId, FederatedPlan, Request, RunId, Server, ServerOptimizer, simulate, weights,
 };
 use burn_dp::privacy::{Clipping, Delta, PrivacyPlan};
 use burn_dp::seed::SeedSource;
-use burn_dp::{Error, Result};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -102,7 +102,7 @@ fn model() -> Linear {
 
 /// A few steps on one client's digits.
 fn train(request: &Request, digits: &[&str]) -> Result<Vec<f32>> {
-    let mut model = weights::write(model(), &request.weights)?;
+    let mut model = weights::of_request(model(), request)?;
     let mut optimizer: ModuleOptimizer = SgdConfig::new().init();
     let (images, labels) = batch(digits);
     for _ in 0..LOCAL_STEPS {
@@ -115,12 +115,12 @@ fn train(request: &Request, digits: &[&str]) -> Result<Vec<f32>> {
     weights::read(&model)
 }
 
-fn simulated(settings: &Settings) -> Result<()> {
+fn simulated(settings: &Settings) -> Result<(), TaskError> {
     let names = match &settings.names {
         Some(file) => listed(file)?,
         None => (0..settings.clients)
-            .map(|n| ClientId::new(format!("client-{n}")).map_err(Error::from))
-            .collect::<Result<_>>()?,
+            .map(|n| ClientId::new(format!("client-{n}")))
+            .collect::<Result<_, _>>()?,
     };
     let plan = plan(names, settings.epsilon)?;
     let delta = Delta::new(DELTA)?;
@@ -143,26 +143,26 @@ fn simulated(settings: &Settings) -> Result<()> {
 }
 
 impl Task for Digits {
-    fn plan(&self, state: &Path) -> Result<FederatedPlan> {
-        plan(listed(&state.join("clients.txt"))?, EPSILON)
+    fn plan(&self, state: &Path) -> Result<FederatedPlan, TaskError> {
+        Ok(plan(listed(&state.join("clients.txt"))?, EPSILON)?)
     }
 
-    fn weights(&self) -> Result<Vec<f32>> {
-        weights::read(&model())
+    fn weights(&self) -> Result<Vec<f32>, TaskError> {
+        Ok(weights::read(&model())?)
     }
 
-    fn train(&self, request: &Request, state: &Path) -> Result<Vec<f32>> {
+    fn train(&self, request: &Request, state: &Path) -> Result<Vec<f32>, TaskError> {
         let text = text(&state.join("share"))?;
         let numbers = text.trim().split_once('/').map(|(one, all)| (one.parse(), all.parse()));
         match numbers {
             Some((Ok(one), Ok(all))) if (1..=all).contains(&one) => {
-                train(request, &share(one - 1, all))
+                Ok(train(request, &share(one - 1, all))?)
             }
-            _ => Err(unusable("share", &text)),
+            _ => Err(format!("`share` says {text:?}; write 2/4 for the second quarter").into()),
         }
     }
 
-    fn released(&self, server: &Server) -> Result<()> {
+    fn released(&self, server: &Server) -> Result<(), TaskError> {
         let accuracy = 100.0 * accuracy(server.weights())?;
         let (round, digest) = (server.round(), digest(server.weights()));
         eprintln!("round {round}: {accuracy:.1} % of 360 held-out digits, digest {digest:08x}");
@@ -175,19 +175,15 @@ impl Task for Digits {
 }
 
 /// The names in a file, one a line.
-fn listed(file: &Path) -> Result<Vec<ClientId>> {
+fn listed(file: &Path) -> Result<Vec<ClientId>, TaskError> {
     let text = text(file)?;
     let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
     names.map(|name| Ok(ClientId::new(name)?)).collect()
 }
 
-fn text(file: &Path) -> Result<String> {
+fn text(file: &Path) -> Result<String, TaskError> {
     fs::read_to_string(file)
-        .map_err(|error| unusable(&file.display().to_string(), &error.to_string()))
-}
-
-fn unusable(what: &str, why: &str) -> Error {
-    Error::Device { reason: format!("{what} cannot be used: {why}") }
+        .map_err(|error| format!("{} cannot be read: {error}", file.display()).into())
 }
 
 /// The held-out digits are every fifth.

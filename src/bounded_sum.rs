@@ -12,9 +12,11 @@
 //! - Noise is drawn once, for the sum, after the last contribution. Only then is the sum divided,
 //!   by a number that does not depend on the data.
 
+mod count;
 mod gradients;
 mod limit;
 mod vectors;
 
+pub(crate) use count::next_clipping;
 pub(crate) use gradients::ClippedSum;
 pub use vectors::BoundedSum;

@@ -4,7 +4,7 @@ use burn_dp_accounting::{ClippingNorm, DpEvent, ExpectedBatchSize};
 
 use crate::clipping::{Clipping, ClippingState};
 use crate::error::{Error, Result};
-use crate::noise::{Noise, noised};
+use crate::noise::{Noise, StepNoise};
 use crate::seed::{Domain, Seed};
 
 /// The Gaussian mechanism on vectors on the host.
@@ -110,19 +110,15 @@ impl BoundedSum {
         step: u64,
     ) -> Result<(Vec<Vec<f64>>, DpEvent)> {
         let std = noise.multiplier().value() * self.clipping.sensitivity(&self.state);
-        let released = self.with_noise(std, divisor.value(), (seed, domain, step))?;
+        let released =
+            self.with_noise(&noise.of_step(std, (seed, domain, step)), divisor.value())?;
         Ok((released, noise.event()))
     }
 
-    /// The sum with noise of this standard deviation on each number, rounded to single precision, divided by `divisor`.
-    pub(crate) fn with_noise(
-        self,
-        std: f64,
-        divisor: f64,
-        (seed, domain, step): (&Seed, Domain, u64),
-    ) -> Result<Vec<Vec<f64>>> {
+    /// The sum with `noise` on it, rounded to single precision, divided by `divisor`.
+    pub(crate) fn with_noise(self, noise: &StepNoise<'_>, divisor: f64) -> Result<Vec<Vec<f64>>> {
         let tensor = |(index, sum): (usize, &Vec<f64>)| -> Result<Vec<f64>> {
-            let noised = noised(sum, seed, domain, step, index as u64, std)?;
+            let noised = noise.noised(sum, index as u64)?;
             Ok(noised.into_iter().map(|x| f64::from(x) / divisor).collect())
         };
         self.sums.iter().enumerate().map(tensor).collect()

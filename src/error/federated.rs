@@ -73,6 +73,15 @@ pub enum FederatedError {
         source: Box<dyn core::error::Error + Send + Sync>,
     },
 
+    /// What a worker's user has written failed at the server.
+    #[error(
+        "the worker's task failed ({source}): what was released stands; mend it, and start the run again"
+    )]
+    Task {
+        /// Its own error.
+        source: Box<dyn core::error::Error + Send + Sync>,
+    },
+
     /// A worker's arguments.
     #[error("the arguments are `server FOLDER STATE`, `client FOLDER STATE` or `--protocol`")]
     Arguments,

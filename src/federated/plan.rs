@@ -31,6 +31,7 @@ pub struct FederatedPlan {
 
 /// What clients are told of a plan, and hold the server to: the same in every round of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredTerms")]
 pub struct Terms {
     run: RunId,
     fingerprint: [u8; 32],
@@ -135,6 +136,26 @@ impl Terms {
     }
 }
 
+/// Terms as a server sends them: a client takes none whose encoding does not fit their manifest.
+#[derive(Deserialize)]
+struct StoredTerms {
+    run: RunId,
+    fingerprint: [u8; 32],
+    manifest: Manifest,
+    encoding: Encoding,
+    rounds: u64,
+}
+
+impl TryFrom<StoredTerms> for Terms {
+    type Error = Error;
+
+    fn try_from(stored: StoredTerms) -> Result<Self> {
+        let StoredTerms { run, fingerprint, manifest, encoding, rounds } = stored;
+        encoding.check(manifest.len())?;
+        Ok(Self { run, fingerprint, manifest, encoding, rounds })
+    }
+}
+
 /// Collects the settings of a [`FederatedPlan`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build`"]
@@ -203,5 +224,30 @@ impl FederatedPlanBuilder {
         let fingerprint = Sha256::digest(&bytes).into();
         let terms = Terms { run, fingerprint, manifest, encoding, rounds };
         Ok(FederatedPlan { terms, population, privacy, optimizer, deadline, groups })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_whose_encoding_does_not_fit_are_not_read() {
+        let read = |encoding| {
+            let run = RunId::new("run").expect("a name");
+            let manifest = Manifest::new(vec![("w".into(), vec![4])], [0; 32]).expect("a manifest");
+            let terms = Terms { run, fingerprint: [0; 32], manifest, encoding, rounds: 1 };
+            let bytes = rmp_serde::to_vec(&terms).expect("bytes");
+            rmp_serde::from_slice::<Terms>(&bytes)
+        };
+        assert!(read(Encoding::Quantized { bits: 8 }).is_ok());
+        for encoding in [
+            Encoding::Quantized { bits: 0 },
+            Encoding::Quantized { bits: 200 },
+            Encoding::TopK { keep: 5 },
+            Encoding::RandomK { keep: 0 },
+        ] {
+            assert!(read(encoding).is_err(), "{encoding:?}");
+        }
     }
 }

@@ -6,10 +6,9 @@ use super::ids::ClientId;
 use super::message::Reply;
 use super::plan::FederatedPlan;
 use super::server_optimizer::OptimizerState;
-use crate::bounded_sum::BoundedSum;
+use crate::bounded_sum::{BoundedSum, next_clipping};
 use crate::clipping::ClippingState;
 use crate::error::{Error, FederatedError, Result};
-use crate::noise::noised;
 use crate::plan::Progress;
 use crate::privacy::Ledger;
 use crate::seed::{Domain, Seed};
@@ -66,19 +65,14 @@ pub(super) fn close(
     // Noise, once, on the sum; then the public divisor.
     let below = sum.below_clipping_norm();
     let std = privacy.noise_std(&before.clipping);
-    let mean =
-        sum.with_noise(std, privacy.divisor(), (seed, Domain::GradientNoise, before.round))?;
+    let draw = (seed, Domain::GradientNoise, before.round);
+    let mean = sum.with_noise(&privacy.noise().of_step(std, draw), privacy.divisor())?;
 
     // Account, before anything is released.
     after.round += 1;
     let progress = Progress { selected: false, steps: after.round.into() };
     after.ledger = privacy.events(progress)?;
-    if let Some(count_std) = privacy.count_noise_std() {
-        for count in noised(&[below], seed, Domain::CountNoise, before.round, 0, count_std)? {
-            let fraction = privacy.noised_fraction_below(f64::from(count));
-            after.clipping.update(privacy.clipping(), fraction)?;
-        }
-    }
+    after.clipping = next_clipping(privacy, before.clipping, below, (seed, before.round))?;
 
     // The optimizer sees the noised mean only.
     plan.optimizer().apply(&mut after.weights, &mean.concat(), &mut after.optimizer);

@@ -174,6 +174,11 @@ impl Server {
         &self.released.ledger
     }
 
+    /// The clipping in force: it follows noised counts alone, so it is public.
+    pub fn clipping(&self) -> ClippingState {
+        self.released.clipping
+    }
+
     /// The plan.
     pub fn plan(&self) -> &FederatedPlan {
         &self.plan

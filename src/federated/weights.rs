@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Bool, ExecutionError, Int, Tensor, TensorData};
 
 use super::manifest::Manifest;
+use super::message::Request;
 use crate::error::{Error, FederatedError, Result};
 use crate::model::{Change, ModuleTensors, Place, Visit, change, visit};
 
@@ -26,6 +27,18 @@ pub fn manifest<M: Module>(model: &M) -> Result<Manifest> {
 pub fn read<M: Module>(model: &M) -> Result<Vec<f32>> {
     ModuleTensors::of(model)?;
     Ok(Contents::of(model)?.trained)
+}
+
+/// `model` with the weights of a request: what a client begins its training from.
+///
+/// # Errors
+/// [`FederatedError::OfAnother`] where the run trains other parameters, or the same on top of other frozen ones; as
+/// [`manifest`].
+pub fn of_request<M: Module>(model: M, request: &Request) -> Result<M> {
+    if manifest(&model)? != *request.terms.manifest() {
+        return Err(Error::Federated(FederatedError::OfAnother { what: "request", of: "model" }));
+    }
+    write(model, &request.weights)
 }
 
 /// The model with other trained weights.

@@ -12,33 +12,43 @@
 //! An exit code other than 0 means that nothing was sent and nothing may be. Whatever is printed or written to `out` is durable
 //! in `STATE` before, by a rename; so the program may be killed at any point, and run again.
 //!
-//! ```no_run
+//! ```
 //! use std::path::Path;
-//! use std::process::ExitCode;
 //!
-//! use burn_dp::federated::worker::{Task, main};
-//! use burn_dp::federated::{FederatedPlan, Request};
+//! use burn_dp::federated::worker::{Task, TaskError, run};
+//! use burn_dp::federated::{ClientId, FederatedPlan, Manifest, Request, RunId};
+//! use burn_dp::privacy::{Clipping, PrivacyPlan};
 //!
-//! struct Hospital;
+//! struct Average;
 //!
-//! impl Task for Hospital {
-//!     fn plan(&self, _state: &Path) -> burn_dp::Result<FederatedPlan> {
-//! #       unimplemented!()
-//!         // the same at every start
+//! impl Task for Average {
+//!     fn plan(&self, state: &Path) -> Result<FederatedPlan, TaskError> {
+//!         let names = std::fs::read_to_string(state.join("clients.txt"))?;
+//!         let clients: Vec<ClientId> = names.lines().map(ClientId::new).collect::<Result<_, _>>()?;
+//!         let privacy = PrivacyPlan::builder()
+//!             .target(8.0, 1e-4)
+//!             .sampling_rate(1.0)
+//!             .expected_batch_size(clients.len() as f64)
+//!             .steps(10)
+//!             .clipping(Clipping::flat(1.0))
+//!             .build()?;
+//!         let manifest = Manifest::new(vec![("mean".into(), vec![1])], [0; 32])?;
+//!         Ok(FederatedPlan::builder(RunId::new("mean-1")?, manifest, clients, privacy).build()?)
 //!     }
-//!     fn weights(&self) -> burn_dp::Result<Vec<f32>> {
-//! #       unimplemented!()
-//!         // what the run begins from
+//!
+//!     fn weights(&self) -> Result<Vec<f32>, TaskError> {
+//!         Ok(vec![0.0])
 //!     }
-//!     fn train(&self, request: &Request, _state: &Path) -> burn_dp::Result<Vec<f32>> {
-//! #       unimplemented!()
-//!         // this client's data, and a few epochs
+//!
+//!     fn train(&self, request: &Request, state: &Path) -> Result<Vec<f32>, TaskError> {
+//!         let mine: f32 = std::fs::read_to_string(state.join("number"))?.trim().parse()?;
+//!         Ok(vec![request.weights[0] + 0.5 * (mine - request.weights[0])])
 //!     }
 //! }
 //!
-//! fn main_() -> ExitCode {
-//!     main(&Hospital)
-//! }
+//! // In a program of its own: `fn main() -> ExitCode { worker::main(&Average) }`
+//! assert_eq!(run(&Average, ["--protocol".into()])?, "1");
+//! # Ok::<(), burn_dp::Error>(())
 //! ```
 
 mod disk;
@@ -61,33 +71,37 @@ use crate::seed::SeedSource;
 /// The version of the protocol between a transport and this program.
 pub const PROTOCOL: u32 = 1;
 
+/// A task's own error. What it says stays where the task ran.
+pub type TaskError = Box<dyn core::error::Error + Send + Sync>;
+
 /// What a user brings: the plan and the first weights at the server, the training at a client.
 pub trait Task {
     /// The plan of the run: the same at each start of the server's program. `state` is the server's folder, where its operator may
     /// have put the list of clients.
     ///
     /// # Errors
-    /// As of building it.
-    fn plan(&self, state: &Path) -> Result<FederatedPlan>;
+    /// The task's own.
+    fn plan(&self, state: &Path) -> Result<FederatedPlan, TaskError>;
 
     /// The weights that the run begins from, in the manifest's order, flat.
     ///
     /// # Errors
     /// The task's own.
-    fn weights(&self) -> Result<Vec<f32>>;
+    fn weights(&self) -> Result<Vec<f32>, TaskError>;
 
-    /// New weights, of a request's, by this client's data. `state` is the client's folder.
+    /// New weights, of a request's, by this client's data. `state` is the client's folder. For a burn model begin with
+    /// [`weights::of_request`](super::weights::of_request), which refuses a run on top of another model.
     ///
     /// # Errors
     /// The task's own. The server learns that this client failed, and nothing else.
-    fn train(&self, request: &Request, state: &Path) -> Result<Vec<f32>>;
+    fn train(&self, request: &Request, state: &Path) -> Result<Vec<f32>, TaskError>;
 
     /// Is told of the server after each call that released a round, with weights and ledger: to evaluate on public data, or to
     /// write the model. After a crash it may be told twice of one round, but never not at all of the last.
     ///
     /// # Errors
     /// The task's own, which ends the program. The release stands.
-    fn released(&self, _server: &Server) -> Result<()> {
+    fn released(&self, _server: &Server) -> Result<(), TaskError> {
         Ok(())
     }
 
@@ -142,10 +156,10 @@ fn client(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
 
 fn server(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
     let disk = Disk::locked(state)?;
-    let plan = task.plan(state)?;
+    let plan = task.plan(state).map_err(failed)?;
     let mut server = match disk.read("server.state")? {
         Some(state) => Server::resume(plan, &state, task.seed())?,
-        None => Server::start(plan, task.weights()?, task.seed())?,
+        None => Server::start(plan, task.weights().map_err(failed)?, task.seed())?,
     };
     let (inbox, now) = arrived(&folder.join("in"), &disk, &server)?;
     let step = server.step(inbox, now)?;
@@ -171,7 +185,7 @@ fn tell(task: &impl Task, disk: &Disk, server: &Server) -> Result<()> {
     if server.round() == 0 || disk.read("told")?.is_some_and(|told| told == round) {
         return Ok(());
     }
-    task.released(server)?;
+    task.released(server).map_err(failed)?;
     disk.forget_outcomes_before(server.round())?;
     disk.replace("told", &round)
 }
@@ -212,4 +226,8 @@ fn arrived(folder: &Path, disk: &Disk, server: &Server) -> Result<(Inbox, u64)> 
 /// The names that can be a client's.
 fn named(names: &[String]) -> impl Iterator<Item = ClientId> {
     names.iter().filter_map(|name| ClientId::new(name.clone()).ok())
+}
+
+fn failed(source: TaskError) -> Error {
+    Error::Federated(FederatedError::Task { source })
 }

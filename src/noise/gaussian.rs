@@ -101,9 +101,7 @@ pub(crate) fn noised(
     if std == 0.0 {
         return Ok(values.iter().map(|value| *value as f32).collect());
     }
-    if !(SMALLEST_STD..=LARGEST_STD).contains(&std) {
-        return Err(Error::setting("std", std, "0, or between 1e-30 and 1e37"));
-    }
+    check_std(std)?;
     let stream = seed.stream(domain, step, tensor);
     let block = |(number, block): (usize, &[f64])| -> Vec<f32> {
         let mut rng = stream.bulk(number);
@@ -134,9 +132,7 @@ pub(crate) fn add_gaussian_measuring(
             |block: &[f32]| block.chunks(PART).map(|part| squares(part, scale)).sum::<f64>();
         return Ok(values.par_chunks(BLOCK).map(squares).sum());
     }
-    if !(SMALLEST_STD..=LARGEST_STD).contains(&std) {
-        return Err(Error::setting("std", std, "0, or between 1e-30 and 1e37"));
-    }
+    check_std(std)?;
     let stream = seed.stream(domain, step, tensor);
     let block = |(number, block)| add_block(block, &stream, number, std, scale);
     if values.len() <= BLOCK {
@@ -144,6 +140,14 @@ pub(crate) fn add_gaussian_measuring(
         return Ok(block((0, values)));
     }
     Ok(values.par_chunks_mut(BLOCK).enumerate().map(block).sum())
+}
+
+/// Whether single precision can hold noise that is not zero.
+fn check_std(std: f64) -> Result<()> {
+    match (SMALLEST_STD..=LARGEST_STD).contains(&std) {
+        true => Ok(()),
+        false => Err(Error::setting("std", std, "0, or between 1e-30 and 1e37")),
+    }
 }
 
 /// The noise of block `number` starts at a region of its own, so threads need no common order.

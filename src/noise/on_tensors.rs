@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor, TensorData};
 
-use super::gaussian::add_gaussian_measuring;
+use super::gaussian::{add_gaussian_measuring, noised};
 use crate::device::Capabilities;
 use crate::error::{Error, Result};
 use crate::seed::{Domain, Seed};
@@ -49,6 +49,18 @@ impl StepNoise<'_> {
         let squares = (tensor.clone() * scale).powi_scalar(2).sum();
         let noised = tensor + Tensor::from_data(noise, (&device, DType::F32));
         Ok((noised, SquaredLength::OnDevice(Box::new(squares))))
+    }
+
+    /// `values`, the `index`-th vector of the step, plus noise: added in double precision and rounded to single once.
+    ///
+    /// # Errors
+    /// As [`add_gaussian`](super::add_gaussian).
+    pub(crate) fn noised(&self, values: &[f64], index: u64) -> Result<Vec<f32>> {
+        match *self {
+            Self::Gaussian { std, seed, domain, step } => {
+                noised(values, seed, domain, step, index, std)
+            }
+        }
     }
 
     /// Adds the noise of the `index`-th tensor; the squared length that the values had.

@@ -8,10 +8,9 @@ use burn::optim::GradientsParams;
 
 use super::DpOptimizer;
 use super::batch::LogicalBatch;
-use crate::bounded_sum::ClippedSum;
+use crate::bounded_sum::{ClippedSum, next_clipping};
 use crate::error::{Error, Result};
 use crate::model::ModuleTensors;
-use crate::noise::noised;
 use crate::per_example::Engine;
 use crate::seed::Domain;
 
@@ -98,12 +97,8 @@ impl<E> DpOptimizer<E> {
         progress.step += 1;
         progress.ledger = self.plan.events(progress.so_far())?;
         progress.trained = Some(trained);
-        if let Some(count_std) = self.plan.count_noise_std() {
-            for count in noised(&[below], &self.seed, Domain::CountNoise, step, 0, count_std)? {
-                let fraction = self.plan.noised_fraction_below(f64::from(count));
-                progress.clipping.update(self.plan.clipping(), fraction)?;
-            }
-        }
+        progress.clipping =
+            next_clipping(&self.plan, progress.clipping, below, (&self.seed, step))?;
         self.progress = progress;
 
         Ok(release.into_gradients(model))

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod encodings;
+mod models;
 mod roles;
 mod sensitivity;
 mod strangers;

@@ -1,6 +1,6 @@
 //! T1: one client more or less moves the sum of a round by at most the plan's sensitivity.
 
-use burn_dp::federated::{Client, ClientId, Encoding, FederatedPlan, Reply};
+use burn_dp::federated::{Client, ClientId, Encoding, FederatedPlan, Manifest, Reply, RunId};
 use burn_dp::privacy::{Adjacency, Clipping};
 use proptest::prelude::*;
 
@@ -123,4 +123,42 @@ fn an_unusable_reply_counts_as_one_that_never_came() {
     }
     assert!(Reply::from_bytes(&other_run).is_ok());
     assert_ne!(released(&|_| ()).0, absent);
+}
+
+/// Noise goes on once, and the divisor is the expected cohort, whoever answers.
+#[test]
+fn noise_has_its_size_and_the_divisor_is_public_whoever_answers() {
+    let (many, z, norm) = (40_000, 0.8, 2.0);
+    for answering in [0, CLIENTS] {
+        let manifest = Manifest::new(vec![("w".into(), vec![many])], [0; 32]).expect("one");
+        let (run, clients) = (RunId::new("r").expect("a name"), (0..CLIENTS).map(client).collect());
+        let privacy = super::privacy(flat(norm), z, CLIENTS);
+        let plan = FederatedPlan::builder(run, manifest, clients, privacy).build().expect("a plan");
+        let mut server = start(plan);
+        let opened = server.step(everybody(), 0).expect("a round");
+        let mut inbox = everybody();
+        for (index, (to, request)) in opened.send.into_iter().enumerate() {
+            if index < answering {
+                // All of it in the first number, and far too long.
+                let train = |_: &_| {
+                    let first = std::iter::once(100.0);
+                    let rest = std::iter::repeat_n(0.0, many - 1);
+                    Ok::<_, burn_dp::Error>(first.chain(rest).collect())
+                };
+                let answer = Client::new().answer(&request, train).expect("an answer");
+                inbox.replies.push((to, answer.reply));
+            } else {
+                inbox.failed.push(to);
+            }
+        }
+        assert_eq!(server.step(inbox, 1).expect("a release").closed, 1);
+        let std = z * norm / CLIENTS as f64;
+        let noise = &server.weights()[1..];
+        let squares: f64 = noise.iter().map(|x| f64::from(*x).powi(2)).sum();
+        let found = (squares / noise.len() as f64).sqrt();
+        // Four standard deviations of the estimate are 0.014.
+        assert!((found / std - 1.0).abs() < 0.014, "{found} and {std}");
+        let sum = answering as f64 * norm / CLIENTS as f64;
+        assert!((f64::from(server.weights()[0]) - sum).abs() < 5.0 * std);
+    }
 }

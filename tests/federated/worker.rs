@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn_dp::error::{Error, FederatedError};
-use burn_dp::federated::worker::{Task, run};
+use burn_dp::federated::worker::{Task, TaskError, run};
 use burn_dp::federated::{ClientId, Encoding, FederatedPlan, Request, Server, simulate};
 use burn_dp::seed::SeedSource;
 use serde_json::{Value, json};
@@ -17,16 +17,16 @@ use super::{CLIENTS, ROUNDS, SEED, client, flat, plan, trained};
 struct Hospital(ClientId);
 
 impl Task for Hospital {
-    fn plan(&self, _: &Path) -> burn_dp::Result<FederatedPlan> {
+    fn plan(&self, _: &Path) -> Result<FederatedPlan, TaskError> {
         Ok(plan(flat(1.0), 0.7, Encoding::Dense))
     }
 
-    fn weights(&self) -> burn_dp::Result<Vec<f32>> {
+    fn weights(&self) -> Result<Vec<f32>, TaskError> {
         Ok(vec![0.0; 16])
     }
 
-    fn train(&self, request: &Request, _: &Path) -> burn_dp::Result<Vec<f32>> {
-        trained(&self.0, request)
+    fn train(&self, request: &Request, _: &Path) -> Result<Vec<f32>, TaskError> {
+        Ok(trained(&self.0, request)?)
     }
 
     fn seed(&self) -> SeedSource {

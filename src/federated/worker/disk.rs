@@ -63,7 +63,9 @@ impl Disk {
             return Ok(());
         }
         let folder = self.outcomes(round);
-        fs::create_dir_all(&folder).map_err(|error| storage(&folder, error))?;
+        // Durable itself, or the first outcome could be lost with it, and a second one count.
+        let made = fs::create_dir_all(&folder).and_then(|()| sync(Some(&self.folder)));
+        made.map_err(|error| storage(&folder, error))?;
         // An empty reply is as good as none.
         self.replace(&format!("{}/{client}", outcomes_of(round)), reply.unwrap_or_default())
     }

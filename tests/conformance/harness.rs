@@ -212,7 +212,7 @@ impl Bench {
 /// Gives every float parameter reproducible values. Vectors (gains, biases, running statistics) get
 /// positive values, the rest values around zero. A parameter of several fields stays one tensor.
 #[derive(Default)]
-struct Fill {
+pub struct Fill {
     filled: HashMap<ParamId, Box<dyn Any>>,
 }
 

@@ -2,15 +2,15 @@
 //! says provably little about any one client.
 //!
 //! ```text
-//! cargo run --release --example federated                       # 240 clients in this process
-//! cargo run --release --example federated -- --clients 480 --epsilon 3
+//! cargo run --release --example federated_digits                       # 240 clients in this process
+//! cargo run --release --example federated_digits -- --clients 480 --epsilon 3
 //! ```
 //!
 //! The same program is the worker that a transport runs at both ends. Its server wants `clients.txt` in its state folder (the
 //! clients' names, one a line), its clients a file `share` (`2/4`: the second quarter of the digits is mine):
 //!
 //! ```text
-//! burn-dp-flower loopback target/release/examples/federated trial
+//! burn-dp-flower loopback target/release/examples/federated_digits trial
 //! ```
 
 use std::fs;

@@ -108,7 +108,7 @@ fn a_node_grants_the_stricter_of_proposal_and_policy() {
 /// T5: a filter grants each round. Restarts, new runs, and servers that lie about rounds change nothing.
 #[test]
 fn a_spent_budget_refuses_whatever_a_server_says() {
-    const BUDGET: f64 = 2.5;
+    const BUDGET: f64 = 3.5;
     let first = plan("first", Unit::Record(proposal(0.1, 1.0)));
     let mut known = Client::new().with_policy(policy(BUDGET, ""));
     let mut state = None;

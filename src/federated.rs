@@ -39,6 +39,7 @@ mod encoding;
 mod ids;
 mod kind;
 mod manifest;
+pub mod masks;
 mod message;
 mod plan;
 mod policy;

@@ -132,9 +132,11 @@ impl Client {
         let privacy = grant.as_ref().map(|grant| &grant.plan);
         let training = Training { request: &request, privacy: privacy.filter(|_| record_level) };
         let failed = |error: E| FederatedError::Training { source: error.into() };
-        let trained: Trained = train(&training).map_err(failed)?.into();
+        let mut trained: Trained = train(&training).map_err(failed)?.into();
         if let Some(plan) = training.privacy {
             check_ledger(plan, trained.ledger.as_ref())?;
+            // How many records there are is itself about each of them; the policy's number is public.
+            trained.examples = self.policy.as_ref().map(|policy| policy.records);
         }
         let local = privacy.filter(|_| !record_level);
         let reply = self.reply(&request, &trained, local)?;

@@ -25,6 +25,7 @@ CONNECT_SECONDS = 60.0
 def prepare_node(folder: Path) -> tuple[str, str]:
     """Makes the folders and the key where they are missing. Returns the node's name and its public key's text."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)  # who made it for the node's data may have left it open to others on the host
     (folder / "state").mkdir(mode=0o700, exist_ok=True)
     key = folder / "node.key"
     if not key.exists():

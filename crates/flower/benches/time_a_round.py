@@ -108,7 +108,8 @@ def main():
                 trial = Trial(worker, Path(folder), NODES, True, 3600.0)
                 times = ours(trial, chosen.rounds) if kind == "ours" else floor(trial, kind, chosen.rounds, down, up)
             found += [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
-            print(f"{kind}: median {statistics.median(found):.2f} s of {len(found)} rounds", flush=True)
+            quarters = " ".join(f"{quarter:.2f}" for quarter in statistics.quantiles(found, n=4))
+            print(f"{kind}: {len(found)} rounds, quartiles {quarters} s", flush=True)
     least, own, mine = (statistics.median(seconds[kind]) for kind in ("floor", "own", "ours"))
     print(f"a round: ours {mine:.2f} s, least {least:.2f} s, Flower's own loop {own:.2f} s")
     print(f"ours / least = {mine / least:.3f}, ours / Flower's own loop = {mine / own:.3f}")

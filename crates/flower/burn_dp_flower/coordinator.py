@@ -19,6 +19,7 @@ from .processes import (
     config_flag,
     flower_environment,
     flower_program,
+    status_of,
     write_connection,
 )
 from .project import make_project
@@ -138,7 +139,7 @@ def run(folder: Path, worker: Path, seconds: float) -> str:
         finally:
             log.kill()
             log.wait()
-        status = str(call_flwr_json(environment, folder, "list", "--run-id", run_id, CONNECTION)["runs"][0]["status"])
+        status = status_of(call_flwr_json(environment, folder, "list", "--run-id", run_id, CONNECTION))
         if status.startswith("finished"):
             return status
         time.sleep(_STATUS_SECONDS)

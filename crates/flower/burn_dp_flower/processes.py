@@ -173,6 +173,14 @@ def call_flwr_json(environment: dict[str, str], folder: Path, *arguments: str) -
         raise LoopbackError(f"flwr {arguments[0]} did not answer in JSON:\n{output}") from None
 
 
+def status_of(answer: dict[str, Any]) -> str:
+    """What `flwr list --run-id` says of a run, `running` or `finished:completed` for instance."""
+    try:
+        return str(answer["runs"][0]["status"])
+    except (KeyError, IndexError, TypeError):
+        raise LoopbackError(f"the SuperLink does not say how the run is; start it again to go on: {answer}") from None
+
+
 def flower_program(name: str) -> str:
     """A program of the Flower that is installed with this package, not of another one on the path."""
     return str(Path(sys.executable).parent / name)

@@ -15,7 +15,7 @@ from burn_dp_flower.coordinator import Address, key_text, parse_address, prepare
 from burn_dp_flower.identity import key_file_name, key_text_name
 from burn_dp_flower.main import main
 from burn_dp_flower.node import prepare_node, trust
-from burn_dp_flower.processes import free_ports
+from burn_dp_flower.processes import LoopbackError, free_ports, status_of
 from burn_dp_flower.versions import ONE_PORT_SINCE, flower_version
 from conftest import FAKE_WORKER
 
@@ -122,6 +122,13 @@ def test_a_population_does_not_change_under_a_run(tmp_path, monkeypatch):
 def test_a_coordinators_folder_is_needed(tmp_path, capsys):
     assert main(["run", str(FAKE_WORKER), str(tmp_path), "ecdsa-sha2-nistp384 x"]) == 1
     assert "start `burn-dp-flower superlink` there first" in capsys.readouterr().err
+
+
+def test_a_superlink_that_is_gone_is_an_error_that_says_what_to_do():
+    assert status_of({"runs": [{"status": "finished:failed"}]}) == "finished:failed"
+    for answer in [{"success": False, "error-message": "connection refused"}, {"runs": []}]:
+        with pytest.raises(LoopbackError, match="start it again to go on"):
+            status_of(answer)
 
 
 @pytest.mark.loopback

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from burn_dp_flower.loopback import Trial, prepare
 from burn_dp_flower.processes import CONNECTION, Processes, config_flag
+from burn_dp_flower.server import POLL_SECONDS
 
 NODES = 2
 RELEASES = "told"  # the file in the server's state that is replaced after each release
@@ -84,7 +85,7 @@ def main(grid, context):
             else:
                 waiting = set(grid.push_messages(messages))
                 while waiting:
-                    time.sleep(0.5)
+                    time.sleep({poll})
                     waiting -= {{reply.metadata.reply_to_message_id for reply in grid.pull_messages(waiting)}}
             log.write(f"{{time.time()}}\\n")
             log.flush()
@@ -151,7 +152,7 @@ def floor(trial, kind, rounds, down, up):
     app, times = trial.folder / "floor", trial.folder / "times"
     app.mkdir()
     (app / "pyproject.toml").write_text(PROJECT)
-    (app / "floor.py").write_text(FLOOR.format(down=down, up=up, nodes=NODES))
+    (app / "floor.py").write_text(FLOOR.format(down=down, up=up, nodes=NODES, poll=POLL_SECONDS))
     tls = trial.folder / "tls"
     with Processes(trial.logs(), tls) as processes:
         processes.start_superlink()

@@ -19,7 +19,7 @@ from .locking import owned
 from .mail import Mail
 from .settings import Settings, server_settings
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.2
 # After a first reply, others get this long to join it: a call of the worker for each would be wasteful.
 GATHER_SECONDS = 1.0
 # How often to look who has come online: whoever is due and was not can be asked then, not at the round's deadline.
@@ -83,6 +83,7 @@ def _collect(mail: Mail, inbox: Path, answer: Answer, news: bool) -> set[str]:
     look = start + ARRIVAL_SECONDS
     failed: set[str] = set()
     while True:
+        before = time.monotonic()
         came, lost = mail.collect(inbox)
         failed |= lost
         now = time.monotonic()
@@ -97,7 +98,8 @@ def _collect(mail: Mail, inbox: Path, answer: Answer, news: bool) -> set[str]:
             end = min(end, now + GATHER_SECONDS)
         if now >= end:
             return failed
-        _sleep(min(end, now + POLL_SECONDS))
+        # As long as asking took, at least: many open requests must not keep the SuperLink busy with questions.
+        _sleep(min(end, now + max(POLL_SECONDS, now - before)))
 
 
 def _sleep(until: float) -> None:

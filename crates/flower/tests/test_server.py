@@ -21,6 +21,7 @@ from conftest import FAKE_WORKER, FakeGrid
 def quick(monkeypatch):
     monkeypatch.setattr(server, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(server, "GATHER_SECONDS", 0.1)
+    monkeypatch.setattr(server, "ARRIVAL_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -128,6 +129,26 @@ def test_a_worker_is_called_again_when_its_wait_is_over(tmp_path, program):
     start = time.monotonic()
     calls(tmp_path, program(SENDER), FakeGrid({}), [[[], 0.3, 1]])
     assert 0.3 <= time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("asked", [[], ["5"]], ids=["nobody is awaited", "somebody is awaited"])
+def test_a_node_that_comes_online_is_told_at_once(tmp_path, program, node, asked):
+    grid = FakeGrid({5: lambda message: None})
+    looks = []
+
+    def get_nodes():
+        looks.append(1)
+        if len(looks) == 3:
+            grid.nodes[6] = node(6)
+        return FakeGrid.get_nodes(grid)
+
+    grid.get_nodes = get_nodes
+    grid.get_node_ids = lambda: [each.node_id for each in get_nodes()]  # what older releases of Flower are asked
+    start = time.monotonic()
+    first, second = calls(tmp_path, program(SENDER), grid, [[asked, 60, 60]])
+    assert (first["online"], second["online"]) == (["5"], ["5", "6"])
+    assert (second["waiting"], second["in"], second["failed"]) == (asked, [], [])
+    assert time.monotonic() - start < 20
 
 
 def test_equal_files_are_pushed_in_one_call(tmp_path, program, node):

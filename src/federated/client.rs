@@ -165,6 +165,27 @@ impl Client {
         self.memory.data_sets.get(data_set).map(Spent::ledger)
     }
 
+    /// What has been spent on each data set, in words: for the node's operator.
+    ///
+    /// # Errors
+    /// [`FederatedError::BudgetSpent`] where the policy's budget is below what was spent under an earlier one.
+    pub fn budget(&self) -> Result<String> {
+        let mut lines = Vec::new();
+        for (name, spent) in &self.memory.data_sets {
+            let releases = spent.ledger().steps().value();
+            let budget = match self.policy.as_ref().filter(|policy| policy.data_set == *name) {
+                Some(policy) => {
+                    let (epsilon, delta) = (policy.epsilon, policy.delta);
+                    let share = (100.0 * spent.share(policy)?).ceil();
+                    format!("{share} % of its budget (epsilon {epsilon}, delta {delta}) spent")
+                }
+                None => "it is not that of the policy".to_owned(),
+            };
+            lines.push(format!("{name}: {releases} releases, {budget}"));
+        }
+        Ok(if lines.is_empty() { "nothing was spent".to_owned() } else { lines.join("\n") })
+    }
+
     /// The reply that was given to this round before.
     fn known_reply(&self, request: &Request) -> Result<Option<Vec<u8>>> {
         let (terms, round) = (&request.terms, request.round);

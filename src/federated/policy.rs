@@ -183,25 +183,38 @@ impl Spent {
     /// # Errors
     /// [`FederatedError::BudgetSpent`] if it does not; [`Error::Setting`] where the policy's adjacency is not that of what was spent.
     pub(super) fn with(&self, policy: &NodePolicy, event: DpEvent, count: u64) -> Result<Self> {
+        let mut after = self.clone();
+        after.ledger.record(event, count)?;
+        after.filter(policy)?;
+        Ok(after)
+    }
+
+    /// The filter that has granted everything in the ledger.
+    fn filter(&self, policy: &NodePolicy) -> Result<RenyiFilter> {
         let NodePolicy { epsilon, delta, adjacency, .. } = *policy;
         if adjacency != self.adjacency {
             let requirement = "that of what was spent on the data set before";
             return Err(Error::setting("adjacency", Adjacency::from(adjacency), requirement));
         }
         let mut filter = RenyiFilter::at_order(adjacency.into(), epsilon, delta, self.order)?;
-        let mut after = self.clone();
-        after.ledger.record(event, count)?;
-        for (event, count) in after.ledger.entries() {
+        for (event, count) in self.ledger.entries() {
             if filter.try_spend(event, *count)? == Spending::Refused {
                 let data_set = policy.data_set.to_string();
-                return Err(Error::Federated(FederatedError::BudgetSpent {
-                    data_set,
-                    epsilon: epsilon.value(),
-                    delta: delta.value(),
-                }));
+                let (epsilon, delta) = (epsilon.value(), delta.value());
+                let spent = FederatedError::BudgetSpent { data_set, epsilon, delta };
+                return Err(Error::Federated(spent));
             }
         }
-        Ok(after)
+        Ok(filter)
+    }
+
+    /// The share of the policy's budget that is spent, from 0 to 1.
+    ///
+    /// # Errors
+    /// As [`with`](Self::with).
+    pub(super) fn share(&self, policy: &NodePolicy) -> Result<f64> {
+        let filter = self.filter(policy)?;
+        Ok(filter.spent() / filter.budget())
     }
 
     pub(super) const fn ledger(&self) -> &Ledger {

@@ -9,6 +9,8 @@
 //! | `client` | `request` | `reply` |
 //! | `server` | `online.json`: `{"now", "online", "waiting", "failed"}`; `<client>/reply` | `request`; `{"send", "seconds", "wait", "label", "done"}` |
 //!
+//! A node's operator sets limits in `STATE/policy.toml` ([`NodePolicy`]); `budget STATE` tells what has been spent of them.
+//!
 //! An exit code other than 0 means that nothing was sent and nothing may be. Whatever is printed or written to `out` is durable
 //! in `STATE` before, by a rename; so the program may be killed at any point, and run again.
 //!
@@ -133,7 +135,7 @@ pub fn main(task: &impl Task) -> ExitCode {
 /// What `main` does, with arguments of the caller's; the line to print.
 ///
 /// # Errors
-/// [`FederatedError::Arguments`] for arguments that are none of the three, [`FederatedError::Storage`] for files, and those of
+/// [`FederatedError::Arguments`] for arguments that are none of these, [`FederatedError::Storage`] for files, and those of
 /// the roles.
 pub fn run(task: &impl Task, arguments: impl IntoIterator<Item = OsString>) -> Result<String> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -142,6 +144,7 @@ pub fn run(task: &impl Task, arguments: impl IntoIterator<Item = OsString>) -> R
         (["--protocol"], _) => Ok(PROTOCOL.to_string()),
         (["client", ..], [_, folder, state]) => client(task, folder.as_ref(), state.as_ref()),
         (["server", ..], [_, folder, state]) => server(task, folder.as_ref(), state.as_ref()),
+        (["budget", ..], [_, state]) => node(&Disk::locked(state.as_ref())?)?.budget(),
         _ => Err(Error::Federated(FederatedError::Arguments)),
     }
 }
@@ -149,12 +152,7 @@ pub fn run(task: &impl Task, arguments: impl IntoIterator<Item = OsString>) -> R
 fn client(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
     let disk = Disk::locked(state)?;
     let request = disk::read(&folder.join("in").join("request"))?;
-    let known = disk.read("client.state")?;
-    let known = known.map_or(Ok(Client::new()), |state| Client::resume(&state))?;
-    let mut known = known.with_seed(task.seed());
-    if let Some(policy) = disk.read(POLICY)? {
-        known = known.with_policy(NodePolicy::from_toml(&String::from_utf8_lossy(&policy))?);
-    }
+    let mut known = node(&disk)?.with_seed(task.seed());
     let answer = known.answer(&request, |training| task.train(training, state))?;
     if let Some(refused) = &answer.refused {
         log::warn!("refused: {refused}");
@@ -164,6 +162,18 @@ fn client(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
     }
     disk::write(&folder.join("out").join("reply"), &answer.reply)?;
     Ok("{}".to_owned())
+}
+
+/// The client as it is on disk, under its operator's policy.
+fn node(disk: &Disk) -> Result<Client> {
+    let known = disk.read("client.state")?;
+    let known = known.map_or(Ok(Client::new()), |state| Client::resume(&state))?;
+    match disk.read(POLICY)? {
+        Some(policy) => {
+            Ok(known.with_policy(NodePolicy::from_toml(&String::from_utf8_lossy(&policy))?))
+        }
+        None => Ok(known),
+    }
 }
 
 fn server(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {

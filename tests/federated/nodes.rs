@@ -128,6 +128,10 @@ fn a_spent_budget_refuses_whatever_a_server_says() {
     let epsilon = spent.epsilon(Delta::new(1e-5).expect("a delta"), Adjacency::AddRemove);
     assert!(epsilon.expect("a bound").value() <= BUDGET);
 
+    let told = known.budget().expect("words");
+    assert!(told.starts_with(&format!("ward: {} releases, ", granted * LOCAL_STEPS)), "{told}");
+    assert_eq!(Client::new().budget().expect("words"), "nothing was spent");
+
     // After a restart; in another run; in one that claims a single round; for everything that the node holds.
     let state = state.expect("a state");
     let restarted = || Client::resume(&state).expect("its own").with_policy(policy(BUDGET, ""));

@@ -52,6 +52,7 @@
 //! ```
 
 mod disk;
+mod fail_point;
 mod protocol;
 
 use std::ffi::OsString;
@@ -59,6 +60,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::disk::Disk;
+use self::fail_point::fail_point;
 use self::protocol::{Online, Sending, print};
 use super::client::Client;
 use super::ids::ClientId;
@@ -115,7 +117,9 @@ pub trait Task {
 pub fn main(task: &impl Task) -> ExitCode {
     match run(task, std::env::args_os().skip(1)) {
         Ok(line) => {
+            fail_point("before", "line");
             println!("{line}");
+            fail_point("printed", "line");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -185,7 +189,9 @@ fn tell(task: &impl Task, disk: &Disk, server: &Server) -> Result<()> {
     if server.round() == 0 || disk.read("told")?.is_some_and(|told| told == round) {
         return Ok(());
     }
+    fail_point("before", "released");
     task.released(server).map_err(failed)?;
+    fail_point("after", "released");
     disk.forget_outcomes_before(server.round())?;
     disk.replace("told", &round)
 }
@@ -202,10 +208,14 @@ fn arrived(folder: &Path, disk: &Disk, server: &Server) -> Result<(Inbox, u64)> 
     };
     for client in server.plan().population() {
         let reply = folder.join(client.as_str()).join("reply");
-        if let Some(bytes) = disk::read_up_to(&reply, server.plan().longest_reply())?
-            && !server.is_late(&bytes)
-        {
-            disk.keep_outcome(round, client, Some(&bytes))?;
+        match disk::read_up_to(&reply, server.plan().longest_reply())? {
+            Some(bytes) if server.is_late(&bytes) => {}
+            Some(bytes) => disk.keep_outcome(round, client, Some(&bytes))?,
+            // It has answered, but not with a reply: asked again, it would do so again until the deadline.
+            None if folder.join(client.as_str()).is_dir() => {
+                disk.keep_outcome(round, client, None)?;
+            }
+            None => {}
         }
     }
     for client in named(&told.failed) {

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod encodings;
+mod hostile;
 mod models;
 mod roles;
 mod sensitivity;

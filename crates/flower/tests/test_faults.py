@@ -134,7 +134,7 @@ class Federation:
     def family(self, of: "subprocess.Popen[bytes]", words: str) -> list[int]:
         """Processes that the program has started and whose command line has the words."""
         family = {member.pid for member in stopping.family({of.pid})}
-        rows = subprocess.run(["ps", "-axo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
+        rows = subprocess.run(["ps", "-axwwo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
         return [int(row.split()[0]) for row in rows if words in row and int(row.split()[0]) in family]
 
     def ended(self) -> str:

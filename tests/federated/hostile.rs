@@ -24,30 +24,47 @@ fn honest(request: &[u8]) -> Vec<u8> {
     Client::new().answer(request, train).expect("an answer").reply
 }
 
-/// The weights after a first round in which the hostile client sent this, and what the server says of it. From zero, so that
-/// an honest update comes through as it is.
-fn first_round(encoding: Encoding, hostile: Option<Vec<u8>>) -> (Vec<f32>, ServerStep) {
-    let mut server = start(plan(flat(1.0), 0.5, encoding));
-    let opened = server.step(everybody(), 0).expect("a round");
-    let mut inbox = everybody();
-    for (index, (to, request)) in opened.send.iter().enumerate() {
-        match &hostile {
-            Some(bytes) if index == HOSTILE => inbox.replies.push((to.clone(), bytes.clone())),
-            None if index == HOSTILE => inbox.failed.push(to.clone()),
-            _ => inbox.replies.push((to.clone(), honest(request))),
-        }
+/// First rounds under one encoding, whose honest clients all send the same bytes.
+struct Rounds {
+    encoding: Encoding,
+    honest: Vec<u8>,
+}
+
+impl Rounds {
+    fn under(encoding: Encoding) -> Self {
+        Self { encoding, honest: honest(&request(plan(flat(1.0), 0.5, encoding))) }
     }
-    let step = server.step(inbox, 1).expect("a release");
-    assert_eq!(step.closed, 1);
-    (server.weights().to_vec(), step)
+
+    /// The weights after a round in which the hostile client sent this, or failed, and what the server says of it.
+    fn with(&self, hostile: Option<Vec<u8>>) -> (Vec<f32>, ServerStep) {
+        let mut server = start(plan(flat(1.0), 0.5, self.encoding));
+        let _ = server.step(everybody(), 0).expect("a round");
+        let mut inbox = everybody();
+        for index in (0..CLIENTS).filter(|index| *index != HOSTILE) {
+            inbox.replies.push((client(index), self.honest.clone()));
+        }
+        match hostile {
+            Some(bytes) => inbox.replies.push((client(HOSTILE), bytes)),
+            None => inbox.failed.push(client(HOSTILE)),
+        }
+        let step = server.step(inbox, 1).expect("a release");
+        assert_eq!(step.closed, 1);
+        (server.weights().to_vec(), step)
+    }
+
+    fn refuse_as_silence(&self, name: &str, bytes: Vec<u8>, expected: Expected) {
+        let (weights, step) = self.with(Some(bytes));
+        let [(who, Error::Federated(error))] = &step.refused[..] else {
+            panic!("{name}: {:?}", step.refused)
+        };
+        assert_eq!(*who, client(HOSTILE));
+        assert!(expected(error), "{name}: {error:?}");
+        assert_eq!(weights, self.with(None).0, "{name}");
+    }
 }
 
 fn request(plan: FederatedPlan) -> Vec<u8> {
     start(plan).step(everybody(), 0).expect("a round").send[HOSTILE].1.clone()
-}
-
-fn honest_under(encoding: Encoding) -> Vec<u8> {
-    honest(&request(plan(flat(1.0), 0.5, encoding)))
 }
 
 /// The one place where `from` is becomes `to`.
@@ -64,94 +81,87 @@ fn with_number(bytes: &[u8], from: f32, to: f32) -> Vec<u8> {
 
 type Expected = fn(&FederatedError) -> bool;
 
-fn refused_as_silence(encoding: Encoding, name: &str, bytes: Vec<u8>, expected: Expected) {
-    let silent = first_round(encoding, None).0;
-    let (weights, step) = first_round(encoding, Some(bytes));
-    let [(who, Error::Federated(error))] = &step.refused[..] else {
-        panic!("{name}: {:?}", step.refused)
-    };
-    assert_eq!(*who, client(HOSTILE));
-    assert!(expected(error), "{name}: {error:?}");
-    assert_eq!(weights, silent, "{name}");
-}
-
 const UNREADABLE: Expected = |error| matches!(error, FederatedError::Unreadable { .. });
 const NOT_FINITE: Expected = |error| matches!(error, FederatedError::NotFinite);
 const WRONG_LENGTH: Expected = |error| matches!(error, FederatedError::WrongLength { .. });
+const ANOTHER_VERSION: Expected = |error| matches!(error, FederatedError::Version { .. });
 
 #[test]
 fn an_honest_reply_is_taken() {
     for encoding in [Encoding::Dense, Encoding::TopK { keep: 3 }, Encoding::Quantized { bits: 4 }] {
-        let (weights, step) = first_round(encoding, Some(honest_under(encoding)));
+        let rounds = Rounds::under(encoding);
+        let (weights, step) = rounds.with(Some(rounds.honest.clone()));
         assert!(step.refused.is_empty(), "{:?}", step.refused);
-        assert_ne!(weights, first_round(encoding, None).0);
+        assert_ne!(weights, rounds.with(None).0);
     }
 }
 
 #[test]
 fn numbers_that_are_none_count_as_silence() {
+    let dense = Rounds::under(Encoding::Dense);
+    let top = Rounds::under(Encoding::TopK { keep: 3 });
+    let few = Rounds::under(Encoding::Quantized { bits: 4 });
+    let scale = |number: f32| [&[0xca], &number.to_be_bytes()[..]].concat();
     for number in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for place in [0, 7, 15] {
-            let dense = with_number(&honest_under(Encoding::Dense), update(place), number);
-            refused_as_silence(Encoding::Dense, "a number", dense, NOT_FINITE);
+            let spoiled = with_number(&dense.honest, update(place), number);
+            dense.refuse_as_silence("a number", spoiled, NOT_FINITE);
         }
-        let top = Encoding::TopK { keep: 3 };
-        let spoiled = with_number(&honest_under(top), update(15), number);
-        refused_as_silence(top, "a number of the largest", spoiled, NOT_FINITE);
-        let few = Encoding::Quantized { bits: 4 };
-        let scale = |number: f32| [&[0xca], &number.to_be_bytes()[..]].concat();
-        let spoiled = replaced(&honest_under(few), &scale(update(15)), &scale(number));
-        refused_as_silence(few, "a scale", spoiled, NOT_FINITE);
+        let spoiled = with_number(&top.honest, update(15), number);
+        top.refuse_as_silence("a number of the largest", spoiled, NOT_FINITE);
+        let spoiled = replaced(&few.honest, &scale(update(15)), &scale(number));
+        few.refuse_as_silence("a scale", spoiled, NOT_FINITE);
     }
 }
 
 /// In MessagePack `c4` and `c6` begin bytes, with a length of one byte and of four, and `93` a list of three.
 #[test]
 fn lengths_and_shapes_that_lie_count_as_silence() {
-    let dense = honest_under(Encoding::Dense);
+    let dense = Rounds::under(Encoding::Dense);
     let numbers: Vec<u8> = (0..16).flat_map(|index| update(index).to_le_bytes()).collect();
     let whole = [&[0xc4, 64], &numbers[..]].concat();
-    let cut = |length: usize| [&[0xc4, length as u8], &numbers[..length]].concat();
+    let with = |update: &[&[u8]]| replaced(&dense.honest, &whole, &update.concat());
     for length in [0, 4, 60, 63] {
-        let shorter = replaced(&dense, &whole, &cut(length));
-        refused_as_silence(Encoding::Dense, "fewer numbers", shorter, WRONG_LENGTH);
+        let shorter = with(&[&[0xc4, length as u8], &numbers[..length]]);
+        dense.refuse_as_silence("fewer numbers", shorter, WRONG_LENGTH);
     }
-    let longer = [&[0xc4, 68], &numbers[..], &[0; 4]].concat();
-    let longer = replaced(&dense, &whole, &longer);
-    refused_as_silence(Encoding::Dense, "more numbers", longer, WRONG_LENGTH);
+    let longer = with(&[&[0xc4, 68], &numbers, &[0; 4]]);
+    dense.refuse_as_silence("more numbers", longer, WRONG_LENGTH);
     for length in [[0, 0, 0, 65], [0xff; 4], [0x40, 0, 0, 0]] {
-        let lie = replaced(&dense, &whole, &[&[0xc6], &length[..], &numbers[..]].concat());
-        refused_as_silence(Encoding::Dense, "a length that lies", lie, UNREADABLE);
+        let lie = with(&[&[0xc6], &length, &numbers]);
+        dense.refuse_as_silence("a length that lies", lie, UNREADABLE);
     }
+    let other = replaced(&dense.honest, b"\xa5Dense", b"\xa7RandomK");
+    dense.refuse_as_silence("another encoding", other, UNREADABLE);
 
-    let keep = Encoding::TopK { keep: 3 };
-    let top = honest_under(keep);
+    let top = Rounds::under(Encoding::TopK { keep: 3 });
+    let with = |positions: &[u8]| replaced(&top.honest, &[0x93, 13, 14, 15], positions);
     // Of 2^32 - 1 positions, three are there.
-    let lie = replaced(&top, &[0x93, 13, 14, 15], &[0xdd, 0xff, 0xff, 0xff, 0xff, 13, 14, 15]);
-    refused_as_silence(keep, "a list that lies", lie, UNREADABLE);
-    for positions in [[13, 14, 14], [15, 14, 13], [13, 14, 16], [13, 14, 127]] {
-        let other = [&[0x93], &positions[..]].concat();
-        let spoiled = replaced(&top, &[0x93, 13, 14, 15], &other);
-        refused_as_silence(keep, "positions that are none", spoiled, UNREADABLE);
+    let lie = with(&[0xdd, 0xff, 0xff, 0xff, 0xff, 13, 14, 15]);
+    top.refuse_as_silence("a list that lies", lie, UNREADABLE);
+    for [a, b, c] in [[13, 14, 14], [15, 14, 13], [13, 14, 16], [13, 14, 127]] {
+        let spoiled = with(&[0x93, a, b, c]);
+        top.refuse_as_silence("positions that are none", spoiled, UNREADABLE);
     }
-    refused_as_silence(keep, "another encoding", dense.clone(), UNREADABLE);
+}
 
+#[test]
+fn headers_that_lie_and_truncated_replies_count_as_silence() {
+    let dense = Rounds::under(Encoding::Dense);
     let header = |place: usize, with: &[u8]| {
-        let mut bytes = dense.clone();
+        let mut bytes = dense.honest.clone();
         bytes[place..place + with.len()].copy_from_slice(with);
         bytes
     };
-    let is_another_version: Expected = |error| matches!(error, FederatedError::Version { .. });
-    refused_as_silence(Encoding::Dense, "magic", header(0, b"BDPFEDRQ"), UNREADABLE);
-    refused_as_silence(Encoding::Dense, "version", header(8, &[9]), is_another_version);
-    refused_as_silence(Encoding::Dense, "checksum", header(12, &[0; 4]), UNREADABLE);
-    for length in [0, 1, u64::MAX, (dense.len() - 23) as u64] {
-        let lie = header(16, &length.to_le_bytes());
-        refused_as_silence(Encoding::Dense, "length", lie, UNREADABLE);
+    dense.refuse_as_silence("magic", header(0, b"BDPFEDRQ"), UNREADABLE);
+    dense.refuse_as_silence("version", header(8, &[9]), ANOTHER_VERSION);
+    dense.refuse_as_silence("checksum", header(12, &[0; 4]), UNREADABLE);
+    for length in [0, 1, u64::MAX, (dense.honest.len() - 23) as u64] {
+        dense.refuse_as_silence("length", header(16, &length.to_le_bytes()), UNREADABLE);
     }
-    for length in 0..dense.len() {
-        let truncated = dense[..length].to_vec();
-        refused_as_silence(Encoding::Dense, "truncated", truncated, UNREADABLE);
+    for length in 0..dense.honest.len() {
+        let truncated = dense.honest[..length].to_vec();
+        dense.refuse_as_silence("truncated", truncated, UNREADABLE);
     }
 }
 
@@ -173,18 +183,18 @@ fn replies_to_something_else_count_as_silence() {
     let of_run: Expected = |error| matches!(error, FederatedError::OfAnother { of: "run", .. });
     let of_plan: Expected = |error| matches!(error, FederatedError::OfAnother { of: "plan", .. });
     let of_round: Expected = |error| matches!(error, FederatedError::OfAnother { of: "round", .. });
-    let dense = Encoding::Dense;
-    refused_as_silence(dense, "another run", other("run-2", manifest(), 1.0), of_run);
-    refused_as_silence(dense, "another plan", other("run-1", manifest(), 2.0), of_plan);
-    refused_as_silence(dense, "another base", other("run-1", base, 1.0), of_plan);
-    refused_as_silence(dense, "another shape", other("run-1", transposed, 1.0), of_plan);
+    let dense = Rounds::under(Encoding::Dense);
+    dense.refuse_as_silence("another run", other("run-2", manifest(), 1.0), of_run);
+    dense.refuse_as_silence("another plan", other("run-1", manifest(), 2.0), of_plan);
+    dense.refuse_as_silence("another base", other("run-1", base, 1.0), of_plan);
+    dense.refuse_as_silence("another shape", other("run-1", transposed, 1.0), of_plan);
 
-    let mut ahead = start(plan(flat(1.0), 0.5, dense));
+    let mut ahead = start(plan(flat(1.0), 0.5, Encoding::Dense));
     let mut inbox = everybody();
     inbox.failed = (0..CLIENTS).map(client).collect();
     let _ = ahead.step(everybody(), 0).expect("a round");
     let second = ahead.step(inbox, 1).expect("the next round");
-    refused_as_silence(dense, "a round ahead", honest(&second.send[HOSTILE].1), of_round);
+    dense.refuse_as_silence("a round ahead", honest(&second.send[HOSTILE].1), of_round);
 }
 
 /// Its own reply to a round that is over, again: the server waits for another, and at the deadline it is as if none had come.
@@ -214,19 +224,19 @@ fn a_replayed_reply_counts_as_silence() {
 /// What is finite cannot be told from an honest update, so it counts: as much as a client may, and not a bit more.
 #[test]
 fn finite_numbers_of_any_size_are_clipped() {
-    let dense = Encoding::Dense;
-    let silent = first_round(dense, None).0;
+    let dense = Rounds::under(Encoding::Dense);
+    let silent = dense.with(None).0;
     let smallest = f32::from_bits(1);
     for number in [1e30, -1e30, f32::MAX, f32::MIN, 1e-30, smallest, -smallest, -0.0, 0.0] {
-        let bytes = (0..16).fold(honest_under(dense), |bytes, place| {
+        let bytes = (0..16).fold(dense.honest.clone(), |bytes, place| {
             with_number(&bytes, update(place), if place == 3 { 2.0 * number } else { number })
         });
         // 2 * f32::MAX is infinite.
         if !(2.0 * number).is_finite() {
-            refused_as_silence(dense, "an overflow", bytes, NOT_FINITE);
+            dense.refuse_as_silence("an overflow", bytes, NOT_FINITE);
             continue;
         }
-        let (weights, step) = first_round(dense, Some(bytes));
+        let (weights, step) = dense.with(Some(bytes));
         assert!(step.refused.is_empty(), "{:?}", step.refused);
         let moved = weights.iter().zip(&silent).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
         // The norm is 1, and six clients share; weights are rounded to single precision.
@@ -259,7 +269,7 @@ fn a_hostile_request_trains_nobody() {
         ("a length that lies", replaced(&sound, &zeros, &[0xc6, 0xff, 0xff, 0xff, 0xff])),
         ("another plan of the run", of(2.0)),
         ("truncated", sound[..sound.len() / 2].to_vec()),
-        ("a reply", honest_under(Encoding::Dense)),
+        ("a reply", Rounds::under(Encoding::Dense).honest),
     ];
     let mut known = Client::new();
     let first = known.answer(&sound, |request| trained(&client(0), request)).expect("an answer");

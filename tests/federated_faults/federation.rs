@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::mean::{CLIENTS, plan};
 
-/// One kill, at a point of one call.
+/// A kill at a point of one call, or two.
 #[derive(Debug, Clone)]
 pub struct Kill {
     /// Which call of a worker, from the run's first.
@@ -19,6 +19,8 @@ pub struct Kill {
     /// The point's name, and how often the call has passed it then.
     pub point: String,
     pub then: Then,
+    /// Whether the same worker is killed once more when it next passes the point.
+    pub again: bool,
 }
 
 /// What follows the end of a client's process. The end of a server's process always ends the transport.
@@ -35,8 +37,8 @@ pub struct Federation {
     seed: Option<u64>,
     kill: Option<Kill>,
     calls: usize,
-    /// Whether the kill has happened.
-    pub killed: bool,
+    /// Who has been killed, kill by kill.
+    pub killed: Vec<String>,
     /// The weights after so many rounds, as bits: of each request and of each line of `releases`.
     pub released: BTreeMap<u64, Vec<u32>>,
     /// The bytes that a client has sent in a round.
@@ -49,7 +51,7 @@ impl Federation {
     pub fn new(seed: Option<u64>, kill: Option<Kill>) -> Self {
         let root = tempfile::tempdir().expect("a folder");
         let (released, sent) = (BTreeMap::new(), BTreeMap::new());
-        Self { root, seed, kill, calls: 0, killed: false, released, sent, now: 1000 }
+        Self { root, seed, kill, calls: 0, killed: Vec::new(), released, sent, now: 1000 }
     }
 
     pub fn work(&self, of: &str) -> PathBuf {
@@ -67,7 +69,7 @@ impl Federation {
                 return self.read_releases();
             }
         }
-        panic!("one kill, and three transports did not bring the run to its end");
+        panic!("two kills at most, and three transports did not bring the run to its end");
     }
 
     /// Whether the run is over; if not, a process died, and what was under way is lost.
@@ -123,19 +125,23 @@ impl Federation {
     fn call(&mut self, role: &str, who: &str) -> Option<String> {
         let mut command = self.command(role, who);
         command.env("BURN_DP_FAIL_LOG", self.points_of(self.calls));
-        let killed = self.kill.as_ref().filter(|kill| kill.call == self.calls);
-        if let Some(kill) = killed {
+        let kill = self.kill.as_ref().filter(|kill| match &self.killed[..] {
+            [] => kill.call == self.calls,
+            [first] => kill.again && first == who,
+            _ => false,
+        });
+        if let Some(kill) = kill {
             command.env("BURN_DP_FAIL_AT", &kill.point);
         }
-        let (role, killed) = (role.to_owned(), killed.is_some());
+        let sure = kill.is_some() && self.killed.is_empty();
+        let armed = kill.is_some();
         self.calls += 1;
         let output = command.output().expect("it can be run");
-        if killed {
-            assert_eq!(output.status.code(), None, "it was to be killed: {}", said(&output));
-            self.killed = true;
+        if armed && output.status.code().is_none() {
+            self.killed.push(who.to_owned());
             return None;
         }
-        assert!(output.status.success(), "the {role} failed: {}", said(&output));
+        assert!(!sure && output.status.success(), "{who} failed or lived: {}", said(&output));
         let printed = String::from_utf8(output.stdout).expect("text");
         Some(printed.lines().last().expect("a line").to_owned())
     }
@@ -169,7 +175,7 @@ impl Federation {
 
     /// How many rounds a client has answered.
     pub fn answered(&self, client: &str) -> u64 {
-        let state = fs::read(self.state(client).join("client.state")).expect("a state");
+        let Ok(state) = fs::read(self.state(client).join("client.state")) else { return 0 };
         let run = plan().expect("a plan").terms().run().clone();
         Client::resume(&state).expect("a client's state").answered(&run)
     }

@@ -30,8 +30,8 @@ fn main() -> ExitCode {
     };
     let laws = vec![
         law(
-            "killed_once_at_any_point_a_run_ends_with_its_plan_and_one_release_a_round",
-            kills::killed_once_at_any_point_a_run_ends_with_its_plan_and_one_release_a_round,
+            "killed_once_or_twice_at_any_point_a_run_ends_with_its_plan_and_one_release_a_round",
+            kills::killed_once_or_twice_at_any_point_a_run_ends_with_its_plan_and_one_release_a_round,
         ),
         law(
             "a_second_process_on_one_state_fails_at_once_and_a_third_goes_on_after_a_kill",

@@ -22,7 +22,7 @@ STYPE = "burn-dp.chunk"
 FORMAT = 1
 CHUNK_BYTES = 5_000_000
 MAX_FILES = 64
-# An honest manifest has at most 80 characters a file. More are not parsed: as objects they take many times their length.
+# An honest manifest has at most 80 characters a file. More are not parsed: objects take many times their text.
 MAX_MANIFEST = 16 * 1024
 DEFAULT_MAX_BYTES = 256 * 2**20
 

@@ -55,6 +55,7 @@
 //! ```
 
 mod disk;
+mod fail_point;
 mod protocol;
 
 use std::ffi::OsString;
@@ -62,6 +63,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::disk::Disk;
+use self::fail_point::fail_point;
 use self::protocol::{Online, Sending, print};
 use super::client::Client;
 use super::ids::ClientId;
@@ -122,7 +124,9 @@ pub trait Task {
 pub fn main(task: &impl Task) -> ExitCode {
     match run(task, std::env::args_os().skip(1)) {
         Ok(line) => {
+            fail_point("before", "line");
             println!("{line}");
+            fail_point("printed", "line");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -155,7 +159,8 @@ fn client(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
     let mut known = node(&disk)?.with_seed(task.seed());
     let answer = known.answer(&request, |training| task.train(training, state))?;
     if let Some(refused) = &answer.refused {
-        log::warn!("refused: {refused}");
+        // For the node's operator: what a client's program prints stays at the node.
+        eprintln!("refused: {refused}");
     }
     if let Some(state) = answer.state {
         disk.replace("client.state", &state)?;
@@ -207,7 +212,9 @@ fn tell(task: &impl Task, disk: &Disk, server: &Server) -> Result<()> {
     if server.round() == 0 || disk.read("told")?.is_some_and(|told| told == round) {
         return Ok(());
     }
+    fail_point("before", "released");
     task.released(server).map_err(failed)?;
+    fail_point("after", "released");
     disk.forget_outcomes_before(server.round())?;
     disk.replace("told", &round)
 }
@@ -224,13 +231,17 @@ fn arrived(folder: &Path, disk: &Disk, server: &Server) -> Result<(Inbox, u64)> 
     };
     for client in server.plan().population() {
         let reply = folder.join(client.as_str()).join("reply");
-        let Some(bytes) = disk::read_up_to(&reply, server.plan().longest_reply())? else {
-            continue;
-        };
-        match server.timing_of(client, &bytes) {
-            Timing::InTime => disk.keep_outcome(round, client, Some(&bytes))?,
-            Timing::Late(_) => disk.keep_late(round, client, &bytes)?,
-            Timing::TooLate => {}
+        match disk::read_up_to(&reply, server.plan().longest_reply())? {
+            Some(bytes) => match server.timing_of(client, &bytes) {
+                Timing::InTime => disk.keep_outcome(round, client, Some(&bytes))?,
+                Timing::Late(_) => disk.keep_late(round, client, &bytes)?,
+                Timing::TooLate => {}
+            },
+            // It has answered, but not with a reply: asked again, it would do so again until the deadline.
+            None if folder.join(client.as_str()).is_dir() => {
+                disk.keep_outcome(round, client, None)?;
+            }
+            None => {}
         }
     }
     for client in named(&told.failed) {

@@ -16,7 +16,7 @@ use super::flat;
 
 const NUMBERS: usize = 50;
 const DELTA: f64 = 1e-2;
-const TRIALS: usize = 300;
+const TRIALS: usize = 160;
 
 /// A round with noise for ε, and a canary client that moves one number as far as it can.
 struct World {

@@ -3,6 +3,7 @@
 mod audit;
 mod crashes;
 mod encodings;
+mod hostile;
 mod kinds;
 mod models;
 mod nodes;

@@ -51,9 +51,11 @@ class Processes:
         """Ends everything that was started."""
         stop(self._started)
 
-    def start_superlink(self) -> None:
-        """Starts the SuperLink and waits until it listens."""
+    def start_superlink(self, database: Path | None = None) -> "subprocess.Popen[bytes]":
+        """Starts the SuperLink and waits until it listens. What is in its database survives it."""
         arguments = superlink_flags(self._flower, self._ports)
+        if database:
+            arguments += ["--database", str(database)]
         if self._tls:
             arguments += ["--ssl-ca-certfile", str(self._tls / "ca.crt")]
             arguments += ["--ssl-certfile", str(self._tls / "link.crt")]
@@ -66,12 +68,13 @@ class Processes:
             if process.poll() is not None or time.monotonic() >= deadline:
                 raise LoopbackError(f"the SuperLink did not start: see {self._folder / 'superlink.log'}")
             time.sleep(0.2)
+        return process
 
     def register(self, key: Path) -> None:
         """Registers a node's public key with the SuperLink."""
         self.flwr("supernode", "register", str(key), CONNECTION)
 
-    def start_supernode(self, name: str, worker: Path, state: Path, key: Path | None) -> None:
+    def start_supernode(self, name: str, worker: Path, state: Path, key: Path | None) -> "subprocess.Popen[bytes]":
         """Starts a SuperNode with this worker and state."""
         port = next(free_ports())
         config = config_flag(worker=str(worker), state=str(state))
@@ -83,7 +86,7 @@ class Processes:
             arguments += ["--insecure"]
         if key:
             arguments += ["--auth-supernode-private-key", str(key)]
-        self._start(name, "flower-supernode", arguments)
+        return self._start(name, "flower-supernode", arguments)
 
     def flwr(self, *arguments: str) -> str:
         """Runs `flwr` to its end and returns what it printed."""

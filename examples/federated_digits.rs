@@ -127,9 +127,9 @@ fn simulated(settings: &Settings) -> Result<(), TaskError> {
     let delta = Delta::new(DELTA)?;
     println!("{}\n", plan.statement(delta)?);
     let population = plan.population().to_vec();
-    let train = |client: &ClientId, training: &Training<'_>| {
+    let train = |client: &ClientId, training: &Training| {
         let index = population.binary_search(client).unwrap_or_default();
-        train(training.request, &share(index, population.len()))
+        train(&training.request, &share(index, population.len()))
     };
     let start = weights::read(&model())?;
     let ended = simulate(plan, start, seed(), train, |round| {
@@ -152,12 +152,12 @@ impl Task for Digits {
         Ok(weights::read(&model())?)
     }
 
-    fn train(&self, training: &Training<'_>, state: &Path) -> Result<Trained, TaskError> {
+    fn train(&self, training: &Training, state: &Path) -> Result<Trained, TaskError> {
         let text = text(&state.join("share"))?;
         let numbers = text.trim().split_once('/').map(|(one, all)| (one.parse(), all.parse()));
         match numbers {
             Some((Ok(one), Ok(all))) if (1..=all).contains(&one) => {
-                Ok(train(training.request, &share(one - 1, all))?.into())
+                Ok(train(&training.request, &share(one - 1, all))?.into())
             }
             _ => Err(format!("`share` says {text:?}; write 2/4 for the second quarter").into()),
         }

@@ -114,7 +114,7 @@ impl Client {
     /// [as granted](FederatedError::NotAsGranted). The client is unchanged then.
     pub fn answer<F, T, E>(&mut self, request: &[u8], train: F) -> Result<Answer>
     where
-        F: FnOnce(&Training<'_>) -> core::result::Result<T, E>,
+        F: FnOnce(&Training) -> core::result::Result<T, E>,
         T: Into<Trained>,
         E: Into<Box<dyn core::error::Error + Send + Sync>>,
     {
@@ -123,23 +123,24 @@ impl Client {
             return Ok(Answer { state: None, reply, refused: None });
         }
         let (grant, spent) = match self.granted(&request) {
-            Ok(granted) => {
-                granted.map_or((None, None), |(grant, spent)| (Some(grant), Some(spent)))
-            }
+            Ok(granted) => granted.map(|(grant, spent)| (grant.plan, spent)).unzip(),
             Err(refused) => return refusal(&request, refused),
         };
         let record_level = matches!(request.terms.protection(), Protection::Record(_));
-        let privacy = grant.as_ref().map(|grant| &grant.plan);
-        let training = Training { request: &request, privacy: privacy.filter(|_| record_level) };
+        let (own, local) = match grant {
+            Some(plan) if record_level => (Some(plan), None),
+            local => (None, local),
+        };
+        let training = Training { request, privacy: own };
         let failed = |error: E| FederatedError::Training { source: error.into() };
         let mut trained: Trained = train(&training).map_err(failed)?.into();
-        if let Some(plan) = training.privacy {
+        if let Some(plan) = &training.privacy {
             check_ledger(plan, trained.ledger.as_ref())?;
             // How many records there are is itself about each of them; the policy's number is public.
             trained.examples = self.policy.as_ref().map(|policy| policy.records);
         }
-        let local = privacy.filter(|_| !record_level);
-        let reply = self.reply(&request, &trained, local)?;
+        let request = &training.request;
+        let reply = self.reply(request, &trained, local.as_ref())?;
 
         let (terms, round) = (&request.terms, request.round);
         let mut after = self.memory.clone();

@@ -62,7 +62,7 @@ pub fn simulate<T, N>(
     report: impl FnMut(RoundReport<'_>),
 ) -> Result<Simulation>
 where
-    T: Fn(&ClientId, &Training<'_>) -> Result<N> + Sync,
+    T: Fn(&ClientId, &Training) -> Result<N> + Sync,
     N: Into<Trained>,
 {
     simulate_nodes(plan, weights, seed, |_| None, train, report)
@@ -81,7 +81,7 @@ pub fn simulate_nodes<T, N>(
     mut report: impl FnMut(RoundReport<'_>),
 ) -> Result<Simulation>
 where
-    T: Fn(&ClientId, &Training<'_>) -> Result<N> + Sync,
+    T: Fn(&ClientId, &Training) -> Result<N> + Sync,
     N: Into<Trained>,
 {
     let mut server = Server::start(plan, weights, seed)?;

@@ -4,15 +4,15 @@ use super::message::Request;
 use crate::privacy::{Ledger, PrivacyPlan};
 
 /// What a client is asked to train.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Training<'a> {
+pub struct Training {
     /// What the server asks.
-    pub request: &'a Request,
+    pub request: Request,
     /// Under record-level privacy: the plan of this round's training on the node's records, as its policy has granted it. Train with a
     /// [`DpOptimizer`](crate::DpOptimizer) under this plan, for as many steps as it has, and hand its ledger back
     /// ([`Trained::with_ledger`]). `None` where training is not private by itself.
-    pub privacy: Option<&'a PrivacyPlan>,
+    pub privacy: Option<PrivacyPlan>,
 }
 
 /// What a client has trained.

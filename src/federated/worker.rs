@@ -42,7 +42,7 @@
 //!         Ok(vec![0.0])
 //!     }
 //!
-//!     fn train(&self, training: &Training<'_>, state: &Path) -> Result<Trained, TaskError> {
+//!     fn train(&self, training: &Training, state: &Path) -> Result<Trained, TaskError> {
 //!         let mine: f32 = std::fs::read_to_string(state.join("number"))?.trim().parse()?;
 //!         let now = training.request.weights[0];
 //!         Ok(Trained::new(vec![now + 0.5 * (mine - now)]))
@@ -103,7 +103,7 @@ pub trait Task {
     ///
     /// # Errors
     /// The task's own. The server learns that this client failed, and nothing else.
-    fn train(&self, training: &Training<'_>, state: &Path) -> Result<Trained, TaskError>;
+    fn train(&self, training: &Training, state: &Path) -> Result<Trained, TaskError>;
 
     /// Is told of the server after each call that released a round, with weights and ledger: to evaluate on public data, or to
     /// write the model. After a crash it may be told twice of one round, but never not at all of the last.

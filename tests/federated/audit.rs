@@ -55,7 +55,7 @@ impl Task for World {
         Ok(vec![0.0; NUMBERS])
     }
 
-    fn train(&self, training: &Training<'_>, state: &Path) -> Result<Trained, TaskError> {
+    fn train(&self, training: &Training, state: &Path) -> Result<Trained, TaskError> {
         let canary = state.to_string_lossy().contains("canary");
         let mut weights = training.request.weights.clone();
         let moved = usize::from(!canary);

@@ -11,8 +11,8 @@ use super::{SEED, client, flat, manifest};
 const TARGET: f32 = 0.5;
 
 /// Half the way to the target.
-fn halfway(_: &ClientId, training: &Training<'_>) -> Result<Vec<f32>> {
-    let request = training.request;
+fn halfway(_: &ClientId, training: &Training) -> Result<Vec<f32>> {
+    let request = &training.request;
     Ok(request.weights.iter().map(|weight| weight + 0.5 * (TARGET - weight)).collect())
 }
 

@@ -17,8 +17,8 @@ fn update(index: usize) -> f32 {
 }
 
 fn honest(request: &[u8]) -> Vec<u8> {
-    let train = |training: &Training<'_>| {
-        let request = training.request;
+    let train = |training: &Training| {
+        let request = &training.request;
         let moved = |(index, weight): (usize, &f32)| weight + update(index);
         Ok::<Vec<f32>, Error>(request.weights.iter().enumerate().map(moved).collect())
     };
@@ -276,12 +276,12 @@ fn a_hostile_request_trains_nobody() {
     let first = known.answer(&sound, |training| trained(&client(0), training)).expect("an answer");
     let before = known.clone();
     for (name, bytes) in hostile {
-        let train = |_: &Training<'_>| -> Result<Vec<f32>, Error> { panic!("{name}: it trained") };
+        let train = |_: &Training| -> Result<Vec<f32>, Error> { panic!("{name}: it trained") };
         let refused = known.answer(&bytes, train);
         assert!(matches!(refused, Err(Error::Federated(_) | Error::Setting(_))), "{name}");
         assert_eq!(known, before, "{name}");
     }
-    let train = |_: &Training<'_>| -> Result<Vec<f32>, Error> { panic!("it trained again") };
+    let train = |_: &Training| -> Result<Vec<f32>, Error> { panic!("it trained again") };
     assert_eq!(known.answer(&sound, train).expect("what it sent").reply, first.reply);
     assert_eq!(answer(&client(0), &sound).len(), first.reply.len());
 }

@@ -31,7 +31,7 @@ fn builder(kind: Kind, manifest: Manifest, noise: f64, norm: f64) -> FederatedPl
 }
 
 /// Of a client, the same each time: a mask whose bits mostly agree with the others'.
-fn mask(of: &ClientId, training: &Training<'_>) -> Result<Vec<f32>, Error> {
+fn mask(of: &ClientId, training: &Training) -> Result<Vec<f32>, Error> {
     let own = of.as_str().bytes().map(usize::from).sum::<usize>();
     let bit = |index: usize| {
         let agreed = index.is_multiple_of(2);
@@ -99,7 +99,7 @@ fn what_is_released_is_of_its_kind() {
     let ended = simulate(plan, beginning, os, mask, |_| ()).expect("a run");
     assert!(ended.weights.iter().all(|share| (0.0..=1.0).contains(share)));
 
-    let certain = |_: &ClientId, _: &Training<'_>| {
+    let certain = |_: &ClientId, _: &Training| {
         let row = [0.0, 1.0, 0.0];
         Ok::<Vec<f32>, Error>(row.repeat(INPUTS))
     };
@@ -220,7 +220,7 @@ fn clipping_below_the_norm_shrinks_masks_toward_one_half() {
     let kind = Kind::Masks(MaskAggregation::Mean);
     let norm = kind.contribution_norm(&bits()).expect("known");
     let beginning = kind.start(&bits()).expect("halves");
-    let agreed = |_: &ClientId, _: &Training<'_>| Ok::<Vec<f32>, Error>(vec![1.0; 64]);
+    let agreed = |_: &ClientId, _: &Training| Ok::<Vec<f32>, Error>(vec![1.0; 64]);
     let end = |norm: f64| {
         let plan = builder(kind, bits(), 0.0, norm).build().expect("a plan");
         simulate(plan, beginning.clone(), SEED, agreed, |_| ()).expect("a run").weights[0]

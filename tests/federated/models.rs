@@ -75,8 +75,8 @@ fn masks_begin_from_shares_and_travel_as_bits() {
     let length = manifest.len();
     let wanted: Vec<f32> =
         (0..length).map(|index| f32::from(u8::from(index < length / 2))).collect();
-    let train = |_: &_, training: &Training<'_>| {
-        let begun = masks::of_request(&config, masked.clone(), training.request)?;
+    let train = |_: &_, training: &Training| {
+        let begun = masks::of_request(&config, masked.clone(), &training.request)?;
         let sampled = masks::bits(&config, &begun)?;
         assert!(sampled.iter().all(|bit| *bit == 0.0 || *bit == 1.0));
         assert_eq!(sampled.len(), length);
@@ -117,9 +117,9 @@ fn a_node_trains_with_the_optimizer_under_the_plan_that_was_granted() {
     let policy = "data_set = \"ward\"\nrecords = 8\nepsilon = 90.0\ndelta = 1e-5\n\
                   largest_sampling_rate = 0.25\n";
     let policy = NodePolicy::from_toml(policy).expect("a policy");
-    let train = |_: &_, training: &Training<'_>| {
-        let mut local = weights::of_request(model.clone(), training.request)?;
-        let granted = training.privacy.expect("record level").clone();
+    let train = |_: &_, training: &Training| {
+        let mut local = weights::of_request(model.clone(), &training.request)?;
+        let granted = training.privacy.clone().expect("record level");
         let engine = Traced::new(|model: &Linear, (x, y): (Tensor<2>, Tensor<2>)| {
             (model.forward(x) - y).powi_scalar(2).mean()
         });

@@ -51,10 +51,10 @@ fn policy(epsilon: f64, more: &str) -> NodePolicy {
 }
 
 /// Training that takes all steps of its plan, as an optimizer's ledger would say.
-fn trained(training: &Training<'_>) -> Result<Trained, Error> {
+fn trained(training: &Training) -> Result<Trained, Error> {
     let moved = training.request.weights.iter().map(|weight| weight + 0.25).collect();
     let trained = Trained::new(moved);
-    let Some(plan) = training.privacy else { return Ok(trained) };
+    let Some(plan) = &training.privacy else { return Ok(trained) };
     let ledger = plan.events(Progress { selected: false, steps: plan.steps() })?;
     Ok(trained.with_ledger(ledger))
 }
@@ -89,7 +89,7 @@ fn a_node_grants_the_stricter_of_proposal_and_policy() {
         let mut granted = None;
         let answer = known
             .answer(&requests(&plan)[0], |training| {
-                granted = training.privacy.cloned();
+                granted = training.privacy.clone();
                 trained(training)
             })
             .expect("an answer");
@@ -173,8 +173,7 @@ fn a_node_counts_by_a_public_number_of_records() {
             .build()
             .expect("a plan");
         let policies = |_: &ClientId| Some(policy(90.0, ""));
-        let train =
-            |_: &ClientId, training: &Training<'_>| Ok(trained(training)?.of_examples(claimed));
+        let train = |_: &ClientId, training: &Training| Ok(trained(training)?.of_examples(claimed));
         let ended = simulate_nodes(plan, vec![0.0; 16], SEED, policies, train, |_| ());
         ended.expect("a run").weights[0]
     };
@@ -203,7 +202,7 @@ fn asked_again_a_node_repeats_its_reply_and_pays_once() {
     let first = known.answer(request, trained).expect("an answer");
     let state = first.state.expect("a state");
     let mut resumed = Client::resume(&state).expect("its own").with_policy(policy(50.0, ""));
-    let never = |_: &Training<'_>| -> Result<Trained, Error> { panic!("trained twice") };
+    let never = |_: &Training| -> Result<Trained, Error> { panic!("trained twice") };
     let again = resumed.answer(request, never).expect("the same");
     assert_eq!((again.reply, again.state), (first.reply, None));
     assert_eq!(resumed, known);
@@ -226,7 +225,7 @@ fn training_that_was_not_as_granted_is_neither_sent_nor_paid_for() {
         let before = known.clone();
         let answer = known.answer(request, |training| {
             let mut trained = Trained::new(training.request.weights.clone());
-            if let Some(ledger) = ledger(training.privacy.expect("a plan")) {
+            if let Some(ledger) = ledger(training.privacy.as_ref().expect("a plan")) {
                 trained = trained.with_ledger(ledger);
             }
             Ok::<_, Error>(trained)
@@ -237,7 +236,7 @@ fn training_that_was_not_as_granted_is_neither_sent_nor_paid_for() {
     // Fewer steps are granted too; all of them are paid for.
     let mut known = Client::new().with_policy(policy(50.0, ""));
     let few = known.answer(request, |training| {
-        let ledger = events(training.privacy.expect("a plan"), 1);
+        let ledger = events(training.privacy.as_ref().expect("a plan"), 1);
         Ok::<_, Error>(Trained::new(training.request.weights.clone()).with_ledger(ledger))
     });
     assert!(few.expect("an answer").refused.is_none());
@@ -314,7 +313,7 @@ fn a_record_moves_only_the_messages_of_its_client() {
         let reply = |(index, (_, request)): (usize, (_, Vec<u8>))| {
             let mut known = Client::new().with_policy(policy(9.0, ""));
             let answer = known.answer(&request, |training| {
-                let ledger = training.privacy.expect("a plan");
+                let ledger = training.privacy.as_ref().expect("a plan");
                 let ledger = ledger.events(Progress { selected: false, steps: ledger.steps() })?;
                 let own = if index == 2 { record } else { 1.0 };
                 Ok::<_, Error>(Trained::new(vec![own; 16]).with_ledger(ledger))
@@ -340,7 +339,7 @@ fn a_server_takes_the_mean_of_those_who_answer() {
         }
     };
     let plan = plan("run", Unit::Record(proposal(0.1, 1.0)));
-    let train = |_: &ClientId, training: &Training<'_>| trained(training);
+    let train = |_: &ClientId, training: &Training| trained(training);
     let ended = simulate_nodes(plan, vec![0.0; 16], SEED, generous, train, |_| ()).expect("a run");
     assert!(ended.weights.iter().all(|weight| (weight - 0.25 * ROUNDS as f32).abs() < 1e-6));
     assert_eq!(ended.ledger, Ledger::new());
@@ -358,7 +357,7 @@ fn local_noise_has_its_size_and_its_price() {
         burn_dp::federated::Manifest::new(vec![("w".into(), vec![many])], [0; 32]).expect("one");
     let run = RunId::new("run").expect("a name");
     let plan = FederatedPlan::builder(run, manifest, vec![client(0)], Unit::Local(local(z, 1)));
-    let train = |_: &ClientId, _: &Training<'_>| {
+    let train = |_: &ClientId, _: &Training| {
         let first = std::iter::once(100.0);
         Ok::<Vec<f32>, Error>(first.chain(std::iter::repeat_n(0.0, many - 1)).collect())
     };

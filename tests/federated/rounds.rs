@@ -65,7 +65,7 @@ fn a_public_schedule_meets_the_target_with_the_noise_that_it_draws() {
     assert!((2.95..=3.0).contains(&epsilon), "{epsilon}");
 
     let still =
-        |_: &ClientId, training: &Training<'_>| Ok::<_, Error>(training.request.weights.clone());
+        |_: &ClientId, training: &Training| Ok::<_, Error>(training.request.weights.clone());
     let mut moved = vec![0.0_f32; 16];
     let mut squares = Vec::new();
     let ended = simulate(plan, moved.clone(), SeedSource::OperatingSystem, still, |round| {
@@ -104,7 +104,7 @@ fn an_adaptive_schedule_spends_its_budget_and_no_more() {
     let plan = plan.build().expect("a plan");
     assert_eq!(plan.epsilon(delta()).expect("the budget").value(), 4.0);
     let still =
-        |_: &ClientId, training: &Training<'_>| Ok::<_, Error>(training.request.weights.clone());
+        |_: &ClientId, training: &Training| Ok::<_, Error>(training.request.weights.clone());
     let ended = simulate(plan.clone(), vec![0.0; 16], SEED, still, |_| ()).expect("a run");
     let rounds = ended.ledger.steps().value();
     // Nothing but noise is released, so noise goes down and the budget is spent early.

@@ -141,7 +141,7 @@ fn noise_has_its_size_and_the_divisor_is_public_whoever_answers() {
         for (index, (to, request)) in opened.send.into_iter().enumerate() {
             if index < answering {
                 // All of it in the first number, and far too long.
-                let train = |_: &Training<'_>| {
+                let train = |_: &Training| {
                     let first = std::iter::once(100.0);
                     let rest = std::iter::repeat_n(0.0, many - 1);
                     Ok::<Vec<f32>, burn_dp::Error>(first.chain(rest).collect())

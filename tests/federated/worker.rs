@@ -27,7 +27,7 @@ impl Task for Hospital {
         Ok(vec![0.0; 16])
     }
 
-    fn train(&self, training: &Training<'_>, _: &Path) -> Result<Trained, TaskError> {
+    fn train(&self, training: &Training, _: &Path) -> Result<Trained, TaskError> {
         Ok(trained(&self.0, training)?.into())
     }
 
@@ -237,7 +237,7 @@ impl Task for Guarded {
         Ok(vec![0.0; 16])
     }
 
-    fn train(&self, training: &Training<'_>, _: &Path) -> Result<Trained, TaskError> {
+    fn train(&self, training: &Training, _: &Path) -> Result<Trained, TaskError> {
         Ok(trained(&client(3), training)?.into())
     }
 }

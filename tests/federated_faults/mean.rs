@@ -52,8 +52,8 @@ impl Task for Mean {
     }
 
     /// Towards the client's number, or anywhere where it has none: two trainings of one round would differ.
-    fn train(&self, training: &Training<'_>, state: &Path) -> Result<Trained, TaskError> {
-        let request = training.request;
+    fn train(&self, training: &Training, state: &Path) -> Result<Trained, TaskError> {
+        let request = &training.request;
         wait_while_held(state)?;
         let number = match fs::read_to_string(state.join("number")) {
             Ok(number) => number.trim().parse()?,

@@ -23,7 +23,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_dp::Result;
 use burn_dp::federated::worker::{self, Task, TaskError};
 use burn_dp::federated::{
-    ClientId, FederatedPlan, Request, RunId, Server, ServerOptimizer, simulate, weights,
+    ClientId, FederatedPlan, Request, RunId, Server, ServerOptimizer, Trained, Training, simulate,
+    weights,
 };
 use burn_dp::privacy::{Clipping, Delta, PrivacyPlan};
 use burn_dp::seed::SeedSource;
@@ -124,11 +125,11 @@ fn simulated(settings: &Settings) -> Result<(), TaskError> {
     };
     let plan = plan(names, settings.epsilon)?;
     let delta = Delta::new(DELTA)?;
-    println!("{}\n", plan.privacy().statement(delta));
+    println!("{}\n", plan.statement(delta)?);
     let population = plan.population().to_vec();
-    let train = |client: &ClientId, request: &Request| {
+    let train = |client: &ClientId, training: &Training<'_>| {
         let index = population.binary_search(client).unwrap_or_default();
-        train(request, &share(index, population.len()))
+        train(training.request, &share(index, population.len()))
     };
     let start = weights::read(&model())?;
     let ended = simulate(plan, start, seed(), train, |round| {
@@ -151,12 +152,12 @@ impl Task for Digits {
         Ok(weights::read(&model())?)
     }
 
-    fn train(&self, request: &Request, state: &Path) -> Result<Vec<f32>, TaskError> {
+    fn train(&self, training: &Training<'_>, state: &Path) -> Result<Trained, TaskError> {
         let text = text(&state.join("share"))?;
         let numbers = text.trim().split_once('/').map(|(one, all)| (one.parse(), all.parse()));
         match numbers {
             Some((Ok(one), Ok(all))) if (1..=all).contains(&one) => {
-                Ok(train(request, &share(one - 1, all))?)
+                Ok(train(training.request, &share(one - 1, all))?.into())
             }
             _ => Err(format!("`share` says {text:?}; write 2/4 for the second quarter").into()),
         }

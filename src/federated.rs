@@ -33,25 +33,36 @@
 //! killed at any point: before, nothing was released, and the next attempt draws fresh noise; after, the release is
 //! repeated, never computed again.
 
+mod central;
 mod client;
 mod encoding;
 mod ids;
+mod kind;
 mod manifest;
 mod message;
 mod plan;
+mod policy;
 mod round;
 mod server;
 mod server_optimizer;
 mod simulator;
+mod statement;
+mod training;
+mod unit;
 pub mod weights;
 pub mod worker;
 
+pub use central::{AdaptiveNoise, Late, Schedule, Tier};
 pub use client::{Answer, Client};
 pub use encoding::Encoding;
-pub use ids::{ClientId, RunId};
+pub use ids::{ClientId, DataSetId, RunId};
+pub use kind::{Kind, MaskAggregation};
 pub use manifest::Manifest;
 pub use message::{Reply, Request};
-pub use plan::{FederatedPlan, FederatedPlanBuilder, Terms};
+pub use plan::{FederatedPlan, FederatedPlanBuilder, Terms, Weighting};
+pub use policy::{NodePolicy, PolicyAdjacency};
 pub use server::{Inbox, Server, ServerStep};
 pub use server_optimizer::ServerOptimizer;
-pub use simulator::{RoundReport, Simulation, simulate};
+pub use simulator::{RoundReport, Simulation, simulate, simulate_nodes};
+pub use training::{Trained, Training};
+pub use unit::{Proposal, Unit};

@@ -39,6 +39,8 @@ mod randomized_response;
 mod refresh;
 mod structure;
 
+pub(crate) use coding::{decode as decode_bits, encode as encode_bits};
+
 pub use aggregate::{BetaShares, CentralNoise, LayerShares, MaskShares};
 pub use config::{SuperMask, SuperMaskConfig};
 pub use gate::Gate;

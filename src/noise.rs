@@ -35,6 +35,23 @@ impl Noise {
         }
     }
 
+    /// The same noise with another multiplier.
+    pub(crate) const fn with_multiplier(self, multiplier: NoiseMultiplier) -> Self {
+        match self {
+            Self::Gaussian { .. } => Self::Gaussian { multiplier },
+        }
+    }
+
+    /// The same noise, `factor` times as large. The multiplier is rounded down, so that it is never above that of noise which is
+    /// drawn with a standard deviation of `factor` times this one's.
+    pub(crate) fn scaled(self, factor: f64) -> burn_dp_accounting::Result<Self> {
+        if factor == 1.0 {
+            return Ok(self);
+        }
+        let scaled = (self.multiplier().value() * factor) * (1.0 - 4.0 * f64::EPSILON);
+        Ok(self.with_multiplier(NoiseMultiplier::new(scaled)?))
+    }
+
     /// What a step releases about its batch.
     pub fn event(self) -> DpEvent {
         match self {

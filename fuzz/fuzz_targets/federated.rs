@@ -53,7 +53,9 @@ fuzz_target!(|bytes: &[u8]| {
     let bytes = if first & 128 == 0 { framed(*first, body) } else { body.to_vec() };
     if let Ok(request) = Request::from_bytes(&bytes) {
         assert_eq!(request.weights.len(), request.terms.manifest().len());
-        let _ = Client::new().answer(&bytes, |request| Ok::<_, String>(request.weights.clone()));
+        let _ = Client::new().answer(&bytes, |training| {
+            Ok::<_, String>(training.request.weights.clone())
+        });
     }
     let _ = Reply::from_bytes(&bytes);
     let _ = Client::resume(&bytes);

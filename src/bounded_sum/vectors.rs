@@ -60,12 +60,24 @@ impl BoundedSum {
     where
         I: IntoIterator<Item = f64, IntoIter: Clone>,
     {
+        self.add_within(1.0, contribution)
+    }
+
+    /// Adds a contribution that stays within this share of the clipping norm, above 0 and at most 1.
+    pub(crate) fn add_within<I>(&mut self, share: f64, contribution: I) -> Result<()>
+    where
+        I: IntoIterator<Item = f64, IntoIter: Clone>,
+    {
         let contribution = contribution.into_iter();
         let length = contribution.clone().fold(0_usize, |length, _| length.saturating_add(1));
         if length != self.length {
             return Err(Error::setting("length of a contribution", length, "that of the sum"));
         }
-        let norms = self.norms(contribution.clone());
+        let mut norms = self.norms(contribution.clone());
+        if share < 1.0 {
+            // Clipped as if it were so much longer: what is then within the norm is within the share of it.
+            norms.iter_mut().for_each(|norm| *norm = (*norm / share).next_up());
+        }
         if !norms.iter().all(|norm| norm.is_finite()) {
             self.below -= 0.5;
             return Ok(());
@@ -205,6 +217,20 @@ mod tests {
             prop_assert!(moved <= clipping_norm, "{moved} and {clipping_norm}");
             let exact = length(&numbers).min(clipping_norm);
             prop_assert!(exact.is_infinite() || moved >= exact * (1.0 - 1e-12), "{moved} and {exact}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_contribution_stays_within_its_share(
+            numbers in prop::collection::vec(-1e3..1e3_f64, 1..100), share in 1e-6..1.0_f64,
+        ) {
+            let mut sum = BoundedSum::new([numbers.len()], norm(2.0));
+            sum.add_within(share, numbers.iter().copied()).expect("the length is right");
+            let moved = length(&sum.into_public().concat());
+            prop_assert!(moved <= 2.0 * share, "{moved}");
+            let exact = length(&numbers).min(2.0 * share);
+            prop_assert!(moved >= exact * (1.0 - 1e-12), "{moved} and {exact}");
         }
     }
 

@@ -52,6 +52,69 @@ pub enum FederatedError {
     )]
     NotFinite,
 
+    /// What was trained is not what the run is made of.
+    #[error("what was trained does not fit the kind of the run: {reason}")]
+    NotOfKind {
+        /// What is expected.
+        reason: &'static str,
+    },
+
+    /// A run in which clients count by their examples, and training did not say how many there were.
+    #[error(
+        "in this run clients count by their examples: say how many with `Trained::of_examples`"
+    )]
+    ExamplesMissing,
+
+    /// A node without a policy was asked for what needs one.
+    #[error(
+        "the run leaves privacy to the node, and the node has no policy: put a `policy.toml` into its state folder that          names the data set and its budget"
+    )]
+    NoPolicy,
+
+    /// The node's policy does not name the run.
+    #[error(
+        "the node's policy does not allow the run {run}: add it to `runs` if it should take part"
+    )]
+    RunNotAllowed {
+        /// The run.
+        run: String,
+    },
+
+    /// The server wants contributions without noise.
+    #[error(
+        "in this run the server adds the noise and sees contributions without it, and the node's policy does not trust it: set          `trust_server = true` if it should"
+    )]
+    ServerNotTrusted,
+
+    /// The budget of a data set does not pay for what was asked.
+    #[error(
+        "what is left of the budget of {data_set} ({epsilon}, {delta}) does not pay for this round: nothing was spent, and nothing          was sent"
+    )]
+    BudgetSpent {
+        /// The data set.
+        data_set: String,
+        /// ε of its budget.
+        epsilon: f64,
+        /// δ of its budget.
+        delta: f64,
+    },
+
+    /// Training on records says that it released something else than was granted.
+    #[error(
+        "the training's ledger is not that of the plan that was granted: build the optimizer with `Training::privacy`, take at          most its steps, and hand the optimizer's ledger back with `Trained::with_ledger`"
+    )]
+    NotAsGranted,
+
+    /// A server was asked what clients account for.
+    #[error(
+        "in this run each node accounts for itself: its worker tells what its data set has spent"
+    )]
+    AccountedByClients,
+
+    /// A client has refused.
+    #[error("the client's policy does not grant what was asked, or its budget is spent")]
+    RefusedByClient,
+
     /// A server asks for a round that lies behind.
     #[error(
         "the server asks for round {asked}, and round {seen} has been answered: its state is older than this \

@@ -9,6 +9,7 @@ use serde_bytes::ByteBuf;
 
 use super::manifest::Manifest;
 use crate::error::{Error, FederatedError, Result};
+use crate::mask::{decode_bits, encode_bits};
 
 /// How a client writes its update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub enum Encoding {
         /// 1 to 8.
         bits: u8,
     },
+    /// Masks alone: a bit for each number, or fewer where most are alike (range coding: Martin 1979).
+    Bits,
 }
 
 /// An update as it is written.
@@ -40,8 +43,19 @@ pub enum Encoding {
 pub(super) enum Encoded {
     Dense(ByteBuf),
     RandomK(ByteBuf),
-    TopK { positions: Vec<u32>, numbers: ByteBuf },
-    Quantized { scales: Vec<f32>, codes: ByteBuf },
+    TopK {
+        positions: Vec<u32>,
+        numbers: ByteBuf,
+    },
+    Quantized {
+        scales: Vec<f32>,
+        codes: ByteBuf,
+    },
+    /// How many ones each parameter has, and its code.
+    Bits {
+        ones: Vec<u32>,
+        codes: Vec<ByteBuf>,
+    },
 }
 
 impl Encoding {
@@ -55,9 +69,11 @@ impl Encoding {
             Self::Quantized { bits } if !(1..=8).contains(&bits) => {
                 Err(Error::setting("bits", bits, "1 to 8"))
             }
-            Self::Dense | Self::RandomK { .. } | Self::TopK { .. } | Self::Quantized { .. } => {
-                Ok(())
-            }
+            Self::Dense
+            | Self::RandomK { .. }
+            | Self::TopK { .. }
+            | Self::Quantized { .. }
+            | Self::Bits => Ok(()),
         }
     }
 
@@ -68,8 +84,8 @@ impl Encoding {
         manifest: &Manifest,
         seed: [u8; 32],
         own: &mut ChaCha20Rng,
-    ) -> Encoded {
-        match self {
+    ) -> Result<Encoded> {
+        Ok(match self {
             Self::Dense => Encoded::Dense(bytes(update.iter().copied())),
             Self::RandomK { keep } => {
                 let at = random_positions(update.len(), keep, seed).into_iter();
@@ -81,7 +97,8 @@ impl Encoding {
                 Encoded::TopK { positions, numbers }
             }
             Self::Quantized { bits } => quantized(update, manifest, bits, own),
-        }
+            Self::Bits => bits(update, manifest)?,
+        })
     }
 
     /// The update that was written.
@@ -119,8 +136,13 @@ impl Encoding {
             (Self::Quantized { bits }, Encoded::Quantized { scales, codes }) => {
                 restored(scales, codes, manifest, bits)?
             }
+            (Self::Bits, Encoded::Bits { ones, codes }) => restored_bits(ones, codes, manifest)?,
             (
-                Self::Dense | Self::RandomK { .. } | Self::TopK { .. } | Self::Quantized { .. },
+                Self::Dense
+                | Self::RandomK { .. }
+                | Self::TopK { .. }
+                | Self::Quantized { .. }
+                | Self::Bits,
                 _,
             ) => {
                 return Err(unreadable("its encoding is not the plan's"));
@@ -193,6 +215,33 @@ fn restored(scales: &[f32], codes: &[u8], manifest: &Manifest, bits: u8) -> Resu
     Ok(update)
 }
 
+/// Of contributions of masks: everything above zero is a one.
+fn bits(update: &[f32], manifest: &Manifest) -> Result<Encoded> {
+    let (mut ones, mut codes) = (Vec::new(), Vec::new());
+    let mut rest = update;
+    for length in manifest.lengths() {
+        let (tensor, after) = rest.split_at(length.min(rest.len()));
+        rest = after;
+        let bits: Vec<bool> = tensor.iter().map(|x| *x > 0.0).collect();
+        ones.push(bits.iter().filter(|bit| **bit).count() as u32);
+        codes.push(ByteBuf::from(encode_bits(&bits)?));
+    }
+    Ok(Encoded::Bits { ones, codes })
+}
+
+/// One half above zero, and one half below.
+fn restored_bits(ones: &[u32], codes: &[ByteBuf], manifest: &Manifest) -> Result<Vec<f32>> {
+    if ones.len() != manifest.tensors().len() || codes.len() != ones.len() {
+        return Err(unreadable("it has another number of masks"));
+    }
+    let mut update = Vec::with_capacity(manifest.len());
+    for ((length, ones), code) in manifest.lengths().zip(ones).zip(codes) {
+        let bits = decode_bits(code, *ones as usize, length)?;
+        update.extend(bits.into_iter().map(|bit| if bit { 0.5 } else { -0.5 }));
+    }
+    Ok(update)
+}
+
 /// Codes of a few bits, the lowest bit first.
 #[derive(Default)]
 struct Packer {
@@ -261,7 +310,7 @@ mod tests {
     fn there_and_back(encoding: Encoding, update: &[f32]) -> Vec<f32> {
         let manifest = manifest(update.len());
         let mut own = ChaCha20Rng::from_seed([1; 32]);
-        let encoded = encoding.encode(update, &manifest, [2; 32], &mut own);
+        let encoded = encoding.encode(update, &manifest, [2; 32], &mut own).expect("its own");
         encoding.decode(&encoded, &manifest, [2; 32]).expect("its own")
     }
 
@@ -287,6 +336,13 @@ mod tests {
         }
 
         #[test]
+        fn masks_come_back_as_they_went(bits in prop::collection::vec(any::<bool>(), 2..200)) {
+            let update: Vec<f32> = bits.iter().map(|bit| if *bit { 0.5 } else { -0.5 }).collect();
+            prop_assert_eq!(&there_and_back(Encoding::Bits, &update), &update);
+            prop_assert_eq!(&there_and_back(Encoding::Quantized { bits: 1 }, &update), &update);
+        }
+
+        #[test]
         fn quantized_numbers_are_within_a_step(
             update in prop::collection::vec(-1e3_f32..1e3, 2..200), bits in 1_u8..=8,
         ) {
@@ -308,7 +364,7 @@ mod tests {
         let mut own = ChaCha20Rng::from_seed([1; 32]);
         let mut mean = [0.0; 5];
         for _ in 0..20_000 {
-            let encoded = encoding.encode(&update, &manifest, [2; 32], &mut own);
+            let encoded = encoding.encode(&update, &manifest, [2; 32], &mut own).expect("its own");
             let sent = encoding.decode(&encoded, &manifest, [2; 32]).expect("its own");
             mean.iter_mut().zip(sent).for_each(|(mean, x)| *mean += f64::from(x) / 20_000.0);
         }
@@ -340,6 +396,8 @@ mod tests {
                 Encoding::TopK { keep: 4 },
                 Encoded::TopK { positions: vec![0, 1, 2], numbers: four() },
             ),
+            (Encoding::Bits, Encoded::Bits { ones: vec![1], codes: vec![four()] }),
+            (Encoding::Bits, Encoded::Bits { ones: vec![6, 0], codes: vec![four(), four()] }),
             (
                 Encoding::Quantized { bits: 4 },
                 Encoded::Quantized { scales: vec![1.0], codes: ByteBuf::from(vec![0; 3]) },

@@ -69,3 +69,8 @@ name! {
     /// A federated run. Two runs must never share one.
     RunId, "run id"
 }
+
+name! {
+    /// A data set of a node: what its budget belongs to, in all runs.
+    DataSetId, "data set"
+}

@@ -25,13 +25,23 @@ pub struct Request {
     pub weights: Vec<f32>,
 }
 
-/// What a client answers. Its update is encoded, and private until it is clipped, summed and noised.
+/// What a client answers. Where the server adds the noise, its contribution is private until then.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Reply {
     pub(super) run: RunId,
     pub(super) round: u64,
     pub(super) fingerprint: [u8; 32],
-    pub(super) update: Encoded,
+    pub(super) body: Body,
+}
+
+/// What is in a reply.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Body {
+    /// What the client adds to the round.
+    Contribution(Encoded),
+    /// The node's policy does not grant what was asked, or its budget is spent. That follows from public settings, and says
+    /// nothing about data.
+    Refused,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,17 +1,20 @@
 //! The server: who is asked, when a round ends, and what is durable before anything is sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use core::fmt;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::central::{Central, Late, LateState};
 use super::ids::ClientId;
 use super::message::{Reply, Request, opened, sealed};
-use super::plan::FederatedPlan;
-use super::round::{Outcome, Released, close};
+use super::plan::{Aggregation, FederatedPlan};
+use super::round::{Collected, Outcome, Released, close};
 use super::server_optimizer::OptimizerState;
 use crate::clipping::ClippingState;
 use crate::error::{Error, FederatedError, Result};
 use crate::privacy::{Delta, Epsilon, Ledger};
+use crate::sampling::PoissonSampler;
 use crate::seed::{Seed, SeedSource};
 
 const MAGIC: &[u8; 8] = b"BDPFEDSV";
@@ -27,11 +30,9 @@ pub struct Server {
 
 /// A round that is under way.
 struct Open {
-    cohort: Vec<ClientId>,
+    collected: Collected,
     /// In seconds of the caller's clock.
     deadline: u64,
-    /// The first outcome of each client. A later one would depend on how long others keep the round open.
-    outcomes: BTreeMap<ClientId, Outcome>,
     /// Asked by this process.
     asked: BTreeSet<ClientId>,
 }
@@ -80,9 +81,11 @@ impl Server {
         let released = Released {
             round: 0,
             weights,
-            clipping: plan.privacy().clipping().initial_state(),
+            clipping: plan.clipping().initial_state(),
             optimizer: OptimizerState::default(),
-            ledger: plan.privacy().earlier().clone(),
+            factors: Vec::new(),
+            next_factor: plan.central().map_or(1.0, Central::first_factor),
+            late: LateState::default(),
         };
         Ok(Self { plan, seed, released, open: None })
     }
@@ -90,8 +93,8 @@ impl Server {
     /// Goes on from a [state](ServerStep::state), also in the middle of a round: with the same cohort and deadline.
     ///
     /// # Errors
-    /// [`FederatedError`] for bytes that are truncated, corrupt, of another version or plan, or whose ledger is not that of
-    /// their round.
+    /// [`FederatedError`] for bytes that are truncated, corrupt, of another version or plan, or whose noise is not that of
+    /// their rounds.
     pub fn resume(plan: FederatedPlan, state: &[u8], seed: SeedSource) -> Result<Self> {
         let state: State = opened(MAGIC, VERSION, "server's state", state)?;
         let another =
@@ -100,20 +103,24 @@ impl Server {
             return Err(another("plan"));
         }
         check(&plan, &state.weights)?;
-        let progress = crate::plan::Progress { selected: false, steps: state.round.into() };
-        let rounds = plan.terms().rounds();
+        let State { round, weights, clipping, optimizer, factors, next_factor, late, .. } = state;
+        let accounted = match plan.central() {
+            Some(central) => factors.len() as u64 == round && central.is_possible(&factors)?,
+            None => factors.is_empty(),
+        };
+        if !accounted || round > plan.terms().rounds() {
+            return Err(another("ledger"));
+        }
         let members = |cohort: &[ClientId]| {
             cohort.iter().all(|client| plan.population().binary_search(client).is_ok())
         };
-        if plan.privacy().events(progress)? != state.ledger || state.round > rounds {
-            return Err(another("ledger"));
-        }
-        if !state.open.as_ref().is_none_or(|(cohort, _)| members(cohort)) {
+        if !state.open.as_ref().is_none_or(|(cohort, _)| members(cohort))
+            || !late.knows_only(plan.population())
+        {
             return Err(another("population"));
         }
-        let State { round, weights, clipping, optimizer, ledger, open, .. } = state;
-        let released = Released { round, weights, clipping, optimizer, ledger };
-        let open = open.map(|(cohort, deadline)| Open::new(cohort, deadline));
+        let released = Released { round, weights, clipping, optimizer, factors, next_factor, late };
+        let open = state.open.map(|(cohort, deadline)| Open::new(cohort, deadline));
         Ok(Self { plan, seed, released, open })
     }
 
@@ -127,10 +134,10 @@ impl Server {
         let nobody = BTreeSet::new();
         self.take_in(inbox.replies, inbox.failed);
         let mut changed = false;
-        while self.released.round < self.plan.terms().rounds() {
+        while !self.is_done()? {
             match &self.open {
                 None => self.open(now)?,
-                Some(open) if open.is_over(now) => {
+                Some(open) if open.is_over(now, self.late().is_some()) => {
                     step.refused.extend(self.close()?);
                     step.closed += 1;
                 }
@@ -138,7 +145,7 @@ impl Server {
             }
             changed = true;
         }
-        step.done = self.released.round >= self.plan.terms().rounds();
+        step.done = self.is_done()?;
         if changed {
             step.state = Some(self.state()?);
         }
@@ -164,14 +171,37 @@ impl Server {
         self.released.round
     }
 
-    /// Whether bytes are a reply to a round that is over.
-    pub(super) fn is_late(&self, reply: &[u8]) -> bool {
-        is_of_earlier_round(reply, self.released.round)
+    /// What a reply is to the open round.
+    pub(super) fn timing_of(&self, client: &ClientId, reply: &[u8]) -> Timing {
+        let now = self.released.round;
+        match Reply::from_bytes(reply) {
+            Ok(reply) if reply.round < now => match self.late() {
+                Some(_) if self.released.late.is_owed(client, reply.round) => {
+                    Timing::Late(reply.round)
+                }
+                _ => Timing::TooLate,
+            },
+            // What cannot be read is an outcome too.
+            _ => Timing::InTime,
+        }
     }
 
-    /// What has been released.
-    pub fn ledger(&self) -> &Ledger {
-        &self.released.ledger
+    /// What has been released about a client; of the first tier where there are several. Empty where clients account for
+    /// themselves.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where there are more than 2^64 - 1 releases in all.
+    pub fn ledger(&self) -> Result<Ledger> {
+        Ok(self.ledgers()?.into_iter().next().unwrap_or_default())
+    }
+
+    /// What has been released about a client of each tier.
+    ///
+    /// # Errors
+    /// As [`ledger`](Self::ledger).
+    pub fn ledgers(&self) -> Result<Vec<Ledger>> {
+        let central = self.plan.central();
+        central.map_or(Ok(Vec::new()), |central| central.ledgers(&self.released.factors))
     }
 
     /// The clipping in force: it follows noised counts alone, so it is public.
@@ -184,21 +214,44 @@ impl Server {
         &self.plan
     }
 
-    /// ε of what has been released.
+    /// ε of what has been released, for the clients for whom it is largest. Under an adaptive schedule it is the budget.
     ///
     /// # Errors
-    /// When no accountant has a bound.
+    /// [`FederatedError::AccountedByClients`] where clients account for themselves; when no accountant has a bound.
     pub fn epsilon(&self, delta: Delta) -> Result<Epsilon> {
-        Ok(self.released.ledger.epsilon(delta, self.plan.privacy().adjacency())?)
+        match self.plan.central() {
+            Some(central) => central.epsilon(&self.released.factors, delta),
+            None => Err(Error::Federated(FederatedError::AccountedByClients)),
+        }
+    }
+
+    fn late(&self) -> Option<Late> {
+        self.plan.central().and_then(Central::late)
+    }
+
+    /// All rounds are released, or there is no budget for another.
+    fn is_done(&self) -> Result<bool> {
+        let Released { round, factors, next_factor, .. } = &self.released;
+        if *round >= self.plan.terms().rounds() {
+            return Ok(true);
+        }
+        match self.plan.central() {
+            Some(central) if self.open.is_none() => Ok(!central.affords(factors, *next_factor)?),
+            _ => Ok(false),
+        }
     }
 
     /// Samples the next round's cohort.
     fn open(&mut self, now: u64) -> Result<()> {
-        let population = self.plan.population();
+        let (population, round) = (self.plan.population(), self.released.round);
         let seed = self.seed_of(Purpose::Cohort)?;
-        let sampler = self.plan.privacy().sampling().sampler(&seed, population.len())?;
-        let sampled = sampler.sample(self.released.round).into_iter();
-        let cohort = sampled.filter_map(|index| population.get(index).cloned()).collect();
+        let cohort = match self.plan.aggregation() {
+            Aggregation::Central(central) => central.sample(&seed, population, round)?,
+            Aggregation::Mean { asked, .. } => {
+                let sampled = PoissonSampler::new(&seed, *asked, population.len())?.sample(round);
+                sampled.into_iter().filter_map(|index| population.get(index).cloned()).collect()
+            }
+        };
         self.open = Some(Open::new(cohort, now.saturating_add(self.plan.deadline())));
         Ok(())
     }
@@ -206,27 +259,29 @@ impl Server {
     fn close(&mut self) -> Result<Vec<(ClientId, Error)>> {
         let Some(open) = &self.open else { return Ok(Vec::new()) };
         let seed = self.seed_of(Purpose::Noise)?;
-        let (released, refused) =
-            close(&self.plan, &self.released, &open.cohort, &open.outcomes, &seed)?;
+        let (released, refused) = close(&self.plan, &self.released, &open.collected, &seed)?;
         self.released = released;
         self.open = None;
         Ok(refused)
     }
 
-    /// Only the first outcome of a client that was sampled counts.
+    /// Only the first outcome of a client that was sampled counts, and only the first late reply of one that owes it.
     fn take_in(&mut self, replies: Vec<(ClientId, Vec<u8>)>, failed: Vec<ClientId>) {
+        let timings: Vec<Timing> =
+            replies.iter().map(|(client, reply)| self.timing_of(client, reply)).collect();
         let Some(open) = &mut self.open else { return };
-        let replied = replies.into_iter().map(|(client, bytes)| (client, Outcome::Replied(bytes)));
+        let collected = &mut open.collected;
         let failed = failed.into_iter().map(|client| (client, Outcome::Failed));
-        for (client, outcome) in replied.chain(failed) {
-            let late = match &outcome {
-                Outcome::Replied(bytes) => is_of_earlier_round(bytes, self.released.round),
-                Outcome::Failed => false,
-            };
-            if !late && open.cohort.binary_search(&client).is_ok() {
-                open.outcomes.entry(client).or_insert(outcome);
+        for ((client, bytes), timing) in replies.into_iter().zip(timings) {
+            match timing {
+                Timing::InTime => collected.keep(client, Outcome::Replied(bytes)),
+                Timing::Late(round) => {
+                    collected.late.entry(client).or_insert((round, bytes));
+                }
+                Timing::TooLate => {}
             }
         }
+        failed.for_each(|(client, failed)| collected.keep(client, failed));
     }
 
     fn request(&self) -> Result<Vec<u8>> {
@@ -235,10 +290,22 @@ impl Server {
     }
 
     fn state(&self) -> Result<Vec<u8>> {
-        let Released { round, weights, clipping, optimizer, ledger } = self.released.clone();
+        let Released { round, weights, clipping, optimizer, .. } = self.released.clone();
+        let Released { factors, next_factor, late, .. } = self.released.clone();
         let fingerprint = *self.plan.terms().fingerprint();
-        let open = self.open.as_ref().map(|open| (open.cohort.clone(), open.deadline));
-        let state = State { fingerprint, round, weights, clipping, optimizer, ledger, open };
+        let open = self.open.as_ref();
+        let open = open.map(|open| (open.collected.cohort.clone(), open.deadline));
+        let state = State {
+            fingerprint,
+            round,
+            weights,
+            clipping,
+            optimizer,
+            factors,
+            next_factor,
+            late,
+            open,
+        };
         sealed(MAGIC, VERSION, "server's state", &state)
     }
 
@@ -256,15 +323,37 @@ enum Purpose {
     Noise = 1,
 }
 
+/// Without what clients have sent.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (run, round) = (self.plan.terms().run(), self.released.round);
+        f.debug_struct("Server").field("run", run).field("round", &round).finish_non_exhaustive()
+    }
+}
+
+/// When a reply has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timing {
+    /// For the open round.
+    InTime,
+    /// For this earlier round, and it may still count.
+    Late(u64),
+    /// It is dropped, and its client may still answer the open round.
+    TooLate,
+}
+
 impl Open {
     /// `cohort` is in order, as the population is.
     fn new(cohort: Vec<ClientId>, deadline: u64) -> Self {
-        Self { cohort, deadline, outcomes: BTreeMap::new(), asked: BTreeSet::new() }
+        let collected = Collected { cohort, ..Collected::default() };
+        Self { collected, deadline, asked: BTreeSet::new() }
     }
 
-    /// Time is up, or everybody has answered or failed. Never by count: see T3.
-    fn is_over(&self, now: u64) -> bool {
-        now >= self.deadline || self.outcomes.len() == self.cohort.len()
+    /// Time is up, or everybody has answered or failed. Never by count: see T3. Where late replies count, by time alone: otherwise
+    /// who is slow would decide in which round another's late reply falls.
+    fn is_over(&self, now: u64, by_time_alone: bool) -> bool {
+        let all = self.collected.outcomes.len() == self.collected.cohort.len();
+        now >= self.deadline || (all && !by_time_alone)
     }
 
     /// Those to ask now.
@@ -275,19 +364,23 @@ impl Open {
     ) -> Vec<ClientId> {
         let due = |client: &&ClientId| {
             online.contains(*client)
-                && !self.outcomes.contains_key(*client)
+                && !self.collected.outcomes.contains_key(*client)
                 && !self.asked.contains(*client)
                 && !waiting.contains(*client)
         };
-        let due: Vec<ClientId> = self.cohort.iter().filter(due).cloned().collect();
+        let due: Vec<ClientId> = self.collected.cohort.iter().filter(due).cloned().collect();
         self.asked.extend(due.iter().cloned());
         due
     }
 }
 
-/// Whether a reply is to a round that is over: it is dropped, and its client may still answer the open one.
-fn is_of_earlier_round(bytes: &[u8], open: u64) -> bool {
-    Reply::from_bytes(bytes).is_ok_and(|reply| reply.round < open)
+impl Collected {
+    /// Keeps the first outcome of a client that was sampled.
+    fn keep(&mut self, client: ClientId, outcome: Outcome) {
+        if self.cohort.binary_search(&client).is_ok() {
+            self.outcomes.entry(client).or_insert(outcome);
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -297,7 +390,9 @@ struct State {
     weights: Vec<f32>,
     clipping: ClippingState,
     optimizer: OptimizerState,
-    ledger: Ledger,
+    factors: Vec<f64>,
+    next_factor: f64,
+    late: LateState,
     /// Cohort and deadline.
     open: Option<(Vec<ClientId>, u64)>,
 }

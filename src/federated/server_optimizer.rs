@@ -50,6 +50,14 @@ pub(super) struct OptimizerState {
     second: Vec<f32>,
 }
 
+impl OptimizerState {
+    /// One number for each of the run's, from zero.
+    pub(super) fn accumulated(&mut self, length: usize) -> &mut [f32] {
+        self.first.resize(length, 0.0);
+        &mut self.first
+    }
+}
+
 impl ServerOptimizer {
     /// # Errors
     /// [`Error::Setting`] for a rate, momentum, beta or adaptivity out of its range.

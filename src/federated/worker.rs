@@ -16,7 +16,7 @@
 //! use std::path::Path;
 //!
 //! use burn_dp::federated::worker::{Task, TaskError, run};
-//! use burn_dp::federated::{ClientId, FederatedPlan, Manifest, Request, RunId};
+//! use burn_dp::federated::{ClientId, FederatedPlan, Manifest, RunId, Trained, Training};
 //! use burn_dp::privacy::{Clipping, PrivacyPlan};
 //!
 //! struct Average;
@@ -40,9 +40,10 @@
 //!         Ok(vec![0.0])
 //!     }
 //!
-//!     fn train(&self, request: &Request, state: &Path) -> Result<Vec<f32>, TaskError> {
+//!     fn train(&self, training: &Training<'_>, state: &Path) -> Result<Trained, TaskError> {
 //!         let mine: f32 = std::fs::read_to_string(state.join("number"))?.trim().parse()?;
-//!         Ok(vec![request.weights[0] + 0.5 * (mine - request.weights[0])])
+//!         let now = training.request.weights[0];
+//!         Ok(Trained::new(vec![now + 0.5 * (mine - now)]))
 //!     }
 //! }
 //!
@@ -62,14 +63,18 @@ use self::disk::Disk;
 use self::protocol::{Online, Sending, print};
 use super::client::Client;
 use super::ids::ClientId;
-use super::message::Request;
 use super::plan::FederatedPlan;
-use super::server::{Inbox, Server};
+use super::policy::NodePolicy;
+use super::server::{Inbox, Server, Timing};
+use super::training::{Trained, Training};
 use crate::error::{Error, FederatedError, Result};
 use crate::seed::SeedSource;
 
 /// The version of the protocol between a transport and this program.
 pub const PROTOCOL: u32 = 1;
+
+/// What the operator of a node allows, in its state folder: a [`NodePolicy`].
+const POLICY: &str = "policy.toml";
 
 /// A task's own error. What it says stays where the task ran.
 pub type TaskError = Box<dyn core::error::Error + Send + Sync>;
@@ -89,12 +94,12 @@ pub trait Task {
     /// The task's own.
     fn weights(&self) -> Result<Vec<f32>, TaskError>;
 
-    /// New weights, of a request's, by this client's data. `state` is the client's folder. For a burn model begin with
+    /// New numbers, of a request's, by this client's data. `state` is the client's folder. For a burn model begin with
     /// [`weights::of_request`](super::weights::of_request), which refuses a run on top of another model.
     ///
     /// # Errors
     /// The task's own. The server learns that this client failed, and nothing else.
-    fn train(&self, request: &Request, state: &Path) -> Result<Vec<f32>, TaskError>;
+    fn train(&self, training: &Training<'_>, state: &Path) -> Result<Trained, TaskError>;
 
     /// Is told of the server after each call that released a round, with weights and ledger: to evaluate on public data, or to
     /// write the model. After a crash it may be told twice of one round, but never not at all of the last.
@@ -105,7 +110,7 @@ pub trait Task {
         Ok(())
     }
 
-    /// Where the server's randomness comes from: the operating system, unless the run is an experiment without privacy.
+    /// Where randomness of server and clients comes from: the operating system, unless the run is an experiment without privacy.
     fn seed(&self) -> SeedSource {
         SeedSource::OperatingSystem
     }
@@ -145,8 +150,15 @@ fn client(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
     let disk = Disk::locked(state)?;
     let request = disk::read(&folder.join("in").join("request"))?;
     let known = disk.read("client.state")?;
-    let mut known = known.map_or(Ok(Client::new()), |state| Client::resume(&state))?;
-    let answer = known.answer(&request, |request| task.train(request, state))?;
+    let known = known.map_or(Ok(Client::new()), |state| Client::resume(&state))?;
+    let mut known = known.with_seed(task.seed());
+    if let Some(policy) = disk.read(POLICY)? {
+        known = known.with_policy(NodePolicy::from_toml(&String::from_utf8_lossy(&policy))?);
+    }
+    let answer = known.answer(&request, |training| task.train(training, state))?;
+    if let Some(refused) = &answer.refused {
+        log::warn!("refused: {refused}");
+    }
     if let Some(state) = answer.state {
         disk.replace("client.state", &state)?;
     }
@@ -202,10 +214,13 @@ fn arrived(folder: &Path, disk: &Disk, server: &Server) -> Result<(Inbox, u64)> 
     };
     for client in server.plan().population() {
         let reply = folder.join(client.as_str()).join("reply");
-        if let Some(bytes) = disk::read_up_to(&reply, server.plan().longest_reply())?
-            && !server.is_late(&bytes)
-        {
-            disk.keep_outcome(round, client, Some(&bytes))?;
+        let Some(bytes) = disk::read_up_to(&reply, server.plan().longest_reply())? else {
+            continue;
+        };
+        match server.timing_of(client, &bytes) {
+            Timing::InTime => disk.keep_outcome(round, client, Some(&bytes))?,
+            Timing::Late(_) => disk.keep_late(round, client, &bytes)?,
+            Timing::TooLate => {}
         }
     }
     for client in named(&told.failed) {
@@ -218,6 +233,9 @@ fn arrived(folder: &Path, disk: &Disk, server: &Server) -> Result<(Inbox, u64)> 
             Some(bytes) if bytes.is_empty() => inbox.failed.push(client.clone()),
             Some(bytes) => inbox.replies.push((client.clone(), bytes)),
             None => {}
+        }
+        if let Some(late) = disk.late(round, client)? {
+            inbox.replies.push((client.clone(), late));
         }
     }
     Ok((inbox, told.now))

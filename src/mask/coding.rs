@@ -29,7 +29,7 @@ pub(super) fn unpack(bytes: &[u8], count: usize) -> Result<Vec<bool>> {
 }
 
 /// Range coding (Martin 1979) with the share of ones. It takes n·H(share) bits, and a few bytes.
-pub(super) fn encode(bits: &[bool]) -> Result<Vec<u8>> {
+pub(crate) fn encode(bits: &[bool]) -> Result<Vec<u8>> {
     let ones = bits.iter().filter(|bit| **bit).count();
     let mut encoder = DefaultRangeEncoder::new();
     let symbols = bits.iter().map(|bit| usize::from(*bit));
@@ -41,7 +41,7 @@ pub(super) fn encode(bits: &[bool]) -> Result<Vec<u8>> {
 }
 
 /// Decodes `count` bits, of which `ones` are one.
-pub(super) fn decode(bytes: &[u8], ones: usize, count: usize) -> Result<Vec<bool>> {
+pub(crate) fn decode(bytes: &[u8], ones: usize, count: usize) -> Result<Vec<bool>> {
     let (words, rest) = bytes.as_chunks::<4>();
     if !rest.is_empty() || ones > count {
         return Err(wrong("the code of a mask is damaged"));

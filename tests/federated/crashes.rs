@@ -46,7 +46,7 @@ fn life(world: &mut World, kill_at: usize, point: u8) -> Option<()> {
             let known = world.clients.get(&to).map(|state| Client::resume(state).expect("a state"));
             let mut known = known.unwrap_or_default();
             let answer =
-                known.answer(&request, |request| trained(&to, request)).expect("an answer");
+                known.answer(&request, |training| trained(&to, training)).expect("an answer");
             if let Some(state) = answer.state {
                 world.clients.insert(to.clone(), state);
             }
@@ -76,8 +76,8 @@ fn a_run_that_is_killed_at_any_point_ends_as_if_it_had_not_been() {
             while life(&mut world, usize::MAX - 1, 0).is_some() {}
             let server = end(&world);
             assert_eq!(server.weights(), expected.weights(), "killed at {kill_at}, point {point}");
-            assert_eq!(server.ledger(), expected.ledger());
-            assert_eq!(server.ledger().steps().value(), ROUNDS);
+            assert_eq!(server.ledger().ok(), expected.ledger().ok());
+            assert_eq!(server.ledger().expect("a ledger").steps().value(), ROUNDS);
             let run = server.plan().terms().run().clone();
             for index in 0..CLIENTS {
                 let known = Client::resume(&world.clients[&client(index)]).expect("a state");

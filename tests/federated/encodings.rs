@@ -2,7 +2,7 @@
 
 use burn_dp::Result;
 use burn_dp::federated::{
-    ClientId, Encoding, FederatedPlan, Request, RunId, ServerOptimizer, simulate,
+    ClientId, Encoding, FederatedPlan, RunId, ServerOptimizer, Training, simulate,
 };
 use burn_dp::privacy::PrivacyPlan;
 
@@ -11,7 +11,8 @@ use super::{SEED, client, flat, manifest};
 const TARGET: f32 = 0.5;
 
 /// Half the way to the target.
-fn halfway(_: &ClientId, request: &Request) -> Result<Vec<f32>> {
+fn halfway(_: &ClientId, training: &Training<'_>) -> Result<Vec<f32>> {
+    let request = training.request;
     Ok(request.weights.iter().map(|weight| weight + 0.5 * (TARGET - weight)).collect())
 }
 

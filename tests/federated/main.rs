@@ -3,6 +3,7 @@
 mod crashes;
 mod encodings;
 mod models;
+mod nodes;
 mod roles;
 mod sensitivity;
 mod strangers;
@@ -10,7 +11,7 @@ mod worker;
 
 use burn_dp::error::Result;
 use burn_dp::federated::{
-    Client, ClientId, Encoding, FederatedPlan, Inbox, Manifest, Request, RunId, Server,
+    Client, ClientId, Encoding, FederatedPlan, Inbox, Manifest, RunId, Server, Training,
 };
 use burn_dp::privacy::{Clipping, PrivacyPlan};
 use burn_dp::seed::SeedSource;
@@ -56,7 +57,8 @@ pub fn flat(norm: f64) -> Clipping {
 }
 
 /// What a client's training makes of weights: the same each time.
-pub fn trained(client: &ClientId, request: &Request) -> Result<Vec<f32>> {
+pub fn trained(client: &ClientId, training: &Training<'_>) -> Result<Vec<f32>> {
+    let request = training.request;
     let number = client.as_str().bytes().map(f32::from).sum::<f32>() + request.round as f32;
     let moved =
         |(index, weight): (usize, &f32)| weight + ((number + index as f32) % 7.0 - 3.0) / 8.0;
@@ -68,7 +70,7 @@ pub fn everybody() -> Inbox {
 }
 
 pub fn answer(client: &ClientId, request: &[u8]) -> Vec<u8> {
-    let answer = Client::new().answer(request, |request| trained(client, request));
+    let answer = Client::new().answer(request, |training| trained(client, training));
     answer.expect("a request of the run").reply
 }
 

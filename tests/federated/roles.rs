@@ -4,7 +4,7 @@ use burn_dp::error::{Error, FederatedError};
 use burn_dp::federated::{
     Client, Encoding, FederatedPlan, Inbox, RunId, Server, ServerOptimizer, simulate,
 };
-use burn_dp::privacy::{Clipping, Delta, PrivacyPlan};
+use burn_dp::privacy::{Adjacency, Clipping, Delta, PrivacyPlan};
 use burn_dp::seed::SeedSource;
 
 use super::{
@@ -91,9 +91,9 @@ fn a_client_repeats_its_reply_and_answers_no_other_plan_and_no_earlier_round() {
     let mut known = Client::new();
     let mut trainings = 0;
     let mut ask = |known: &mut Client, request: &[u8]| {
-        known.answer(request, |request| {
+        known.answer(request, |training| {
             trainings += 1;
-            trained(&client(0), request)
+            trained(&client(0), training)
         })
     };
     let once = ask(&mut known, &first).expect("an answer");
@@ -111,13 +111,16 @@ fn a_client_repeats_its_reply_and_answers_no_other_plan_and_no_earlier_round() {
     assert_eq!(trainings, 2);
 
     let before = known.clone();
-    let failed = known.answer(&first, |_| Err("no data today"));
+    let failed = known.answer(&first, |_| Err::<Vec<f32>, _>("no data today"));
     assert!(failed.is_err());
     let mut fresh = Client::new();
-    let failed = fresh.answer(&first, |_| Err("no data today")).expect_err("the training failed");
+    let failed = fresh
+        .answer(&first, |_| Err::<Vec<f32>, _>("no data today"))
+        .expect_err("the training failed");
     assert!(failed.to_string().contains("no data today"), "{failed}");
-    let nan = fresh
-        .answer(&first, |request| Ok::<_, burn_dp::Error>(vec![f32::NAN; request.weights.len()]));
+    let nan = fresh.answer(&first, |training| {
+        Ok::<_, burn_dp::Error>(vec![f32::NAN; training.request.weights.len()])
+    });
     assert!(matches!(nan, Err(Error::Federated(FederatedError::NotFinite))));
     assert_eq!((fresh, known), (Client::new(), before));
 }
@@ -126,14 +129,14 @@ fn a_client_repeats_its_reply_and_answers_no_other_plan_and_no_earlier_round() {
 fn a_finished_run_costs_what_its_plan_says_and_asks_nobody() {
     let plan = plan(flat(1.0), 0.7, Encoding::Dense);
     let delta = Delta::new(1e-5).expect("valid");
-    let promised = plan.privacy().epsilon(delta);
+    let promised = plan.epsilon(delta).expect("a bound");
     let mut rounds = Vec::new();
     let ended = simulate(plan.clone(), vec![0.0; 16], SEED, trained, |report| {
         rounds.push((report.round, report.asked));
         assert!(report.bytes_up > 0 && report.bytes_down > report.bytes_up);
     });
     let ended = ended.expect("a run");
-    assert_eq!(ended.ledger.epsilon(delta, plan.privacy().adjacency()).expect("a bound"), promised);
+    assert_eq!(ended.ledger.epsilon(delta, Adjacency::AddRemove).expect("a bound"), promised);
     assert_eq!(ended.ledger.steps().value(), ROUNDS);
     assert_eq!(rounds.len() as u64, ROUNDS);
     // The same by hand: the simulator is nothing but the roles.

@@ -1,7 +1,9 @@
 //! T1: one client more or less moves the sum of a round by at most the plan's sensitivity.
 
-use burn_dp::federated::{Client, ClientId, Encoding, FederatedPlan, Manifest, Reply, RunId};
-use burn_dp::privacy::{Adjacency, Clipping};
+use burn_dp::federated::{
+    Client, ClientId, Encoding, FederatedPlan, Manifest, Reply, RunId, Training,
+};
+use burn_dp::privacy::Clipping;
 use proptest::prelude::*;
 
 use super::{CLIENTS, answer, client, everybody, flat, plan, start};
@@ -69,8 +71,7 @@ proptest! {
         let with = replies(plan.clone(), updates);
         let mut without = with.clone();
         *without.last_mut().expect("a client") = None;
-        prop_assert_eq!(plan.privacy().adjacency(), Adjacency::AddRemove);
-        let bound = plan.privacy().sensitivity(&clipping.initial_state());
+        let bound = plan.sensitivity(&clipping.initial_state()).expect("the server adds noise");
         let moved = distance(&mean(plan.clone(), &with), &mean(plan, &without));
         // What is released is in single precision, in both worlds.
         let rounding = 4.0 * f64::from(f32::EPSILON) * CLIENTS as f64 * bound;
@@ -140,10 +141,10 @@ fn noise_has_its_size_and_the_divisor_is_public_whoever_answers() {
         for (index, (to, request)) in opened.send.into_iter().enumerate() {
             if index < answering {
                 // All of it in the first number, and far too long.
-                let train = |_: &_| {
+                let train = |_: &Training<'_>| {
                     let first = std::iter::once(100.0);
                     let rest = std::iter::repeat_n(0.0, many - 1);
-                    Ok::<_, burn_dp::Error>(first.chain(rest).collect())
+                    Ok::<Vec<f32>, burn_dp::Error>(first.chain(rest).collect())
                 };
                 let answer = Client::new().answer(&request, train).expect("an answer");
                 inbox.replies.push((to, answer.reply));

@@ -11,7 +11,7 @@ fn sound() -> [Vec<u8>; 4] {
     let (to, request) = step.send[0].clone();
     let reply = answer(&to, &request);
     let mut known = Client::new();
-    let state = known.answer(&request, |request| super::trained(&to, request));
+    let state = known.answer(&request, |training| super::trained(&to, training));
     [
         request,
         reply,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn_dp::error::{Error, FederatedError};
 use burn_dp::federated::worker::{Task, TaskError, run};
-use burn_dp::federated::{ClientId, Encoding, FederatedPlan, Request, Server, simulate};
+use burn_dp::federated::{ClientId, Encoding, FederatedPlan, Server, Trained, Training, simulate};
 use burn_dp::seed::SeedSource;
 use serde_json::{Value, json};
 
@@ -25,8 +25,8 @@ impl Task for Hospital {
         Ok(vec![0.0; 16])
     }
 
-    fn train(&self, request: &Request, _: &Path) -> Result<Vec<f32>, TaskError> {
-        Ok(trained(&self.0, request)?)
+    fn train(&self, training: &Training<'_>, _: &Path) -> Result<Trained, TaskError> {
+        Ok(trained(&self.0, training)?.into())
     }
 
     fn seed(&self) -> SeedSource {

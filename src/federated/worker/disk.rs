@@ -59,15 +59,8 @@ impl Disk {
         client: &ClientId,
         reply: Option<&[u8]>,
     ) -> Result<()> {
-        if self.outcome(round, client)?.is_some() {
-            return Ok(());
-        }
-        let folder = self.outcomes(round);
-        // Durable itself, or the first outcome could be lost with it, and a second one count.
-        let made = fs::create_dir_all(&folder).and_then(|()| sync(Some(&self.folder)));
-        made.map_err(|error| storage(&folder, error))?;
         // An empty reply is as good as none.
-        self.replace(&format!("{}/{client}", outcomes_of(round)), reply.unwrap_or_default())
+        self.keep_first(&outcomes_of(round), client, reply.unwrap_or_default())
     }
 
     /// What is known of a client in a round: a reply, or nothing in it for a failure.
@@ -75,23 +68,47 @@ impl Disk {
         self.read(&format!("{}/{client}", outcomes_of(round)))
     }
 
+    /// Keeps the first reply to an earlier round that has come in this one.
+    pub(super) fn keep_late(&self, round: u64, client: &ClientId, reply: &[u8]) -> Result<()> {
+        self.keep_first(&late_in(round), client, reply)
+    }
+
+    /// The reply to an earlier round that has come in this one.
+    pub(super) fn late(&self, round: u64, client: &ClientId) -> Result<Option<Vec<u8>>> {
+        self.read(&format!("{}/{client}", late_in(round)))
+    }
+
     /// Replies are private: they go as soon as their round is released.
     pub(super) fn forget_outcomes_before(&self, round: u64) -> Result<()> {
         for earlier in 0..round {
-            let folder = self.outcomes(earlier);
-            match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(storage(&folder, error));
+            for name in [outcomes_of(earlier), late_in(earlier)] {
+                let folder = self.folder.join(name);
+                match fs::remove_dir_all(&folder) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(storage(&folder, error));
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
         }
         Ok(())
     }
 
-    fn outcomes(&self, round: u64) -> PathBuf {
-        self.folder.join(outcomes_of(round))
+    fn keep_first(&self, folder: &str, client: &ClientId, bytes: &[u8]) -> Result<()> {
+        let name = format!("{folder}/{client}");
+        if self.read(&name)?.is_some() {
+            return Ok(());
+        }
+        let folder = self.folder.join(folder);
+        // Durable itself, or what came first could be lost with it, and what came second count.
+        let made = fs::create_dir_all(&folder).and_then(|()| sync(Some(&self.folder)));
+        made.map_err(|error| storage(&folder, error))?;
+        self.replace(&name, bytes)
     }
+}
+
+fn late_in(round: u64) -> String {
+    format!("late-in-{round}")
 }
 
 fn outcomes_of(round: u64) -> String {

@@ -22,7 +22,7 @@ mod simulate;
 mod worker;
 
 pub use partition::{dirichlet, share_in_words};
-pub use plan::plan;
-pub use settings::{Budget, Optimizer, Settings, TaskName, Train};
+pub use plan::{plan, policy};
+pub use settings::{Aggregation, Budget, Optimizer, Sent, Settings, TaskName, Train, Unit};
 pub use simulate::{Output, simulate};
 pub use worker::worker;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn_dp::federated::{Encoding, ServerOptimizer};
+use burn_dp::federated::{Encoding, Kind, MaskAggregation, ServerOptimizer};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -16,6 +16,15 @@ pub struct Settings {
     /// What is trained of the pretrained model
     #[arg(long, value_enum, default_value = "head")]
     pub train: Train,
+    /// What clients send
+    #[arg(long, value_enum, default_value = "weights")]
+    pub kind: Sent,
+    /// How the server makes one mask of many, for --kind masks
+    #[arg(long, value_enum, default_value = "mean")]
+    pub aggregation: Aggregation,
+    /// Whom the run protects
+    #[arg(long, value_enum, default_value = "client")]
+    pub unit: Unit,
     /// Registered clients, among whom the training records are divided
     #[arg(long, default_value_t = 1000)]
     pub clients: usize,
@@ -25,13 +34,13 @@ pub struct Settings {
     /// Rounds
     #[arg(long, default_value_t = 100)]
     pub rounds: u64,
-    /// Epsilon of the whole run for each client, or `none` for no noise
+    /// Epsilon of the whole run for each client or record, or `none` for no noise
     #[arg(long, default_value = "8")]
     pub epsilon: Budget,
     /// The delta that goes with it
     #[arg(long, default_value_t = 1e-5)]
     pub delta: f64,
-    /// L2 norm to which the server cuts a client's update
+    /// L2 norm to which a client's update is cut, or under --unit record a record's gradient
     #[arg(long, default_value_t = 0.3)]
     pub clipping_norm: f64,
     /// Gradient steps of a client in a round
@@ -40,6 +49,9 @@ pub struct Settings {
     /// Most records in such a step
     #[arg(long, default_value_t = 64)]
     pub batch: usize,
+    /// The probability with which a record enters such a step, in place of --batch under --unit record
+    #[arg(long, default_value_t = 0.1)]
+    pub sampling_rate: f64,
     /// Learning rate of these steps
     #[arg(long, default_value_t = 0.01)]
     pub learning_rate: f64,
@@ -52,12 +64,19 @@ pub struct Settings {
     /// What keeps the server's steps small where updates are, for adam and yogi
     #[arg(long, default_value_t = 1e-3)]
     pub adaptivity: f64,
-    /// How updates are written: dense, top-k:K, random-k:K, quantized:BITS
-    #[arg(long, default_value = "dense", value_parser = encoding)]
-    pub encoding: Encoding,
+    /// How updates are written: dense, top-k:K, random-k:K, quantized:BITS, bits
+    /// [default: bits for masks, dense for the rest]
+    #[arg(long, value_parser = encoding)]
+    pub encoding: Option<Encoding>,
     /// Concentration of the classes' Dirichlet distribution over clients: small is uneven
     #[arg(long, default_value_t = 0.3)]
     pub alpha: f64,
+    /// Width of the hidden layer that --kind masks has
+    #[arg(long, default_value_t = 64)]
+    pub hidden: usize,
+    /// Public inputs, which no client has, for --kind predictions
+    #[arg(long, default_value_t = 1000)]
+    pub public_inputs: usize,
     /// Tokens of a sentence, after which it is cut
     #[arg(long, default_value_t = 48)]
     pub length: usize,
@@ -90,6 +109,42 @@ pub enum Train {
     Scores,
     /// Everything
     All,
+}
+
+/// What clients send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sent {
+    /// Changes of weights, or of what stands in for them
+    Weights,
+    /// Masks of bits over a random two-layer network on the pretrained one's features (FedPM)
+    Masks,
+    /// Class probabilities of public inputs (FedMD)
+    Predictions,
+}
+
+/// How the server makes one mask of many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aggregation {
+    /// The share of clients that keep a weight
+    Mean,
+    /// What at least half of them keep
+    Majority,
+    /// The posterior of all rounds
+    Posterior,
+}
+
+/// Whom a run protects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// A client, from all but the server, which adds the noise
+    Client,
+    /// A record of a client, from all but that client, which adds the noise
+    Record,
+    /// A client, from all others: it adds the noise itself
+    Local,
 }
 
 /// An epsilon, or none.
@@ -132,6 +187,19 @@ pub enum Optimizer {
 const BETAS: [f64; 2] = [0.9, 0.99];
 
 impl Settings {
+    /// What clients send, as the library has it.
+    pub fn kind(&self) -> Kind {
+        match (self.kind, self.aggregation) {
+            (Sent::Weights, _) => Kind::Weights,
+            (Sent::Predictions, _) => Kind::Predictions,
+            (Sent::Masks, Aggregation::Mean) => Kind::Masks(MaskAggregation::Mean),
+            (Sent::Masks, Aggregation::Majority) => Kind::Masks(MaskAggregation::Majority),
+            (Sent::Masks, Aggregation::Posterior) => {
+                Kind::Masks(MaskAggregation::Posterior { prior: 1.0 })
+            }
+        }
+    }
+
     /// The server's optimizer with its numbers.
     pub fn optimizer(&self) -> ServerOptimizer {
         let (learning_rate, adaptivity) = (self.server_learning_rate, self.adaptivity);
@@ -150,8 +218,9 @@ fn encoding(text: &str) -> Result<Encoding, String> {
         ("dense", _) if number.is_empty() => Ok(Encoding::Dense),
         ("top-k", Ok(keep)) => Ok(Encoding::TopK { keep }),
         ("random-k", Ok(keep)) => Ok(Encoding::RandomK { keep }),
+        ("bits", _) if number.is_empty() => Ok(Encoding::Bits),
         ("quantized", Ok(bits)) if bits <= 8 => Ok(Encoding::Quantized { bits: bits as u8 }),
-        _ => Err("give dense, top-k:500, random-k:500 or quantized:4".to_owned()),
+        _ => Err("give dense, top-k:500, random-k:500, quantized:4 or bits".to_owned()),
     }
 }
 
@@ -162,6 +231,7 @@ mod tests {
     #[test]
     fn encodings_are_read() {
         assert_eq!(encoding("dense"), Ok(Encoding::Dense));
+        assert_eq!(encoding("bits"), Ok(Encoding::Bits));
         assert_eq!(encoding("top-k:7"), Ok(Encoding::TopK { keep: 7 }));
         assert_eq!(encoding("random-k:7"), Ok(Encoding::RandomK { keep: 7 }));
         assert_eq!(encoding("quantized:4"), Ok(Encoding::Quantized { bits: 4 }));

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Result;
-use burn_dp::federated::{self, ClientId, Request};
-use burn_dp::privacy::Delta;
+use anyhow::{Result, ensure};
+use burn_dp::federated::{self, ClientId, NodePolicy, Simulation, Training};
+use burn_dp::privacy::{Adjacency, Delta};
 use burn_dp::seed::SeedSource;
 use clap::Args;
 
 use crate::learner::{Learner, Turn, learner};
 use crate::partition::dirichlet;
-use crate::plan::plan;
+use crate::plan::{plan, policy};
 use crate::report::Report;
-use crate::settings::Settings;
+use crate::settings::{Settings, Unit};
 
 /// Where a simulation's results go.
 #[derive(Clone, Debug, Args)]
@@ -46,33 +46,66 @@ fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Result<f6
     let shares = dirichlet(learner.labels(), clients.len(), settings.alpha)?;
     let plan = plan(settings, learner.manifest().clone(), clients)?;
     let delta = Delta::new(settings.delta)?;
-    if settings.epsilon.0.is_some() {
-        println!("{}\n", plan.privacy().statement(delta));
-    }
-    let (population, privacy) = (plan.population().to_vec(), plan.privacy().clone());
-    let train = |client: &ClientId, request: &Request| {
-        let client = population.binary_search(client).unwrap_or_default();
-        let turn = Turn { settings, share: &shares[client], client, round: request.round };
-        learner.train(&turn, &request.weights).map_err(|error| failed(&error))
+    println!("{}\n", plan.statement(delta)?);
+    let population = plan.population().to_vec();
+    let share_of = |client: &ClientId| population.binary_search(client).unwrap_or_default();
+    let train = |client: &ClientId, training: &Training<'_>| {
+        let client = share_of(client);
+        let turn = Turn { settings, share: &shares[client], client };
+        learner.train(&turn, training).map_err(|error| failed(&error))
     };
+    let policies = policies(settings, &shares)?;
+    let policy = |client: &ClientId| policies.get(share_of(client)).cloned();
     let seed = settings.seed.map_or(SeedSource::OperatingSystem, SeedSource::Reproducible);
     let mut report = Report::new(settings, output, learner.manifest().len())?;
     let start = Instant::now();
-    let test = |report: &mut Report, round: u64, weights: &[f32]| {
-        let epsilon = settings.epsilon.0.map(|_| privacy.epsilon_at(round.into(), delta).value());
-        report.evaluated(round, learner.accuracy(weights)?, epsilon, start.elapsed())
-    };
     let mut tested = Ok(());
     // A report comes when a round's clients have answered, with the weights of the round before.
-    let ended = federated::simulate(plan, learner.start()?, seed, train, |round| {
+    let ended = federated::simulate_nodes(plan, learner.start()?, seed, policy, train, |round| {
         if report.is_due(round.round) && tested.is_ok() {
-            tested = test(&mut report, round.round, round.weights);
+            tested = learner.accuracy(round.weights).and_then(|accuracy| {
+                let central = settings.unit == Unit::Client && settings.epsilon.0.is_some();
+                let spent = central.then(|| round.server.epsilon(delta)).transpose()?;
+                let spent = spent.map(|epsilon| epsilon.value());
+                report.evaluated(round.round, accuracy, spent, start.elapsed())
+            });
         }
         report.add(round.asked, round.bytes_down, round.bytes_up);
     })?;
     tested?;
-    test(&mut report, settings.rounds, &ended.weights)?;
+    let spent = spent(settings, &ended, delta)?;
+    let accuracy = learner.accuracy(&ended.weights)?;
+    report.evaluated(settings.rounds, accuracy, spent, start.elapsed())?;
     report.end(start.elapsed())
+}
+
+/// What the operators of nodes allow; nobody asks them where the server protects clients.
+fn policies(settings: &Settings, shares: &[Vec<usize>]) -> Result<Vec<NodePolicy>> {
+    match settings.unit {
+        Unit::Client => Ok(Vec::new()),
+        Unit::Record | Unit::Local => {
+            shares.iter().map(|share| policy(settings, share.len())).collect()
+        }
+    }
+}
+
+/// ε of what was released: about a client, or about the records of the client for whom it is largest.
+fn spent(settings: &Settings, ended: &Simulation, delta: Delta) -> Result<Option<f64>> {
+    if settings.epsilon.0.is_none() {
+        return Ok(None);
+    }
+    if settings.unit == Unit::Client {
+        return Ok(Some(ended.ledger.epsilon(delta, Adjacency::AddRemove)?.value()));
+    }
+    let adjacency = policy(settings, 1)?.adjacency.into();
+    let mut largest: f64 = 0.0;
+    for client in ended.clients.values() {
+        let ledger = client.ledger(&policy(settings, 1)?.data_set);
+        let epsilon = ledger.map(|ledger| ledger.epsilon(delta, adjacency)).transpose()?;
+        largest = epsilon.map_or(largest, |epsilon| largest.max(epsilon.value()));
+    }
+    ensure!(largest > 0.0, "no client's policy allowed any round");
+    Ok(Some(largest))
 }
 
 /// Names whose order is that of their numbers.

@@ -1,7 +1,8 @@
 //! The program that a transport runs at each end.
 //!
 //! In the state folder lie files of its operator: at both ends `settings`, the flags of `simulate` in one line; at the server
-//! `clients.txt`, the clients' names, one a line; at a client `share`: `2/300` for the second of 300 clients.
+//! `clients.txt`, the clients' names, one a line; at a client `share`: `2/300` for the second of 300 clients, and
+//! `policy.toml` where the client protects itself.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use burn_dp::federated::worker::{self, Task, TaskError};
-use burn_dp::federated::{ClientId, FederatedPlan, Request, Server};
+use burn_dp::federated::{ClientId, FederatedPlan, Server, Trained, Training};
 use burn_dp::seed::SeedSource;
 use burn_dp::{Error, error::FederatedError};
 use clap::Parser;
@@ -63,16 +64,15 @@ impl Task for Worker {
         Ok(self.learner.start()?)
     }
 
-    fn train(&self, request: &Request, state: &Path) -> Result<Vec<f32>, TaskError> {
+    fn train(&self, training: &Training<'_>, state: &Path) -> Result<Trained, TaskError> {
         let (client, clients) = share_in_words(&text(&state.join("share"))?)?;
         let learner = &self.learner;
-        if request.terms.manifest() != learner.manifest() {
+        if training.request.terms.manifest() != learner.manifest() {
             return Err("the run trains another model than the settings here".into());
         }
         let shares = dirichlet(learner.labels(), clients, self.settings.alpha)?;
-        let (settings, round) = (&self.settings, request.round);
-        let turn = Turn { settings, share: &shares[client], client, round };
-        Ok(learner.train(&turn, &request.weights)?)
+        let turn = Turn { settings: &self.settings, share: &shares[client], client };
+        Ok(learner.train(&turn, training)?)
     }
 
     fn released(&self, server: &Server) -> Result<(), TaskError> {

@@ -51,10 +51,90 @@ def sentences():
         yield ("head", epsilon), f"{SENTENCES_HEAD} --epsilon {epsilon} --clipping-norm {norm}", SEEDS
 
 
-TABLES = {"clients": clients, "sentences": sentences}
+def networks():
+    """What trains the whole network is real work on two cores: few rounds, one step of a client in each."""
+    common = "--cohort 30 --rounds 20 --local-steps 1 --length 32 --learning-rate 1"
+    server = "--server-optimizer adam --server-learning-rate 0.002 --adaptivity 1e-5"
+    for epsilon in EPSILONS[:3]:
+        norm = "1000" if epsilon == "none" else "1"
+        for train in ["bias", "scores", "lora"]:
+            how = f"{common} {server} --epsilon {epsilon} --clipping-norm {norm}"
+            yield (train, epsilon), f"{SENTENCES} --train {train} {how}", SEEDS[:1]
+    how = f"{common} {server} --epsilon none --clipping-norm 1000"
+    yield ("all", "none"), f"{SENTENCES} --train all {how}".replace("0.002", "0.0002"), SEEDS[:1]
+
+
+def communication():
+    at = f"{HEAD} --clients 1000 --cohort 300"
+    numbers = 12_810
+    for name in ["dense", *(f"quantized:{bits}" for bits in [8, 4, 2, 1]), "top-k:1281", "top-k:128", "random-k:1281"]:
+        for epsilon in EPSILONS[:2]:
+            norm, rate = (0.05, 0.02) if epsilon == "8" else (1000, 0.01)
+            if name.startswith("random-k"):
+                # What is kept has so much less length.
+                norm = norm * (1281 / numbers) ** 0.5
+            how = f"--encoding {name} --epsilon {epsilon} --clipping-norm {norm:.3g} --learning-rate {rate}"
+            yield (name, epsilon), f"{at} {how}", SEEDS
+    # The bits of everything: accuracies of a single round say nothing, and are left out.
+    network = "--train all --cohort 3 --rounds 1 --local-steps 1 --batch 4 --epsilon none --clipping-norm 1000"
+    yield ("all of EfficientNet-Lite0", "bits"), f"--task cifar10 --clients 1000 {network}", SEEDS[:1]
+    yield ("all of MiniLM-L6", "bits"), f"{SENTENCES} {network}", SEEDS[:1]
+
+
+def kinds():
+    at = "--task cifar10 --clients 1000"
+    for epsilon in EPSILONS[:2]:
+        private = epsilon == "8"
+        norm, rate = (0.05, 0.02) if private else (1000, 0.01)
+        how = f"--cohort 300 --rounds 100 --epsilon {epsilon} --clipping-norm {norm} --learning-rate {rate}"
+        yield ("weights of a head", epsilon), f"{at} {how}", SEEDS
+        for aggregation in ["mean", "majority", "posterior"]:
+            # A mask of 82,560 bits has norm 144 seen from one half.
+            how = f"--kind masks --aggregation {aggregation} --cohort 100 --rounds 50 --local-steps 10"
+            yield (f"masks, {aggregation}", epsilon), f"{at} {how} --epsilon {epsilon} --clipping-norm 144", SEEDS
+        norm, rounds = (10, 3) if private else (1000, 10)
+        how = f"--kind predictions --cohort 300 --rounds {rounds} --local-steps 10 --learning-rate 0.02"
+        yield ("predictions for 1,000 inputs", epsilon), f"{at} {how} --epsilon {epsilon} --clipping-norm {norm}", SEEDS
+
+
+def silos():
+    """Record level: eight clients, and the same training with all records at one of them."""
+    settings = {
+        "CIFAR-10, head": ("--task cifar10 --rounds 100", {"8": 0.2, "3": 0.1}, 0.2, SEEDS),
+        "sentences, head": ("--task sentiment --rounds 50", {"8": 0.1, "3": 0.05}, 0.3, SEEDS),
+    }
+    for name, (task, rates, sampling, seeds) in settings.items():
+        for epsilon in EPSILONS[1:3]:
+            for number in [8, 1]:
+                where = f"{name}, {'8 clients' if number == 8 else 'pooled'}"
+                how = f"--unit record --alpha 10 --clients {number} --cohort {number} --local-steps 2 --clipping-norm 1"
+                how += f" --sampling-rate {sampling} --learning-rate {rates[epsilon]} --epsilon {epsilon}"
+                yield (where, epsilon), f"{task} {how}", seeds
+    network = "--task sentiment --unit record --alpha 10 --rounds 10 --local-steps 1 --clipping-norm 1 --learning-rate 1"
+    network += " --length 32 --server-optimizer adam --server-learning-rate 0.002 --adaptivity 1e-5 --sampling-rate 0.1"
+    for train in ["bias", "lora"]:
+        for epsilon in EPSILONS[1:3]:
+            for number in [8, 1]:
+                where = f"sentences, {train}, {'8 clients' if number == 8 else 'pooled'}"
+                how = f"--train {train} --clients {number} --cohort {number} --epsilon {epsilon}"
+                yield (where, epsilon), f"{network} {how}", SEEDS[:1]
+
+
+TABLES = {
+    "clients": clients,
+    "sentences": sentences,
+    "silos": silos,
+    "communication": communication,
+    "kinds": kinds,
+    "networks": networks,
+}
 TITLES = {
-    "clients": ("clients, cohort", "### How many clients privacy needs: a linear head on CIFAR-10"),
-    "sentences": ("trained", "### What is trained: sentences of 300 clients"),
+    "clients": ("clients, expected in a round", "How many clients it takes: a linear head on CIFAR-10, client level"),
+    "sentences": ("trained", "Sentences of 300 clients, client level, all of them in every round"),
+    "networks": ("trained", "The same by whole networks, 30 clients in a round, 20 rounds"),
+    "communication": ("how updates are written", "Bits: a linear head on CIFAR-10, 1,000 clients, client level"),
+    "kinds": ("what is sent", "Weights, masks, predictions: CIFAR-10, 1,000 clients, client level"),
+    "silos": ("where", "Eight institutions, record level"),
 }
 
 
@@ -73,8 +153,8 @@ def main():
         for row, command, seeds in rows()
         for seed in seeds[: flags.seeds]
     ]
-    # One seed of everything first.
-    wanted.sort(key=lambda run: run[3])
+    # One seed of everything first, and what is slow last.
+    wanted.sort(key=lambda run: (is_slow(run[2]), run[3]))
     if flags.list:
         for _, _, command, _ in wanted:
             print("federated simulate", command)
@@ -86,6 +166,10 @@ def main():
             if (table, command) not in done:
                 simulate(program, table, row, command, seed)
     write(read())
+
+
+def is_slow(command):
+    return "--train" in command and "--train head" not in command
 
 
 def build():
@@ -131,18 +215,19 @@ def pages(runs):
         if not mine:
             continue
         first, title = TITLES[table]
-        columns = sorted({run["row"][1] for run in mine}, key=EPSILONS.index)
+        columns = [epsilon for epsilon in EPSILONS if any(run["row"][1] == epsilon for run in mine)]
         heads = ["no privacy" if column == "none" else f"ε = {column}" for column in columns]
-        yield f"\n{title}\n"
-        yield "| " + " | ".join([first, "trained numbers", *heads]) + " |"
-        yield "|---" * (len(columns) + 2) + "|"
+        yield f"\n### {title}\n"
+        yield "| " + " | ".join([first, "numbers", "bits down", "bits up", *heads]) + " |"
+        yield "|---" * (len(columns) + 4) + "|"
         for name in dict.fromkeys(row[0] for row, _, _ in rows()):
             of_row = [run for run in mine if run["row"][0] == name]
             if of_row:
                 cohort = of_row[0]["settings"]["cohort"]
                 label = f"{name:,}, {cohort:.0f}" if table == "clients" else name
+                bits = [f"{of_row[0][f'bits_{way}_per_client_and_round']:,.0f}" for way in ["down", "up"]]
                 cells = [cell([run for run in of_row if run["row"][1] == column]) for column in columns]
-                yield "| " + " | ".join([label, f"{of_row[0]['parameters']:,}", *cells]) + " |"
+                yield "| " + " | ".join([label, f"{of_row[0]['parameters']:,}", *bits, *cells]) + " |"
 
 
 def cell(runs):

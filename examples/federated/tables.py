@@ -82,18 +82,25 @@ def communication():
 
 
 def kinds():
-    at = "--task cifar10 --clients 1000"
+    yield from sent("--task cifar10 --clients 1000", "--cohort 300", "--cohort 100", 50)
+
+
+def twenty():
+    yield from sent("--task cifar10 --clients 20", "--cohort 20", "--cohort 20 --batch 128", 20)
+
+
+def sent(at, cohort, cohort_of_masks, rounds_of_masks):
     for epsilon in EPSILONS[:2]:
         private = epsilon == "8"
         norm, rate = (0.05, 0.02) if private else (1000, 0.01)
-        how = f"--cohort 300 --rounds 100 --epsilon {epsilon} --clipping-norm {norm} --learning-rate {rate}"
+        how = f"{cohort} --rounds 100 --epsilon {epsilon} --clipping-norm {norm} --learning-rate {rate}"
         yield ("weights of a head", epsilon), f"{at} {how}", SEEDS
         for aggregation in ["mean", "majority", "posterior"]:
             # A mask of 82,560 bits has norm 144 seen from one half.
-            how = f"--kind masks --aggregation {aggregation} --cohort 100 --rounds 50 --local-steps 10"
+            how = f"--kind masks --aggregation {aggregation} {cohort_of_masks} --rounds {rounds_of_masks} --local-steps 10"
             yield (f"masks, {aggregation}", epsilon), f"{at} {how} --epsilon {epsilon} --clipping-norm 144", SEEDS
         norm, rounds = (10, 3) if private else (1000, 10)
-        how = f"--kind predictions --cohort 300 --rounds {rounds} --local-steps 10 --learning-rate 0.02"
+        how = f"--kind predictions {cohort} --rounds {rounds} --local-steps 10 --learning-rate 0.02"
         yield ("predictions for 1,000 inputs", epsilon), f"{at} {how} --epsilon {epsilon} --clipping-norm {norm}", SEEDS
 
 
@@ -126,6 +133,7 @@ TABLES = {
     "silos": silos,
     "communication": communication,
     "kinds": kinds,
+    "twenty": twenty,
     "networks": networks,
 }
 TITLES = {
@@ -134,6 +142,7 @@ TITLES = {
     "networks": ("trained", "The same by whole networks, 30 clients in a round, 20 rounds"),
     "communication": ("how updates are written", "Bits: a linear head on CIFAR-10, 1,000 clients, client level"),
     "kinds": ("what is sent", "Weights, masks, predictions: CIFAR-10, 1,000 clients, client level"),
+    "twenty": ("what is sent", "The same with 20 clients"),
     "silos": ("where", "Eight institutions, record level"),
 }
 

@@ -24,5 +24,5 @@ mod worker;
 pub use partition::{dirichlet, share_in_words};
 pub use plan::{plan, policy};
 pub use settings::{Aggregation, Budget, Optimizer, Sent, Settings, TaskName, Train, Unit};
-pub use simulate::{Output, simulate};
+pub use simulate::{Output, run, simulate};
 pub use worker::worker;

@@ -41,7 +41,10 @@ pub fn simulate(settings: &Settings, output: &Output) -> Result<()> {
 }
 
 /// The same with any learner; the last accuracy.
-fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Result<f64> {
+///
+/// # Errors
+/// As [`simulate`].
+pub fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Result<f64> {
     let clients = names(settings.clients)?;
     let shares = dirichlet(learner.labels(), clients.len(), settings.alpha)?;
     let plan = plan(settings, learner.manifest().clone(), clients)?;

@@ -146,7 +146,9 @@ pub enum FederatedError {
     },
 
     /// A worker's arguments.
-    #[error("the arguments are `server FOLDER STATE`, `client FOLDER STATE` or `--protocol`")]
+    #[error(
+        "the arguments are `server FOLDER STATE`, `client FOLDER STATE`, `budget STATE` or `--protocol`"
+    )]
     Arguments,
 
     /// Another process uses a state folder.

@@ -155,12 +155,12 @@ impl Central {
         Ok(true)
     }
 
-    /// Whether a run can have released rounds with these factors.
+    /// Whether a run can have released rounds with these factors, and `next` is that of the next.
     ///
     /// # Errors
     /// As accounting.
-    pub(super) fn is_possible(&self, factors: &[f64]) -> Result<bool> {
-        let possible = self.schedule.is_possible(factors);
+    pub(super) fn is_possible(&self, factors: &[f64], next: f64) -> Result<bool> {
+        let possible = self.schedule.is_possible(factors, next);
         match factors.split_last() {
             Some((last, before)) if possible => self.affords(before, *last),
             _ => Ok(possible),

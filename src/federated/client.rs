@@ -132,9 +132,11 @@ impl Client {
         let privacy = grant.as_ref().map(|grant| &grant.plan);
         let training = Training { request: &request, privacy: privacy.filter(|_| record_level) };
         let failed = |error: E| FederatedError::Training { source: error.into() };
-        let trained: Trained = train(&training).map_err(failed)?.into();
+        let mut trained: Trained = train(&training).map_err(failed)?.into();
         if let Some(plan) = training.privacy {
             check_ledger(plan, trained.ledger.as_ref())?;
+            // How many records there are is itself about each of them; the policy's number is public.
+            trained.examples = self.policy.as_ref().map(|policy| policy.records);
         }
         let local = privacy.filter(|_| !record_level);
         let reply = self.reply(&request, &trained, local)?;
@@ -161,6 +163,27 @@ impl Client {
     /// what they ask to what they have seen.
     pub fn ledger(&self, data_set: &DataSetId) -> Option<&Ledger> {
         self.memory.data_sets.get(data_set).map(Spent::ledger)
+    }
+
+    /// What has been spent on each data set, in words: for the node's operator.
+    ///
+    /// # Errors
+    /// [`FederatedError::BudgetSpent`] where the policy's budget is below what was spent under an earlier one.
+    pub fn budget(&self) -> Result<String> {
+        let mut lines = Vec::new();
+        for (name, spent) in &self.memory.data_sets {
+            let releases = spent.ledger().steps().value();
+            let budget = match self.policy.as_ref().filter(|policy| policy.data_set == *name) {
+                Some(policy) => {
+                    let (epsilon, delta) = (policy.epsilon, policy.delta);
+                    let share = (100.0 * spent.share(policy)?).ceil();
+                    format!("{share} % of its budget (epsilon {epsilon}, delta {delta}) spent")
+                }
+                None => "it is not that of the policy".to_owned(),
+            };
+            lines.push(format!("{name}: {releases} releases, {budget}"));
+        }
+        Ok(if lines.is_empty() { "nothing was spent".to_owned() } else { lines.join("\n") })
     }
 
     /// The reply that was given to this round before.

@@ -348,9 +348,13 @@ impl FederatedPlanBuilder {
     /// manifest, and of a target that no noise meets.
     pub fn build(mut self) -> Result<FederatedPlan> {
         self.population.sort_unstable();
-        let twice = self.population.windows(2).find(|pair| pair[0] == pair[1]);
-        if let Some([client, _]) = twice {
-            return Err(Error::setting("population", client, "clients that occur once"));
+        // Names are those of files, and on some disks case makes no difference: one client would be two.
+        let lowercase = |client: &ClientId| client.as_str().to_ascii_lowercase();
+        let mut names: Vec<String> = self.population.iter().map(lowercase).collect();
+        names.sort_unstable();
+        if let Some([client, _]) = names.array_windows().find(|[a, b]| a == b) {
+            let requirement = "clients that occur once, and do not differ in case alone";
+            return Err(Error::setting("population", client, requirement));
         }
         if self.population.is_empty() {
             return Err(Error::setting("population", 0, "at least one client"));

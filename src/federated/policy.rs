@@ -34,8 +34,8 @@ use crate::privacy::{
 pub struct NodePolicy {
     /// The data set that is protected. Its budget is over all runs.
     pub data_set: DataSetId,
-    /// A public number of records, as the divisor of their sums: rounded, since the exact one may say whether somebody is among
-    /// them.
+    /// A public number of records: the divisor of their sums, and what the node counts by where clients count by examples. Rounded,
+    /// since the exact one may say whether somebody is among them.
     pub records: u64,
     /// ε of everything that ever leaves the node about the data set.
     pub epsilon: Epsilon,
@@ -59,7 +59,7 @@ pub struct NodePolicy {
 }
 
 /// What neighboring data sets are, as a policy says it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyAdjacency {
     /// A record is in one of them only.
@@ -161,6 +161,8 @@ impl From<PolicyAdjacency> for Adjacency {
 pub(super) struct Spent {
     /// The one order of the filter, fixed before anything was spent.
     order: f64,
+    /// What the events are about.
+    adjacency: PolicyAdjacency,
     ledger: Ledger,
 }
 
@@ -172,29 +174,47 @@ impl Spent {
     pub(super) fn nothing(policy: &NodePolicy, planned: &DpEvent) -> Result<Self> {
         let (epsilon, delta) = (policy.epsilon, policy.delta);
         let filter = RenyiFilter::for_planned(policy.adjacency.into(), epsilon, delta, planned)?;
-        Ok(Self { order: filter.order(), ledger: Ledger::new() })
+        let (order, adjacency) = (filter.order(), policy.adjacency);
+        Ok(Self { order, adjacency, ledger: Ledger::new() })
     }
 
     /// With `count` runs of `event`, if the policy's budget pays for them.
     ///
     /// # Errors
-    /// [`FederatedError::BudgetSpent`] if it does not.
+    /// [`FederatedError::BudgetSpent`] if it does not; [`Error::Setting`] where the policy's adjacency is not that of what was spent.
     pub(super) fn with(&self, policy: &NodePolicy, event: DpEvent, count: u64) -> Result<Self> {
-        let NodePolicy { epsilon, delta, adjacency, .. } = *policy;
-        let mut filter = RenyiFilter::at_order(adjacency.into(), epsilon, delta, self.order)?;
         let mut after = self.clone();
         after.ledger.record(event, count)?;
-        for (event, count) in after.ledger.entries() {
+        after.filter(policy)?;
+        Ok(after)
+    }
+
+    /// The filter that has granted everything in the ledger.
+    fn filter(&self, policy: &NodePolicy) -> Result<RenyiFilter> {
+        let NodePolicy { epsilon, delta, adjacency, .. } = *policy;
+        if adjacency != self.adjacency {
+            let requirement = "that of what was spent on the data set before";
+            return Err(Error::setting("adjacency", Adjacency::from(adjacency), requirement));
+        }
+        let mut filter = RenyiFilter::at_order(adjacency.into(), epsilon, delta, self.order)?;
+        for (event, count) in self.ledger.entries() {
             if filter.try_spend(event, *count)? == Spending::Refused {
                 let data_set = policy.data_set.to_string();
-                return Err(Error::Federated(FederatedError::BudgetSpent {
-                    data_set,
-                    epsilon: epsilon.value(),
-                    delta: delta.value(),
-                }));
+                let (epsilon, delta) = (epsilon.value(), delta.value());
+                let spent = FederatedError::BudgetSpent { data_set, epsilon, delta };
+                return Err(Error::Federated(spent));
             }
         }
-        Ok(after)
+        Ok(filter)
+    }
+
+    /// The share of the policy's budget that is spent, from 0 to 1.
+    ///
+    /// # Errors
+    /// As [`with`](Self::with).
+    pub(super) fn share(&self, policy: &NodePolicy) -> Result<f64> {
+        let filter = self.filter(policy)?;
+        Ok(filter.spent() / filter.budget())
     }
 
     pub(super) const fn ledger(&self) -> &Ledger {

@@ -105,7 +105,9 @@ impl Server {
         check(&plan, &state.weights)?;
         let State { round, weights, clipping, optimizer, factors, next_factor, late, .. } = state;
         let accounted = match plan.central() {
-            Some(central) => factors.len() as u64 == round && central.is_possible(&factors)?,
+            Some(central) => {
+                factors.len() as u64 == round && central.is_possible(&factors, next_factor)?
+            }
             None => factors.is_empty(),
         };
         if !accounted || round > plan.terms().rounds() {

@@ -38,7 +38,8 @@ impl Trained {
     }
 
     /// On how many examples, for a run whose clients count by them
-    /// ([`Weighting::Capped`](super::Weighting::Capped)). It leaves the client only as a factor of its contribution.
+    /// ([`Weighting::Capped`](super::Weighting::Capped)). It leaves the client only as a factor of its contribution. Under record-level
+    /// privacy the policy's public number of records takes its place.
     #[must_use]
     pub fn of_examples(mut self, examples: u64) -> Self {
         self.examples = Some(examples);

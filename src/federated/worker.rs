@@ -9,6 +9,8 @@
 //! | `client` | `request` | `reply` |
 //! | `server` | `online.json`: `{"now", "online", "waiting", "failed"}`; `<client>/reply` | `request`; `{"send", "seconds", "wait", "label", "done"}` |
 //!
+//! A node's operator sets limits in `STATE/policy.toml` ([`NodePolicy`]); `budget STATE` tells what has been spent of them.
+//!
 //! An exit code other than 0 means that nothing was sent and nothing may be. Whatever is printed or written to `out` is durable
 //! in `STATE` before, by a rename; so the program may be killed at any point, and run again.
 //!
@@ -53,6 +55,7 @@
 //! ```
 
 mod disk;
+mod fail_point;
 mod protocol;
 
 use std::ffi::OsString;
@@ -60,6 +63,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::disk::Disk;
+use self::fail_point::fail_point;
 use self::protocol::{Online, Sending, print};
 use super::client::Client;
 use super::ids::ClientId;
@@ -120,7 +124,9 @@ pub trait Task {
 pub fn main(task: &impl Task) -> ExitCode {
     match run(task, std::env::args_os().skip(1)) {
         Ok(line) => {
+            fail_point("before", "line");
             println!("{line}");
+            fail_point("printed", "line");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -133,7 +139,7 @@ pub fn main(task: &impl Task) -> ExitCode {
 /// What `main` does, with arguments of the caller's; the line to print.
 ///
 /// # Errors
-/// [`FederatedError::Arguments`] for arguments that are none of the three, [`FederatedError::Storage`] for files, and those of
+/// [`FederatedError::Arguments`] for arguments that are none of these, [`FederatedError::Storage`] for files, and those of
 /// the roles.
 pub fn run(task: &impl Task, arguments: impl IntoIterator<Item = OsString>) -> Result<String> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -142,6 +148,7 @@ pub fn run(task: &impl Task, arguments: impl IntoIterator<Item = OsString>) -> R
         (["--protocol"], _) => Ok(PROTOCOL.to_string()),
         (["client", ..], [_, folder, state]) => client(task, folder.as_ref(), state.as_ref()),
         (["server", ..], [_, folder, state]) => server(task, folder.as_ref(), state.as_ref()),
+        (["budget", ..], [_, state]) => node(&Disk::locked(state.as_ref())?)?.budget(),
         _ => Err(Error::Federated(FederatedError::Arguments)),
     }
 }
@@ -149,21 +156,29 @@ pub fn run(task: &impl Task, arguments: impl IntoIterator<Item = OsString>) -> R
 fn client(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
     let disk = Disk::locked(state)?;
     let request = disk::read(&folder.join("in").join("request"))?;
-    let known = disk.read("client.state")?;
-    let known = known.map_or(Ok(Client::new()), |state| Client::resume(&state))?;
-    let mut known = known.with_seed(task.seed());
-    if let Some(policy) = disk.read(POLICY)? {
-        known = known.with_policy(NodePolicy::from_toml(&String::from_utf8_lossy(&policy))?);
-    }
+    let mut known = node(&disk)?.with_seed(task.seed());
     let answer = known.answer(&request, |training| task.train(training, state))?;
     if let Some(refused) = &answer.refused {
-        log::warn!("refused: {refused}");
+        // For the node's operator: what a client's program prints stays at the node.
+        eprintln!("refused: {refused}");
     }
     if let Some(state) = answer.state {
         disk.replace("client.state", &state)?;
     }
     disk::write(&folder.join("out").join("reply"), &answer.reply)?;
     Ok("{}".to_owned())
+}
+
+/// The client as it is on disk, under its operator's policy.
+fn node(disk: &Disk) -> Result<Client> {
+    let known = disk.read("client.state")?;
+    let known = known.map_or(Ok(Client::new()), |state| Client::resume(&state))?;
+    match disk.read(POLICY)? {
+        Some(policy) => {
+            Ok(known.with_policy(NodePolicy::from_toml(&String::from_utf8_lossy(&policy))?))
+        }
+        None => Ok(known),
+    }
 }
 
 fn server(task: &impl Task, folder: &Path, state: &Path) -> Result<String> {
@@ -197,7 +212,9 @@ fn tell(task: &impl Task, disk: &Disk, server: &Server) -> Result<()> {
     if server.round() == 0 || disk.read("told")?.is_some_and(|told| told == round) {
         return Ok(());
     }
+    fail_point("before", "released");
     task.released(server).map_err(failed)?;
+    fail_point("after", "released");
     disk.forget_outcomes_before(server.round())?;
     disk.replace("told", &round)
 }
@@ -214,13 +231,17 @@ fn arrived(folder: &Path, disk: &Disk, server: &Server) -> Result<(Inbox, u64)> 
     };
     for client in server.plan().population() {
         let reply = folder.join(client.as_str()).join("reply");
-        let Some(bytes) = disk::read_up_to(&reply, server.plan().longest_reply())? else {
-            continue;
-        };
-        match server.timing_of(client, &bytes) {
-            Timing::InTime => disk.keep_outcome(round, client, Some(&bytes))?,
-            Timing::Late(_) => disk.keep_late(round, client, &bytes)?,
-            Timing::TooLate => {}
+        match disk::read_up_to(&reply, server.plan().longest_reply())? {
+            Some(bytes) => match server.timing_of(client, &bytes) {
+                Timing::InTime => disk.keep_outcome(round, client, Some(&bytes))?,
+                Timing::Late(_) => disk.keep_late(round, client, &bytes)?,
+                Timing::TooLate => {}
+            },
+            // It has answered, but not with a reply: asked again, it would do so again until the deadline.
+            None if folder.join(client.as_str()).is_dir() => {
+                disk.keep_outcome(round, client, None)?;
+            }
+            None => {}
         }
     }
     for client in named(&told.failed) {

@@ -112,7 +112,7 @@ impl MaskShares {
 
     /// The same change of each share: post-processing, which is free.
     #[must_use]
-    pub fn map(mut self, change: impl Fn(f64) -> f64) -> Self {
+    pub fn map(mut self, mut change: impl FnMut(f64) -> f64) -> Self {
         let shares = self.layers.iter_mut().flat_map(|layer| &mut layer.shares);
         shares.for_each(|share| *share = change(*share));
         self

@@ -112,6 +112,11 @@ impl MaskSet {
         Ok(Self { fingerprint, layers })
     }
 
+    /// Of the model that is under the masks.
+    pub(crate) const fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
     /// The masks, in the order of the weights' paths.
     pub fn layers(&self) -> &[LayerMask] {
         &self.layers

@@ -1,6 +1,6 @@
 //! From its parts to a plan. Every way to make a plan, also deserialization, runs the same checks.
 
-use burn_dp_accounting::{Adjacency, Delta, Epsilon, ExpectedBatchSize};
+use burn_dp_accounting::{Adjacency, Delta, Epsilon, ExpectedBatchSize, NoiseMultiplier};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -37,6 +37,19 @@ impl Parts {
         };
         plan.fingerprint = Stored::of(&plan).fingerprint()?;
         Ok(plan)
+    }
+}
+
+impl PrivacyPlan {
+    /// The plan with other noise. It has no target then.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) where adaptive clipping leaves no noise for the gradient.
+    pub(crate) fn with_noise_multiplier(&self, multiplier: NoiseMultiplier) -> crate::Result<Self> {
+        let run = Run { noise: self.run.noise.with_multiplier(multiplier), ..self.run.clone() };
+        let (expected_batch_size, clipping) = (self.expected_batch_size, self.clipping.clone());
+        let adjacency = self.adjacency;
+        Parts { run, expected_batch_size, clipping, adjacency, target: None }.into_plan()
     }
 }
 

@@ -5,7 +5,6 @@ use burn_dp_accounting::{
     PrivacyAccountant, SamplingRate, Steps,
 };
 
-use super::parts::Parts;
 use super::run::{Progress, Run};
 use super::selection::PrivateSelection;
 use crate::clipping::{Clipping, ClippingState};
@@ -42,17 +41,6 @@ impl PrivacyPlan {
     /// [`Error::Setting`](crate::Error::Setting) where there are more than 2^64 - 1 releases in all.
     pub fn events(&self, progress: Progress) -> crate::Result<Ledger> {
         Ok(self.run.events(progress)?)
-    }
-
-    /// The plan with other noise. It has no target then.
-    ///
-    /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) where adaptive clipping leaves no noise for the gradient.
-    pub(crate) fn with_noise_multiplier(&self, multiplier: NoiseMultiplier) -> crate::Result<Self> {
-        let run = Run { noise: self.run.noise.with_multiplier(multiplier), ..self.run.clone() };
-        let (expected_batch_size, clipping) = (self.expected_batch_size, self.clipping.clone());
-        let adjacency = self.adjacency;
-        Parts { run, expected_batch_size, clipping, adjacency, target: None }.into_plan()
     }
 
     /// The event that each logical step adds to the ledger, also on an empty batch.

@@ -1,10 +1,14 @@
 //! Federated training: laws of a round, of the roles when they are killed, and of strangers' bytes.
 
+mod audit;
 mod crashes;
 mod encodings;
+mod hostile;
+mod kinds;
 mod models;
 mod nodes;
 mod roles;
+mod rounds;
 mod sensitivity;
 mod strangers;
 mod worker;

@@ -2,8 +2,8 @@
 
 use burn_dp::error::{Error, FederatedError};
 use burn_dp::federated::{
-    Answer, Client, DataSetId, FederatedPlan, NodePolicy, Proposal, RunId, Server, Trained,
-    Training, Unit, simulate_nodes,
+    Answer, Client, ClientId, DataSetId, FederatedPlan, NodePolicy, Proposal, RunId, Server,
+    Trained, Training, Unit, Weighting, simulate_nodes,
 };
 use burn_dp::privacy::{Adjacency, Delta, DpEvent, Ledger, PrivacyPlan, Progress, Steps};
 use burn_dp::seed::SeedSource;
@@ -128,6 +128,10 @@ fn a_spent_budget_refuses_whatever_a_server_says() {
     let epsilon = spent.epsilon(Delta::new(1e-5).expect("a delta"), Adjacency::AddRemove);
     assert!(epsilon.expect("a bound").value() <= BUDGET);
 
+    let told = known.budget().expect("words");
+    assert!(told.starts_with(&format!("ward: {} releases, ", granted * LOCAL_STEPS)), "{told}");
+    assert_eq!(Client::new().budget().expect("words"), "nothing was spent");
+
     // After a restart; in another run; in one that claims a single round; for everything that the node holds.
     let state = state.expect("a state");
     let restarted = || Client::resume(&state).expect("its own").with_policy(policy(BUDGET, ""));
@@ -156,6 +160,39 @@ fn a_spent_budget_refuses_whatever_a_server_says() {
             .refused
             .is_none()
     );
+}
+
+/// How many records a node has is about each of them: what it counts by is the policy's public number.
+#[test]
+fn a_node_counts_by_a_public_number_of_records() {
+    let moved = |cap: u64, claimed: u64| {
+        let run = RunId::new("run").expect("a name");
+        let unit = Unit::Record(proposal(0.1, 1.0));
+        let plan = FederatedPlan::builder(run, manifest(), vec![client(0)], unit)
+            .weighting(Weighting::Capped { cap })
+            .build()
+            .expect("a plan");
+        let policies = |_: &ClientId| Some(policy(90.0, ""));
+        let train =
+            |_: &ClientId, training: &Training<'_>| Ok(trained(training)?.of_examples(claimed));
+        let ended = simulate_nodes(plan, vec![0.0; 16], SEED, policies, train, |_| ());
+        ended.expect("a run").weights[0]
+    };
+    let full = 0.25 * ROUNDS as f32;
+    assert!((moved(1000, 1) - full / 2.0).abs() < 1e-6 && moved(1000, 1) == moved(1000, 999));
+    assert!((moved(100, 1) - full).abs() < 1e-6);
+}
+
+#[test]
+fn what_was_spent_keeps_its_adjacency() {
+    let plan = plan("run", Unit::Record(proposal(0.1, 1.0)));
+    let requests = requests(&plan);
+    let first = Client::new().with_policy(policy(50.0, "")).answer(&requests[0], trained);
+    let state = first.expect("an answer").state.expect("a state");
+    let other = policy(50.0, "adjacency = \"replace-one\"");
+    let mut known = Client::resume(&state).expect("its own").with_policy(other);
+    let answer = known.answer(&requests[1], trained).expect("an answer");
+    assert!(matches!(answer.refused, Some(Error::Setting(_))), "{:?}", answer.refused);
 }
 
 #[test]
@@ -294,7 +331,7 @@ fn a_record_moves_only_the_messages_of_its_client() {
 
 #[test]
 fn a_server_takes_the_mean_of_those_who_answer() {
-    let generous = |of: &burn_dp::federated::ClientId| {
+    let generous = |of: &ClientId| {
         // One of them has no budget at all, and one no policy.
         match of.as_str() {
             "hospital-1" => Some(policy(0.05, "")),
@@ -303,7 +340,7 @@ fn a_server_takes_the_mean_of_those_who_answer() {
         }
     };
     let plan = plan("run", Unit::Record(proposal(0.1, 1.0)));
-    let train = |_: &burn_dp::federated::ClientId, training: &Training<'_>| trained(training);
+    let train = |_: &ClientId, training: &Training<'_>| trained(training);
     let ended = simulate_nodes(plan, vec![0.0; 16], SEED, generous, train, |_| ()).expect("a run");
     assert!(ended.weights.iter().all(|weight| (weight - 0.25 * ROUNDS as f32).abs() < 1e-6));
     assert_eq!(ended.ledger, Ledger::new());
@@ -321,12 +358,12 @@ fn local_noise_has_its_size_and_its_price() {
         burn_dp::federated::Manifest::new(vec![("w".into(), vec![many])], [0; 32]).expect("one");
     let run = RunId::new("run").expect("a name");
     let plan = FederatedPlan::builder(run, manifest, vec![client(0)], Unit::Local(local(z, 1)));
-    let train = |_: &burn_dp::federated::ClientId, _: &Training<'_>| {
+    let train = |_: &ClientId, _: &Training<'_>| {
         let first = std::iter::once(100.0);
         Ok::<Vec<f32>, Error>(first.chain(std::iter::repeat_n(0.0, many - 1)).collect())
     };
     let os = SeedSource::OperatingSystem;
-    let policies = |_: &burn_dp::federated::ClientId| Some(policy(60.0, ""));
+    let policies = |_: &ClientId| Some(policy(60.0, ""));
     let ended =
         simulate_nodes(plan.build().expect("a plan"), vec![0.0; many], os, policies, train, |_| ())
             .expect("a run");

@@ -2,7 +2,7 @@
 
 use burn_dp::error::{Error, FederatedError};
 use burn_dp::federated::{
-    Client, Encoding, FederatedPlan, Inbox, RunId, Server, ServerOptimizer, simulate,
+    Client, ClientId, Encoding, FederatedPlan, Inbox, RunId, Server, ServerOptimizer, simulate,
 };
 use burn_dp::privacy::{Adjacency, Clipping, Delta, PrivacyPlan};
 use burn_dp::seed::SeedSource;
@@ -204,6 +204,10 @@ fn plans_that_do_not_fit_are_refused() {
     {
         assert!(build(population, privacy(rate, batch)).build().is_err());
     }
+    let names = ["a-1", "B-1", "b-1", "c"].map(|name| ClientId::new(name).expect("a name"));
+    let run = RunId::new("r").expect("a name");
+    let case = FederatedPlan::builder(run, manifest(), names.to_vec(), privacy(0.5, 2.0));
+    assert!(case.build().is_err(), "on some disks these are one file");
     let fits = || build(vec![0, 1, 2, 3], privacy(0.5, 2.0));
     for encoding in [
         Encoding::TopK { keep: 0 },

@@ -34,7 +34,7 @@ fn read_all(bytes: &[u8]) {
 }
 
 /// With the length and checksum that its body has.
-fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+pub fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.len() >= 24 {
         let body = bytes.split_off(24);
         bytes[12..16].copy_from_slice(&crc32(&body).to_le_bytes());

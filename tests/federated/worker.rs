@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use burn_dp::error::{Error, FederatedError};
 use burn_dp::federated::worker::{Task, TaskError, run};
-use burn_dp::federated::{ClientId, Encoding, FederatedPlan, Server, Trained, Training, simulate};
+use burn_dp::federated::{
+    ClientId, Encoding, FederatedPlan, Late, RunId, Server, Trained, Training, simulate,
+};
 use burn_dp::seed::SeedSource;
 use serde_json::{Value, json};
 
@@ -216,4 +218,100 @@ fn arguments_that_are_none_are_refused() {
     for words in [&[][..], &["server"], &["client", "a"], &["other", "a", "b"]] {
         assert!(matches!(run(words), Err(Error::Federated(FederatedError::Arguments))));
     }
+}
+
+/// A hospital under a budget, and one that lets replies come late.
+struct Guarded;
+
+impl Task for Guarded {
+    fn plan(&self, _: &Path) -> Result<FederatedPlan, TaskError> {
+        let late = Late { rounds: 2, weight: 0.5, participations: 9 };
+        let run = RunId::new("late")?;
+        let clients = (0..CLIENTS).map(client).collect();
+        let privacy = super::privacy(flat(1.0), 0.0, CLIENTS);
+        let plan = FederatedPlan::builder(run, super::manifest(), clients, privacy);
+        Ok(plan.late(late).deadline(60).build()?)
+    }
+
+    fn weights(&self) -> Result<Vec<f32>, TaskError> {
+        Ok(vec![0.0; 16])
+    }
+
+    fn train(&self, training: &Training<'_>, _: &Path) -> Result<Trained, TaskError> {
+        Ok(trained(&client(3), training)?.into())
+    }
+}
+
+/// A late reply is kept with the round in which it comes, through restarts, and counts once.
+#[test]
+fn late_replies_arrive_through_files() {
+    let root = tempfile::tempdir().expect("a folder");
+    let path = |of: &str| root.path().join(of);
+    let server = |now: f64| {
+        let told = json!({ "now": now, "online": [client(3).as_str()], "failed": [] });
+        put(&path("server/work/in/online.json"), told.to_string().as_bytes());
+        let arguments = ["server".into(), path("server/work").into(), path("server/state").into()];
+        let line = run(&Guarded, arguments as [OsString; 3]).expect("a step");
+        let _ = fs::remove_dir_all(path("server/work/in"));
+        serde_json::from_str::<Value>(&line).expect("JSON")
+    };
+    let weights = || {
+        let state = fs::read(path("server/state/server.state")).expect("a state");
+        let plan = Guarded.plan(root.path()).expect("a plan");
+        let server = Server::resume(plan, &state, SeedSource::OperatingSystem).expect("its own");
+        (server.round(), server.weights().to_vec())
+    };
+    server(0.0);
+    let request = fs::read(path("server/work/out/request")).expect("a request");
+    server(60.0);
+    assert_eq!(weights(), (1, vec![0.0; 16]));
+    put(&path("client/work/in/request"), &request);
+    let arguments = ["client".into(), path("client/work").into(), path("client/state").into()];
+    run(&Guarded, arguments as [OsString; 3]).expect("an answer");
+    let reply = fs::read(path("client/work/out/reply")).expect("a reply");
+    let deliver = || {
+        put(&path("server/work/in").join(client(3).as_str()).join("reply"), &reply);
+    };
+    deliver();
+    server(61.0);
+    // Another process, with nothing new; and the same reply again.
+    server(62.0);
+    deliver();
+    server(119.0);
+    assert_eq!(weights().0, 1);
+    server(120.0);
+    let (round, moved) = weights();
+    let norm = moved.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() * CLIENTS as f64;
+    assert_eq!(round, 2);
+    // Half of an update of length one, more or less.
+    assert!((0.4..0.6).contains(&norm), "{norm}");
+    deliver();
+    server(180.0);
+    assert_eq!(weights(), (3, moved));
+}
+
+/// The policy is the operator's file; a bad one stops the node, and a refusal is a reply.
+#[test]
+fn a_nodes_policy_is_read_from_its_state_folder() {
+    let root = tempfile::tempdir().expect("a folder");
+    let path = |of: &str| root.path().join(of);
+    let mut server = super::start(plan(flat(1.0), 0.7, Encoding::Dense));
+    let request = server.step(super::everybody(), 0).expect("a round").send.remove(0).1;
+    put(&path("work/in/request"), &request);
+    let call = || {
+        let arguments = ["client".into(), path("work").into(), path("state").into()];
+        run(&Hospital(client(0)), arguments as [OsString; 3])
+    };
+    put(&path("state/policy.toml"), b"epsilon = 1.0");
+    let unreadable = call();
+    let is = matches!(unreadable, Err(Error::Federated(FederatedError::Unreadable { .. })));
+    assert!(is, "{unreadable:?}");
+    let policy = "data_set = \"ward\"\nrecords = 10\nepsilon = 1.0\ndelta = 1e-5\n";
+    put(&path("state/policy.toml"), policy.as_bytes());
+    assert_eq!(call().expect("a refusal"), "{}");
+    let refusal = fs::read(path("work/out/reply")).expect("a reply");
+    assert!(!path("state/client.state").exists());
+    put(&path("state/policy.toml"), format!("{policy}trust_server = true").as_bytes());
+    assert_eq!(call().expect("an answer"), "{}");
+    assert!(fs::read(path("work/out/reply")).expect("a reply").len() > refusal.len());
 }

@@ -30,7 +30,11 @@ def node_name(node_id: int, public_key: bytes) -> str:
 
 def key_file_name(path: Path) -> str:
     """The name of the node that has this public key, in OpenSSH's format or PEM."""
-    data = path.read_bytes()
+    return key_text_name(path.read_bytes())
+
+
+def key_text_name(data: bytes) -> str:
+    """The name of the node that has this public key, as it stands in a file."""
     load = load_pem_public_key if data.startswith(b"-----BEGIN PUBLIC KEY") else load_ssh_public_key
     return key_name(load(data))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .identity import key_file_name
 from .keys import make_certificates, make_node_key
-from .processes import CONNECTION, LoopbackError, Processes, config_flag
+from .processes import CONNECTION, LoopbackError, Processes, config_flag, status_of
 from .project import make_project
 
 _STATUS_SECONDS = 3.0
@@ -90,7 +90,7 @@ def _finish(processes: Processes, run_id: str, seconds: float) -> str:
             log.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             break
-        status = str(processes.flwr_json("list", "--run-id", run_id, CONNECTION)["runs"][0]["status"])
+        status = status_of(processes.flwr_json("list", "--run-id", run_id, CONNECTION))
         if status.startswith("finished"):
             return status
         time.sleep(_STATUS_SECONDS)

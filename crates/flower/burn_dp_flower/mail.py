@@ -41,6 +41,7 @@ class Mail:
         self._max_bytes = max_bytes
         self._numbers: dict[str, int] = {}
         self._open: dict[str, Request] = {}
+        self._told: set[str] = set()
 
     def waiting(self) -> list[str]:
         """The nodes whose reply may still come."""
@@ -50,7 +51,12 @@ class Mail:
         """The nodes that Flower counts as online, by name. A dead node counts for up to a minute."""
         online = by_name(online_nodes(self._grid))
         self._numbers |= online
+        self._told = set(online)
         return sorted(online)
+
+    def arrived(self) -> bool:
+        """Whether a node is online that was not when `online` was last asked."""
+        return not self._told.issuperset(by_name(online_nodes(self._grid)))
 
     def send(self, answer: Answer) -> set[str]:
         """Sends the answer's orders and returns the nodes that could not be reached."""

@@ -6,7 +6,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+from . import coordinator, node
+from .coordinator import parse_address
 from .identity import key_file_name
 from .locking import Busy
 from .loopback import Trial, prepare, run
@@ -58,7 +61,32 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--prepare", action="store_true", help="make the folders, print the nodes' names, stop")
     trial.add_argument("--timeout", type=float, default=600.0, help="seconds for the run")
     trial.set_defaults(command=_loopback)
+
+    _add_hosts(commands)
     return parser
+
+
+def _add_hosts(commands: Any) -> None:
+    link = commands.add_parser("superlink", help="the coordinator's host: a SuperLink with TLS and registered keys")
+    link.add_argument("address", help="HOST:PORT where nodes reach it")
+    link.add_argument("folder", type=Path, help="state, keys, database; FOLDER/server is the server's state")
+    link.add_argument("--prepare", action="store_true", help="make the certificate, print its fingerprint, stop")
+    link.set_defaults(command=_superlink)
+
+    host = commands.add_parser("node", help="a node's host: a SuperNode with a key of its own")
+    host.add_argument("address", help="HOST:PORT of the SuperLink")
+    host.add_argument("fingerprint", help="of the SuperLink's certificate, told by its operator")
+    host.add_argument("worker", type=Path, help="the program that trains here")
+    host.add_argument("folder", type=Path, help="the node's key, and FOLDER/state for its worker")
+    host.add_argument("--prepare", action="store_true", help="make the key, print it, stop")
+    host.set_defaults(command=_node)
+
+    start = commands.add_parser("run", help="the coordinator's host: register nodes, start a run, show its log")
+    start.add_argument("worker", type=Path, help="the server's program")
+    start.add_argument("folder", type=Path, help="the folder of `burn-dp-flower superlink`")
+    start.add_argument("keys", nargs="*", help="public keys of new nodes: files, or a key's text in quotes")
+    start.add_argument("--timeout", type=float, default=30 * 24 * 3600.0, help="seconds to wait for its end")
+    start.set_defaults(command=_run)
 
 
 def _new(chosen: argparse.Namespace) -> int:
@@ -103,6 +131,36 @@ def _loopback(chosen: argparse.Namespace) -> int:
         return 0
     print(*(trial.logs() / "run.log").read_text(errors="replace").splitlines()[-LOG_TAIL:], sep="\n", file=sys.stderr)
     return 1
+
+
+def _superlink(chosen: argparse.Namespace) -> int:
+    address = parse_address(chosen.address)
+    folder = chosen.folder.resolve()
+    fingerprint = coordinator.prepare_superlink(folder, address)
+    print(f"nodes join with: burn-dp-flower node {address} {fingerprint} WORKER FOLDER", flush=True)
+    if not chosen.prepare:
+        coordinator.become_superlink(folder, address)
+    return 0
+
+
+def _node(chosen: argparse.Namespace) -> int:
+    address, folder, worker = parse_address(chosen.address), chosen.folder.resolve(), chosen.worker.resolve()
+    Worker(worker, 60.0).check_protocol()
+    name, key = node.prepare_node(folder)
+    print(f"this node is {name}\nits public key, for the coordinator:\n{key}", flush=True)
+    if chosen.prepare:
+        return 0
+    return node.serve(folder, address, worker, node.trust(folder, address, chosen.fingerprint))
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    worker, folder = chosen.worker.resolve(), chosen.folder.resolve()
+    Worker(worker, 60.0).check_protocol()
+    for name in coordinator.register(folder, chosen.keys):
+        print(f"registered: {name}", flush=True)
+    status = coordinator.run(folder, worker, chosen.timeout)
+    print(status)
+    return 0 if status == "finished:completed" else 1
 
 
 def _need_keys() -> None:

@@ -22,6 +22,8 @@ STYPE = "burn-dp.chunk"
 FORMAT = 1
 CHUNK_BYTES = 5_000_000
 MAX_FILES = 64
+# An honest manifest has at most 80 characters a file. More are not parsed: objects take many times their text.
+MAX_MANIFEST = 16 * 1024
 DEFAULT_MAX_BYTES = 256 * 2**20
 
 # No slash, no leading dot or dash, nothing that another file system could read in its own way.
@@ -98,8 +100,11 @@ def _manifest(content: RecordDict, max_bytes: int) -> dict[str, int]:
     head = content.config_records.get(HEAD)
     if head is None or head.get("format") != FORMAT:
         raise ParcelError(f"the files are not in format {FORMAT}: the other side has another version")
+    text = head.get("files")
+    if not isinstance(text, str) or len(text) > MAX_MANIFEST:
+        raise ParcelError(f"the manifest is not a text of at most {MAX_MANIFEST} characters")
     try:
-        lengths = json.loads(str(head.get("files")))
+        lengths = json.loads(text)
     except (ValueError, RecursionError):
         lengths = None
     if not isinstance(lengths, dict) or len(lengths) > MAX_FILES:

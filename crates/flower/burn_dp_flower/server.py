@@ -19,9 +19,11 @@ from .locking import owned
 from .mail import Mail
 from .settings import Settings, server_settings
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.2
 # After a first reply, others get this long to join it: a call of the worker for each would be wasteful.
 GATHER_SECONDS = 1.0
+# How often to look who has come online: whoever is due and was not can be asked then, not at the round's deadline.
+ARRIVAL_SECONDS = 5.0
 
 log = logging.getLogger("flwr")
 
@@ -73,16 +75,21 @@ def _write_online(inbox: Path, mail: Mail, failed: set[str]) -> None:
 def _collect(mail: Mail, inbox: Path, answer: Answer, news: bool) -> set[str]:
     """Waits until the worker must be called, and returns the nodes that failed meanwhile.
 
-    It must be called when its wait is over, or when there is news (a reply or a failure) and either nobody else is
-    awaited or others had their time to join.
+    It must be called when its wait is over, or when there is news (a reply, a failure, a node that has come online) and
+    either nobody else is awaited or others had their time to join.
     """
     start = time.monotonic()
     end = start + answer.wait
+    look = start + ARRIVAL_SECONDS
     failed: set[str] = set()
     while True:
+        before = time.monotonic()
         came, lost = mail.collect(inbox)
         failed |= lost
         now = time.monotonic()
+        if now >= look:
+            news = news or mail.arrived()
+            look = now + ARRIVAL_SECONDS
         if (came or lost or news) and not mail.waiting():
             _sleep(start + POLL_SECONDS)  # a worker that asks unreachable nodes only would otherwise spin
             return failed
@@ -91,7 +98,8 @@ def _collect(mail: Mail, inbox: Path, answer: Answer, news: bool) -> set[str]:
             end = min(end, now + GATHER_SECONDS)
         if now >= end:
             return failed
-        _sleep(min(end, now + POLL_SECONDS))
+        # As long as asking took, at least: many open requests must not keep the SuperLink busy with questions.
+        _sleep(min(end, now + max(POLL_SECONDS, now - before)))
 
 
 def _sleep(until: float) -> None:

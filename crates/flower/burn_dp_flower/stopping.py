@@ -25,7 +25,7 @@ class Member:
 
 def stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
     """Asks the processes to end, the last first, and ends with force what is left of them and their children."""
-    members = _family({process.pid for process in processes})
+    members = family({process.pid for process in processes})
     for process in reversed(processes):
         _signal(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
@@ -40,7 +40,15 @@ def stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
         process.wait()
 
 
-def _family(pids: set[int]) -> set[Member]:
+def kill(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """Ends the processes and all that they have started at once, as when their machine loses power."""
+    for member in family({process.pid for process in processes}):
+        _signal(member.pid, signal.SIGKILL)
+    for process in processes:
+        process.wait()
+
+
+def family(pids: set[int]) -> set[Member]:
     """These processes, their children, the children's children, and so on."""
     table = _table()
     known = set(pids)

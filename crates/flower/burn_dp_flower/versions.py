@@ -78,6 +78,13 @@ def superlink_flags(flower: tuple[int, int], ports: Ports) -> list[str]:
     ]
 
 
+def superlink_flags_at(flower: tuple[int, int], host: str, port: int) -> list[str]:
+    """Where a SuperLink listens for other hosts, and that it installs nothing. Older releases need three ports."""
+    if flower < ONE_PORT_SINCE:
+        raise ValueError(f"this needs Flower {ONE_PORT_SINCE[0]}.{ONE_PORT_SINCE[1]}; for older releases see README.md")
+    return ["--disable-runtime-dependency-installation", "--host", host, "--port", str(port)]
+
+
 def supernode_flags(flower: tuple[int, int], port: int) -> list[str]:
     """Where a SuperNode on this machine listens for its own client app."""
     if flower >= ONE_PORT_SINCE:

@@ -115,6 +115,21 @@ def test_too_many_bytes_are_refused(tmp_path, small_chunks):
     unpack(content, tmp_path / "b", max_bytes=6)
 
 
+def test_a_gibibyte_is_refused_before_a_byte_is_written(tmp_path):
+    data = bytes(parcel.CHUNK_BYTES)
+    many = 2**30 // len(data) + 1
+    content = message({"reply": many * len(data)}, {f"reply:{index}": data for index in range(many)})
+    with pytest.raises(ParcelError, match="larger than"):
+        unpack(content, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_longest_honest_manifest_is_taken(tmp_path):
+    names = [f"{index:02}{'x' * 62}" for index in range(64)]
+    unpack(message(dict.fromkeys(names, 0), {}), tmp_path / "b")
+    assert sorted(read(tmp_path / "b")) == names
+
+
 def test_too_many_files_are_not_sent(tmp_path):
     with pytest.raises(ParcelError, match="at most 64"):
         Packer().pack({f"f{i}": tmp_path for i in range(65)})
@@ -131,6 +146,8 @@ def test_too_many_files_are_not_sent(tmp_path):
         RecordDict({CHUNKS: ArrayRecord({}), HEAD: ConfigRecord({"format": 1})}),
         RecordDict({CHUNKS: ArrayRecord({}), HEAD: ConfigRecord({"format": 1, "files": "[" * 100_000})}),
         RecordDict({CHUNKS: ArrayRecord({}), HEAD: ConfigRecord({"format": 1, "files": '{"a": ' + "9" * 9999 + "}"})}),
+        RecordDict({CHUNKS: ArrayRecord({}), HEAD: ConfigRecord({"format": 1, "files": "{" + " " * 20_000 + "}"})}),
+        RecordDict({CHUNKS: ArrayRecord({}), HEAD: ConfigRecord({"format": 1, "files": [1, 2]})}),
         RecordDict({CHUNKS: ArrayRecord({"a:0": chunk(b"1", "numpy.ndarray")}), HEAD: ConfigRecord(
             {"format": 1, "files": '{"a": 1}'})}),
         RecordDict({CHUNKS: ArrayRecord({}), HEAD: ConfigRecord({"format": 1, "files": "{}"}), "x": ConfigRecord()}),

@@ -4,13 +4,13 @@ import json
 import time
 
 import pytest
-from flwr.app import Error, Message
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message
 
 from burn_dp_flower import server
 from burn_dp_flower.client import answer
 from burn_dp_flower.locking import Busy, owned
 from burn_dp_flower.mail import Mail
-from burn_dp_flower.parcel import Packer
+from burn_dp_flower.parcel import CHUNK_BYTES, CHUNKS, HEAD, Packer
 from burn_dp_flower.server import serve
 from burn_dp_flower.settings import server_settings
 from burn_dp_flower.worker import WorkerError
@@ -21,6 +21,7 @@ from conftest import FAKE_WORKER, FakeGrid
 def quick(monkeypatch):
     monkeypatch.setattr(server, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(server, "GATHER_SECONDS", 0.1)
+    monkeypatch.setattr(server, "ARRIVAL_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -52,7 +53,9 @@ def test_three_rounds(tmp_path, node):
     assert grid.sent == [5, 6] * 3
 
 
-@pytest.mark.parametrize("trouble", ["error", "refused", "hostile", "malformed", "impostor"])
+@pytest.mark.parametrize("trouble", [
+    "error", "refused", "hostile", "malformed", "impostor", "gibibyte", "truncated", "lying",
+])  # fmt: skip
 def test_a_node_in_trouble_is_failed_and_the_rounds_go_on(tmp_path, node, trouble):
     def bad(message):
         if trouble == "error":
@@ -63,13 +66,28 @@ def test_a_node_in_trouble_is_failed_and_the_rounds_go_on(tmp_path, node, troubl
         content = Packer().pack({"answer": tmp_path / "f"})
         if trouble == "hostile":
             return content
+        if trouble == "gibibyte":
+            part, many = next(iter(Packer().pack({"f": zeros})[CHUNKS].values())), 2**30 // CHUNK_BYTES + 1
+            content[CHUNKS] = ArrayRecord({f"answer:{index}": part for index in range(many)})
+            content[HEAD] = ConfigRecord({"format": 1, "files": json.dumps({"answer": many * CHUNK_BYTES})})
+            return content
+        if trouble == "truncated":
+            content[CHUNKS] = ArrayRecord({})
+            return content
+        if trouble == "lying":
+            content[HEAD] = ConfigRecord({"format": 1, "files": '{"answer": 2}'})
+            return content
         reply = Message(content, reply_to=message)
         reply.metadata.__dict__["_src_node_id"] = 5
         return reply
 
+    zeros = tmp_path / "zeros"
+    zeros.write_bytes(bytes(CHUNK_BYTES))
     grid = FakeGrid({5: node(5), 6: bad})
     grid.refuses = {6} if trouble == "refused" else set()
-    serve(grid, settings(FAKE_WORKER, tmp_path, **{"max-bytes": 100}))
+    # A GiB is more than is taken without a setting.
+    limit = {} if trouble == "gibibyte" else {"max-bytes": 100}
+    serve(grid, settings(FAKE_WORKER, tmp_path, **limit))
     assert journal(tmp_path)["answers"] == [[10, 20], [20, 40], [30, 60]]
     assert journal(tmp_path)["failed"] == ["6"] * 3
 
@@ -124,10 +142,45 @@ def test_a_new_request_replaces_the_old_one(tmp_path, program, node):
     assert grid.sent == [6, 6]
 
 
+def test_a_replayed_reply_is_none(tmp_path, program, node):
+    """It answers the first message. A second time it is not taken for an answer to the second."""
+    first_reply = []
+
+    def replays(message):
+        if not first_reply:
+            first_reply.append(Message(node(6)(message), reply_to=message))
+        return first_reply[0]
+
+    grid = FakeGrid({6: replays})
+    first, second, third = calls(tmp_path, program(SENDER), grid, [[["6"], 9, 9], [["6"], 9, 0.1]])
+    assert (second["in"], second["failed"]) == (["6"], [])
+    assert (third["in"], third["failed"]) == ([], ["6"])
+
+
 def test_a_worker_is_called_again_when_its_wait_is_over(tmp_path, program):
     start = time.monotonic()
     calls(tmp_path, program(SENDER), FakeGrid({}), [[[], 0.3, 1]])
     assert 0.3 <= time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("asked", [[], ["5"]], ids=["nobody is awaited", "somebody is awaited"])
+def test_a_node_that_comes_online_is_told_at_once(tmp_path, program, node, asked):
+    grid = FakeGrid({5: lambda message: None})
+    looks = []
+
+    def get_nodes():
+        looks.append(1)
+        if len(looks) == 3:
+            grid.nodes[6] = node(6)
+        return FakeGrid.get_nodes(grid)
+
+    grid.get_nodes = get_nodes
+    grid.get_node_ids = lambda: [each.node_id for each in get_nodes()]  # what older releases of Flower are asked
+    start = time.monotonic()
+    first, second = calls(tmp_path, program(SENDER), grid, [[asked, 60, 60]])
+    assert (first["online"], second["online"]) == (["5"], ["5", "6"])
+    assert (second["waiting"], second["in"], second["failed"]) == (asked, [], [])
+    assert time.monotonic() - start < 20
 
 
 def test_equal_files_are_pushed_in_one_call(tmp_path, program, node):

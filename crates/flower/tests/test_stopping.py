@@ -40,3 +40,11 @@ def test_a_process_that_does_not_listen_is_ended_too(monkeypatch):
 
 def test_nothing_to_stop():
     stopping.stop([])
+
+
+def test_a_kill_ends_children_in_other_sessions_at_once():
+    process, child = start("import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)")
+    stopping.kill([process])
+    assert process.returncode == -9
+    time.sleep(0.2)
+    assert not runs(child)

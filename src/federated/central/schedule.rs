@@ -86,14 +86,15 @@ impl Schedule {
         }
     }
 
-    /// Whether rounds can have had these factors.
-    pub(super) fn is_possible(&self, factors: &[f64]) -> bool {
+    /// Whether rounds can have had these factors, and the one that comes `next`.
+    pub(super) fn is_possible(&self, factors: &[f64], next: f64) -> bool {
+        let mut all = factors.iter().copied().chain([next]);
         match self {
-            Self::Constant => factors.iter().all(|factor| *factor == 1.0),
-            Self::Public(public) => public.starts_with(factors),
-            Self::Adaptive(rule) => {
-                factors.iter().all(|factor| (rule.least..=rule.first).contains(factor))
+            Self::Constant => all.all(|factor| factor == 1.0),
+            Self::Public(public) => {
+                public.starts_with(factors) && public.get(factors.len()).is_none_or(|x| *x == next)
             }
+            Self::Adaptive(rule) => all.all(|factor| (rule.least..=rule.first).contains(&factor)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::super::ids::ClientId;
+use super::fail_point::fail_point;
 use crate::error::{Error, FederatedError, Result};
 
 /// A state folder, held by this process alone.
@@ -22,7 +23,10 @@ impl Disk {
         let path = folder.join("lock");
         let lock = File::create(&path).map_err(|error| storage(&path, error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { folder: folder.to_owned(), _lock: lock }),
+            Ok(()) => {
+                fail_point("locked", "state");
+                Ok(Self { folder: folder.to_owned(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => {
                 let folder = folder.display().to_string();
                 Err(Error::Federated(FederatedError::StateInUse { folder }))
@@ -44,11 +48,15 @@ impl Disk {
     pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.folder.join(name);
         let partial = path.with_extension("partial");
+        fail_point("before", name);
         let written = File::create(&partial).and_then(|mut file| {
+            fail_point("empty partial of", name);
             file.write_all(bytes)?;
             file.sync_all()
         });
+        fail_point("whole partial of", name);
         let renamed = written.and_then(|()| fs::rename(&partial, &path));
+        fail_point("renamed", name);
         renamed.and_then(|()| sync(path.parent())).map_err(|error| storage(&path, error))
     }
 
@@ -82,12 +90,13 @@ impl Disk {
     pub(super) fn forget_outcomes_before(&self, round: u64) -> Result<()> {
         for earlier in 0..round {
             for name in [outcomes_of(earlier), late_in(earlier)] {
-                let folder = self.folder.join(name);
+                let folder = self.folder.join(&name);
+                fail_point("before forgetting", &name);
                 match fs::remove_dir_all(&folder) {
                     Err(error) if error.kind() != ErrorKind::NotFound => {
                         return Err(storage(&folder, error));
                     }
-                    _ => {}
+                    _ => fail_point("forgot", &name),
                 }
             }
         }
@@ -103,6 +112,7 @@ impl Disk {
         // Durable itself, or what came first could be lost with it, and what came second count.
         let made = fs::create_dir_all(&folder).and_then(|()| sync(Some(&self.folder)));
         made.map_err(|error| storage(&folder, error))?;
+        fail_point("folder for", &name);
         self.replace(&name, bytes)
     }
 }
@@ -135,8 +145,12 @@ pub(super) fn read_up_to(path: &Path, most: usize) -> Result<Option<Vec<u8>>> {
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    fail_point("before out", name);
     let written = path.parent().map_or(Ok(()), fs::create_dir_all);
-    written.and_then(|()| fs::write(path, bytes)).map_err(|error| storage(path, error))
+    let written = written.and_then(|()| fs::write(path, bytes));
+    fail_point("out", name);
+    written.map_err(|error| storage(path, error))
 }
 
 /// Makes a rename durable.

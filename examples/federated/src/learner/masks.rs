@@ -7,7 +7,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use burn_dp::federated::{Manifest, Trained, Training, weights};
+use burn_dp::federated::{Manifest, Trained, Training, masks};
 use burn_dp::mask::{MaskKind, SuperMaskConfig};
 use finetune::models::cross_entropy;
 use rand::RngExt;
@@ -19,9 +19,9 @@ use crate::settings::{Aggregation, Settings};
 /// Learning rate of scores, that of FedPM.
 const LEARNING_RATE: f64 = 0.1;
 /// How far shares of clients stay from 0 and 1, where a score would be infinite and could not move.
-const MARGIN: f32 = 0.01;
+const MARGIN: f64 = 0.01;
 /// The same after a majority's vote, which is sure of nothing.
-const MARGIN_OF_MAJORITY: f32 = 0.2;
+const MARGIN_OF_MAJORITY: f64 = 0.2;
 /// Decides the frozen weights, the same for all, and the draw that is tested.
 const PUBLIC_SEED: u64 = 2026;
 
@@ -37,7 +37,7 @@ pub(super) struct Masks {
     config: SuperMaskConfig,
     model: Classifier,
     manifest: Manifest,
-    margin: f32,
+    margin: f64,
 }
 
 impl Classifier {
@@ -66,7 +66,7 @@ impl Masks {
     pub(super) fn new(sets: FeatureSets, settings: &Settings) -> Result<Self> {
         let config = SuperMaskConfig::new(MaskKind::Stochastic { keep: 0.5 })?;
         let model = config.apply(Classifier::new(&sets, settings.hidden))?;
-        let manifest = weights::manifest(&model)?;
+        let manifest = masks::manifest(&config, &model)?;
         let margin = match settings.aggregation {
             Aggregation::Mean | Aggregation::Posterior => MARGIN,
             Aggregation::Majority => MARGIN_OF_MAJORITY,
@@ -76,12 +76,10 @@ impl Masks {
 
     /// The model whose weights are kept with these probabilities.
     fn with_shares(&self, shares: &[f32]) -> Result<Classifier> {
-        let score = |share: &f32| {
-            let share = share.clamp(self.margin, 1.0 - self.margin);
-            (share / (1.0 - share)).ln()
-        };
-        let scores: Vec<f32> = shares.iter().map(score).collect();
-        Ok(weights::write(self.model.clone(), &scores)?)
+        let (least, most) = (self.margin, 1.0 - self.margin);
+        let shares = masks::shares(&self.config, &self.model, shares)?;
+        let shares = shares.map(|share| share.clamp(least, most));
+        Ok(self.config.with_shares(self.model.clone(), &shares)?)
     }
 }
 
@@ -107,9 +105,8 @@ impl Learner for Masks {
             let gradients = GradientsParams::from_grads(gradients, &model);
             model = optimizer.step(LEARNING_RATE, model, gradients);
         }
-        let kept = |score: f32| rng.random::<f32>() < 1.0 / (1.0 + (-score).exp());
-        let bits = weights::read(&model)?.into_iter().map(kept).map(u8::from).map(f32::from);
-        Ok(Trained::new(bits.collect()))
+        let model = self.config.refresh(model, rng.random(), 0)?;
+        Ok(Trained::new(masks::bits(&self.config, &model)?))
     }
 
     fn accuracy(&self, shares: &[f32]) -> Result<f64> {

@@ -10,8 +10,10 @@ use finetune::run::exit_code;
 
 #[derive(Parser)]
 #[command(about = "Clients that may not share their data fine-tune one pretrained model together")]
-#[command(after_help = "`server FOLDER STATE`, `client FOLDER STATE` and `--protocol` are for a transport: \
-                        see crates/flower/README.md")]
+#[command(
+    after_help = "`server FOLDER STATE`, `client FOLDER STATE` and `--protocol` are for a transport: \
+                        see crates/flower/README.md"
+)]
 struct Flags {
     #[command(subcommand)]
     command: Command,

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result};
 use burn_dp::federated::{
-    self, ClientId, DataSetId, FederatedPlan, Manifest, NodePolicy, PolicyAdjacency, Proposal, RunId,
+    self, ClientId, DataSetId, FederatedPlan, Manifest, NodePolicy, PolicyAdjacency, Proposal,
+    RunId,
 };
 use burn_dp::privacy::{
     Adjacency, Clipping, Delta, DpEvent, Epsilon, NoiseMultiplier, PrivacyPlan, PrivacyPlanBuilder,

@@ -60,7 +60,9 @@ impl Task for Toy {
         "net".into()
     }
 
+    /// The same weights each time, as a pretrained model has.
     fn model(&self, device: &Device) -> Result<Net> {
+        device.seed(1);
         let linear = |from, to| LinearConfig::new(from, to).init(device);
         Ok(Net { trunk: linear(WIDTH, 16), head: linear(16, 2) })
     }
@@ -72,7 +74,8 @@ impl Task for Toy {
     fn inputs(&self, _: Part, records: &[usize], device: &Device) -> Tensor<2> {
         let value = |record: usize, i: usize| {
             let noise = ((record * 31 + i * 17) % 13) as f32 / 13.0 - 0.5;
-            noise + if record.is_multiple_of(2) { 0.7 * (i as f32 - 2.5) } else { 0.0 }
+            let slope = if record.is_multiple_of(2) { 0.7 } else { -0.7 };
+            noise + slope * (i as f32 - 2.5)
         };
         let values: Vec<f32> =
             records.iter().flat_map(|r| (0..WIDTH).map(move |i| value(*r, i))).collect();
@@ -110,7 +113,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// The last line of a run with these flags; its files go to `folder`.
 fn simulated(flags: &str, folder: &Path) -> Result<Value> {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let words = "toy --clients 12 --cohort 9 --rounds 20 --clipping-norm 100 --learning-rate 0.5 --seed 4";
+    let words = "toy --clients 12 --cohort 9 --rounds 20 --clipping-norm 100 --learning-rate 0.05 --alpha 100 --seed 4";
     let flags = format!("{words} {flags}");
     let Flags { settings, mut output } = Flags::try_parse_from(flags.split_whitespace())?;
     let out = folder.join("out.jsonl");

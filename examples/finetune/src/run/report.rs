@@ -21,8 +21,8 @@ use crate::memory;
 use metrics::Metrics;
 
 pub use mask::MaskSummary;
-pub use plots::plot;
 pub(super) use mask::save as save_mask;
+pub use plots::plot;
 pub use summary::Summary;
 pub(super) use weights::save as save_weights;
 

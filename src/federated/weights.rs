@@ -16,7 +16,7 @@ use crate::model::{Change, ModuleTensors, Place, Visit, change, visit};
 pub fn manifest<M: Module>(model: &M) -> Result<Manifest> {
     let tensors = ModuleTensors::of(model)?;
     let trained = tensors.trainable().map(|tensor| (tensor.path.clone(), tensor.shape.to_vec()));
-    let frozen = Contents::of(model)?.frozen;
+    let frozen = Contents::of(model, true)?.frozen;
     Manifest::new(trained.collect(), Manifest::digest(frozen.iter().map(Vec::as_slice)))
 }
 
@@ -26,7 +26,7 @@ pub fn manifest<M: Module>(model: &M) -> Result<Manifest> {
 /// As [`manifest`].
 pub fn read<M: Module>(model: &M) -> Result<Vec<f32>> {
     ModuleTensors::of(model)?;
-    Ok(Contents::of(model)?.trained)
+    Ok(Contents::of(model, false)?.trained)
 }
 
 /// `model` with the weights of a request: what a client begins its training from.
@@ -79,14 +79,15 @@ impl Change for Write<'_> {
 #[derive(Default)]
 struct Contents {
     trained: Vec<f32>,
-    /// Path and bytes of each, alternating.
+    /// Path and bytes of each, alternating, where they are asked for: there may be many.
     frozen: Vec<Vec<u8>>,
+    with_frozen: bool,
     failure: Option<Error>,
 }
 
 impl Contents {
-    fn of<M: Module>(model: &M) -> Result<Self> {
-        let mut contents = Self::default();
+    fn of<M: Module>(model: &M, with_frozen: bool) -> Result<Self> {
+        let mut contents = Self { with_frozen, ..Self::default() };
         visit(model, &mut contents);
         match contents.failure.take() {
             Some(error) => Err(error),
@@ -94,8 +95,16 @@ impl Contents {
         }
     }
 
-    fn keep(&mut self, trained: bool, place: &Place, data: Result<TensorData, ExecutionError>) {
-        match data {
+    fn keep(
+        &mut self,
+        trained: bool,
+        place: &Place,
+        data: impl FnOnce() -> Result<TensorData, ExecutionError>,
+    ) {
+        if !trained && !self.with_frozen {
+            return;
+        }
+        match data() {
             Ok(data) if trained => self.trained.extend(data.iter::<f32>()),
             Ok(data) => {
                 self.frozen.push(place.path().into_bytes());
@@ -108,14 +117,14 @@ impl Contents {
 
 impl Visit for Contents {
     fn float<const D: usize>(&mut self, place: &Place, param: &Param<Tensor<D>>) {
-        self.keep(param.is_require_grad(), place, param.base().try_into_data());
+        self.keep(param.is_require_grad(), place, || param.base().try_into_data());
     }
 
     fn int<const D: usize>(&mut self, place: &Place, param: &Param<Tensor<D, Int>>) {
-        self.keep(false, place, param.base().try_into_data());
+        self.keep(false, place, || param.base().try_into_data());
     }
 
     fn bool<const D: usize>(&mut self, place: &Place, param: &Param<Tensor<D, Bool>>) {
-        self.keep(false, place, param.base().try_into_data());
+        self.keep(false, place, || param.base().try_into_data());
     }
 }

@@ -31,5 +31,6 @@ pub use interrupt::forget_interrupt;
 pub use method::{Defaults, MaskArgs, Method, Of, Rule};
 pub use predict::predict;
 pub use program::{exit_code, fine_tune};
-pub use report::{MaskSummary, Summary};
+pub use progress::bar;
+pub use report::{MaskSummary, Summary, plot};
 pub use train::run;

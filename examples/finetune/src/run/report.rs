@@ -22,6 +22,7 @@ use metrics::Metrics;
 
 pub use mask::MaskSummary;
 pub(super) use mask::save as save_mask;
+pub use plots::plot;
 pub use summary::Summary;
 pub(super) use weights::save as save_weights;
 

@@ -23,12 +23,19 @@ pub fn write(folder: &Path, lines: &[Metrics]) -> Result<()> {
         ("loss.svg", "step", "held-out loss", loss),
     ];
     for (name, x, y, points) in plots {
-        let mut svg = String::new();
-        draw(&mut svg, x, y, &points)
-            .map_err(|error| anyhow::anyhow!("cannot draw {name}: {error}"))?;
-        fs::write(folder.join(name), svg).with_context(|| format!("cannot write {name}"))?;
+        plot(&folder.join(name), x, y, &points)?;
     }
     Ok(())
+}
+
+/// Draws points and the line between them; `x` and `y` name the axes.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn plot(file: &Path, x: &str, y: &str, points: &[(f64, f64)]) -> Result<()> {
+    let (mut svg, name) = (String::new(), file.display());
+    draw(&mut svg, x, y, points).map_err(|error| anyhow::anyhow!("cannot draw {name}: {error}"))?;
+    fs::write(file, svg).with_context(|| format!("cannot write {name}"))
 }
 
 fn draw(

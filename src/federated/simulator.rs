@@ -33,7 +33,7 @@ pub struct Simulation {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RoundReport<'s> {
-    /// The server after the round.
+    /// The server, which has released the round.
     pub server: &'s Server,
     /// Rounds released so far.
     pub round: u64,
@@ -92,8 +92,14 @@ where
     // Asked once a round, a client whom the server protects needs no memory of the last.
     let remembers = server.plan().central().is_none();
     let mut now = 0;
+    let mut last = (0, 0, 0);
     loop {
         let step = server.step(std::mem::take(&mut inbox), now)?;
+        if step.closed > 0 {
+            let (round, weights) = (server.round(), server.weights());
+            let (asked, bytes_down, bytes_up) = last;
+            report(RoundReport { server: &server, round, asked, weights, bytes_down, bytes_up });
+        }
         if step.done {
             let (weights, ledger) = (server.weights().to_vec(), server.ledger()?);
             return Ok(Simulation { weights, ledger, bytes_down, bytes_up, clients });
@@ -134,9 +140,7 @@ where
         bytes_up += up_now;
         // Everything is in, so the next step may close the round, also where only time does.
         now = now.saturating_add(step.wait);
-        let (round, weights) = (server.round(), server.weights());
-        let (bytes_down, bytes_up) = (down_now, up_now);
-        report(RoundReport { server: &server, round, asked, weights, bytes_down, bytes_up });
+        last = (asked, down_now, up_now);
     }
 }
 

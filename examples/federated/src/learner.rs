@@ -40,7 +40,7 @@ pub trait Learner: Send + Sync {
     ///
     /// # Errors
     /// When the model does not take the numbers.
-    fn train(&self, turn: &Turn<'_>, training: &Training<'_>) -> Result<Trained>;
+    fn train(&self, turn: &Turn<'_>, training: &Training) -> Result<Trained>;
 
     /// The share of held-out records that these numbers get right. These records count as public.
     ///

@@ -52,7 +52,7 @@ pub fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Resul
     println!("{}\n", plan.statement(delta)?);
     let population = plan.population().to_vec();
     let share_of = |client: &ClientId| population.binary_search(client).unwrap_or_default();
-    let train = |client: &ClientId, training: &Training<'_>| {
+    let train = |client: &ClientId, training: &Training| {
         let client = share_of(client);
         let turn = Turn { settings, share: &shares[client], client };
         learner.train(&turn, training).map_err(|error| failed(&error))
@@ -63,8 +63,8 @@ pub fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Resul
     let mut report = Report::new(settings, output, learner.manifest().len())?;
     let start = Instant::now();
     let mut tested = Ok(());
-    // A report comes when a round's clients have answered, with the weights of the round before.
     let ended = federated::simulate_nodes(plan, learner.start()?, seed, policy, train, |round| {
+        report.add(round.asked, round.bytes_down, round.bytes_up);
         if report.is_due(round.round) && tested.is_ok() {
             tested = learner.accuracy(round.weights).and_then(|accuracy| {
                 let central = settings.unit == Unit::Client && settings.epsilon.0.is_some();
@@ -73,12 +73,13 @@ pub fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Resul
                 report.evaluated(round.round, accuracy, spent, start.elapsed())
             });
         }
-        report.add(round.asked, round.bytes_down, round.bytes_up);
     })?;
     tested?;
     let spent = spent(settings, &ended, delta)?;
-    let accuracy = learner.accuracy(&ended.weights)?;
-    report.evaluated(settings.rounds, accuracy, spent, start.elapsed())?;
+    if !report.is_due(settings.rounds) {
+        let accuracy = learner.accuracy(&ended.weights)?;
+        report.evaluated(settings.rounds, accuracy, spent, start.elapsed())?;
+    }
     report.end(start.elapsed())
 }
 

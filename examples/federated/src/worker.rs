@@ -64,7 +64,7 @@ impl Task for Worker {
         Ok(self.learner.start()?)
     }
 
-    fn train(&self, training: &Training<'_>, state: &Path) -> Result<Trained, TaskError> {
+    fn train(&self, training: &Training, state: &Path) -> Result<Trained, TaskError> {
         let (client, clients) = share_in_words(&text(&state.join("share"))?)?;
         let learner = &self.learner;
         if training.request.terms.manifest() != learner.manifest() {

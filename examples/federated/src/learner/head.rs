@@ -58,9 +58,9 @@ impl Learner for Head {
         Ok(vec![0.0; self.manifest.len()])
     }
 
-    fn train(&self, turn: &Turn<'_>, training: &Training<'_>) -> Result<Trained> {
+    fn train(&self, turn: &Turn<'_>, training: &Training) -> Result<Trained> {
         let (numbers, round) = (&training.request.weights, training.request.round);
-        if let Some(plan) = training.privacy {
+        if let Some(plan) = &training.privacy {
             return self.train_records((turn, round), plan, numbers);
         }
         let mut map = LinearMap::new(numbers, self.sets.width(), self.sets.classes)?;

@@ -93,7 +93,7 @@ impl Learner for Masks {
     }
 
     /// Local steps on the scores, each with a mask drawn anew; what is sent is one more draw.
-    fn train(&self, turn: &Turn<'_>, training: &Training<'_>) -> Result<Trained> {
+    fn train(&self, turn: &Turn<'_>, training: &Training) -> Result<Trained> {
         let (device, round) = (Device::flex().autodiff(), training.request.round);
         let mut rng = turn.rng(round);
         let mut model = self.with_shares(&training.request.weights)?;

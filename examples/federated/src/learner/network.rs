@@ -58,10 +58,10 @@ where
         Ok(weights::read(&self.model)?)
     }
 
-    fn train(&self, turn: &Turn<'_>, training: &Training<'_>) -> Result<Trained> {
+    fn train(&self, turn: &Turn<'_>, training: &Training) -> Result<Trained> {
         let round = training.request.round;
         let mut model = weights::write(self.model.clone(), &training.request.weights)?;
-        if let Some(plan) = training.privacy {
+        if let Some(plan) = &training.privacy {
             let load = |records: &[usize]| self.load(records);
             return train_privately(model, (turn, round), plan, load, loss::<T>);
         }

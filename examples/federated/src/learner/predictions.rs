@@ -74,7 +74,7 @@ impl Learner for Predictions {
     }
 
     /// Agrees with what all predict, then learns from its own records, then predicts.
-    fn train(&self, turn: &Turn<'_>, training: &Training<'_>) -> Result<Trained> {
+    fn train(&self, turn: &Turn<'_>, training: &Training) -> Result<Trained> {
         let mut head = self.head(&self.student(&training.request.weights)?)?;
         for records in turn.batches(training.request.round) {
             let (features, labels) = self.sets.train.batch(&records, &Device::flex());

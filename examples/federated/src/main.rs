@@ -12,7 +12,7 @@ use finetune::run::exit_code;
 #[command(about = "Clients that may not share their data fine-tune one pretrained model together")]
 #[command(
     after_help = "`server FOLDER STATE`, `client FOLDER STATE` and `--protocol` are for a transport: \
-                        see crates/flower/README.md"
+                        see crates/flower/README.md; `budget STATE` is for a node's operator"
 )]
 struct Flags {
     #[command(subcommand)]
@@ -33,7 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let first = arguments.first().and_then(|first| first.to_str()).unwrap_or_default();
-    if ["server", "client", "--protocol"].contains(&first) {
+    if ["server", "client", "budget", "--protocol"].contains(&first) {
         return worker(&arguments);
     }
     let Command::Simulate { settings, output } = Flags::parse().command;

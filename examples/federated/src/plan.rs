@@ -38,14 +38,15 @@ pub fn plan(
     Ok(plan.build()?)
 }
 
-/// What a node's operator allows in the simulation: the run's budget, for the run. `records` is public.
+/// What a node's operator allows in the simulation: the run's budget, for the run. `records` is public, unless the settings have a
+/// public number.
 ///
 /// # Errors
 /// For settings out of range.
 pub fn policy(settings: &Settings, records: usize) -> Result<NodePolicy> {
     Ok(NodePolicy {
         data_set: DataSetId::new("simulated")?,
-        records: records.max(1) as u64,
+        records: settings.records.unwrap_or(records).max(1) as u64,
         epsilon: budget(settings)?,
         delta: Delta::new(settings.delta)?,
         adjacency: match settings.unit {

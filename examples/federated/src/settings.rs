@@ -52,6 +52,10 @@ pub struct Settings {
     /// The probability with which a record enters such a step, in place of --batch under --unit record
     #[arg(long, default_value_t = 0.1)]
     pub sampling_rate: f64,
+    /// A public number of records by which each client's sums are divided under --unit record
+    /// [default: as many as it has]
+    #[arg(long)]
+    pub records: Option<usize>,
     /// Learning rate of these steps
     #[arg(long, default_value_t = 0.01)]
     pub learning_rate: f64,

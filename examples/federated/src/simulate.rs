@@ -12,7 +12,7 @@ use clap::Args;
 use crate::learner::{Learner, Turn, learner};
 use crate::partition::dirichlet;
 use crate::plan::{plan, policy};
-use crate::report::Report;
+use crate::report::{Report, digest};
 use crate::settings::{Settings, Unit};
 
 /// Where a simulation's results go.
@@ -80,6 +80,7 @@ pub fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Resul
         let accuracy = learner.accuracy(&ended.weights)?;
         report.evaluated(settings.rounds, accuracy, spent, start.elapsed())?;
     }
+    println!("digest {:08x}", digest(&ended.weights));
     report.end(start.elapsed())
 }
 

@@ -19,9 +19,10 @@ use clap::Parser;
 use crate::learner::{Learner, Turn, learner};
 use crate::partition::{dirichlet, share_in_words};
 use crate::plan::plan;
+use crate::report::digest;
 use crate::settings::Settings;
 
-/// What `server`, `client` and `--protocol` do.
+/// What `server`, `client`, `budget` and `--protocol` do.
 pub fn worker(arguments: &[OsString]) -> ExitCode {
     match answer(arguments) {
         Ok(line) => {
@@ -38,7 +39,7 @@ pub fn worker(arguments: &[OsString]) -> ExitCode {
 fn answer(arguments: &[OsString]) -> Result<String> {
     match arguments {
         [word] if word == "--protocol" => Ok(worker::PROTOCOL.to_string()),
-        [_, _, state] => {
+        [_, .., state] => {
             let settings = settings(Path::new(state))?;
             let learner = learner(&settings)?;
             Ok(worker::run(&Worker { settings, learner }, arguments.iter().cloned())?)
@@ -77,7 +78,11 @@ impl Task for Worker {
 
     fn released(&self, server: &Server) -> Result<(), TaskError> {
         let accuracy = self.learner.accuracy(server.weights())?;
-        eprintln!("round {}: {:.2} % of held-out records", server.round(), 100.0 * accuracy);
+        let (round, digest) = (server.round(), digest(server.weights()));
+        eprintln!(
+            "round {round}: {:.2} % of held-out records, digest {digest:08x}",
+            100.0 * accuracy
+        );
         Ok(())
     }
 

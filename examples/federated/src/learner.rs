@@ -1,5 +1,6 @@
 //! How a client trains, and how weights are tested.
 
+mod directions;
 mod features;
 mod head;
 mod masks;
@@ -8,7 +9,7 @@ mod predictions;
 mod records;
 mod trained;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use burn::tensor::{Int, Tensor};
 use burn_dp::federated::{Manifest, Trained, Training};
 use burn_dp::seed::Seed;
@@ -127,10 +128,12 @@ pub fn of_task<T>(
 where
     T: Task<Model: Sync> + Send + Sync + 'static,
 {
-    let features = || FeatureSets::new(&task, folder);
+    let features = || FeatureSets::new(&task, settings, folder);
+    let head = (settings.kind, settings.train) == (Sent::Weights, Train::Head);
+    ensure!(head || settings.directions.is_none(), "--directions is for weights of a head");
     Ok(match (settings.kind, settings.train) {
         (Sent::Masks, _) => Box::new(Masks::new(features()?, settings)?),
-        (Sent::Predictions, _) => Box::new(Predictions::new(features()?, settings)?),
+        (Sent::Predictions, _) => Box::new(Predictions::new(features()?)?),
         (Sent::Weights, Train::Head) => Box::new(Head::new(&task, features()?)?),
         (Sent::Weights, Train::Bias | Train::Lora | Train::Scores | Train::All) => {
             Box::new(Network::new(task, settings.train)?)

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod average;
 pub mod learner;
 mod partition;
 mod plan;
@@ -23,6 +24,6 @@ mod worker;
 
 pub use partition::{dirichlet, share_in_words};
 pub use plan::{plan, policy};
-pub use settings::{Aggregation, Budget, Optimizer, Sent, Settings, TaskName, Train, Unit};
+pub use settings::{Aggregation, Budget, Noise, Optimizer, Sent, Settings, TaskName, Train, Unit};
 pub use simulate::{Output, run, simulate};
 pub use worker::worker;

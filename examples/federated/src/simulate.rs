@@ -9,6 +9,7 @@ use burn_dp::privacy::{Adjacency, Delta};
 use burn_dp::seed::SeedSource;
 use clap::Args;
 
+use crate::average::Average;
 use crate::learner::{Learner, Turn, learner};
 use crate::partition::dirichlet;
 use crate::plan::{plan, policy};
@@ -27,6 +28,9 @@ pub struct Output {
     /// Rounds between evaluations [default: a twentieth of the rounds]
     #[arg(long)]
     pub evaluate_every: Option<u64>,
+    /// Test the mean of the weights of so many rounds, the last ones
+    #[arg(long, default_value_t = 1)]
+    pub average_last: u64,
 }
 
 /// Runs the settings from the first round to the last.
@@ -62,11 +66,14 @@ pub fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Resul
     let seed = settings.seed.map_or(SeedSource::OperatingSystem, SeedSource::Reproducible);
     let mut report = Report::new(settings, output, learner.manifest().len())?;
     let start = Instant::now();
+    let mut average = Average::new(settings.rounds, output.average_last);
     let mut tested = Ok(());
     let ended = federated::simulate_nodes(plan, learner.start()?, seed, policy, train, |round| {
         report.add(round.asked, round.bytes_down, round.bytes_up);
-        if report.is_due(round.round) && tested.is_ok() {
-            tested = learner.accuracy(round.weights).and_then(|accuracy| {
+        average.add(round.round, round.weights);
+        // The last round is for the end, where it is known what nodes have spent.
+        if round.round < settings.rounds && report.is_due(round.round) && tested.is_ok() {
+            tested = learner.accuracy(&average.of(round.weights)).and_then(|accuracy| {
                 let central = settings.unit == Unit::Client && settings.epsilon.0.is_some();
                 let spent = central.then(|| round.server.epsilon(delta)).transpose()?;
                 let spent = spent.map(|epsilon| epsilon.value());
@@ -76,10 +83,8 @@ pub fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Resul
     })?;
     tested?;
     let spent = spent(settings, &ended, delta)?;
-    if !report.is_due(settings.rounds) {
-        let accuracy = learner.accuracy(&ended.weights)?;
-        report.evaluated(settings.rounds, accuracy, spent, start.elapsed())?;
-    }
+    let accuracy = learner.accuracy(&average.of(&ended.weights))?;
+    report.evaluated(settings.rounds, accuracy, spent, start.elapsed())?;
     report.end(start.elapsed())
 }
 

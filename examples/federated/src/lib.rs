@@ -13,7 +13,9 @@
 
 #![forbid(unsafe_code)]
 
+mod average;
 pub mod learner;
+mod output;
 mod partition;
 mod plan;
 mod report;
@@ -21,8 +23,9 @@ mod settings;
 mod simulate;
 mod worker;
 
+pub use output::Output;
 pub use partition::{dirichlet, share_in_words};
 pub use plan::{plan, policy};
-pub use settings::{Aggregation, Budget, Optimizer, Sent, Settings, TaskName, Train, Unit};
-pub use simulate::{Output, run, simulate};
+pub use settings::{Aggregation, Budget, Noise, Optimizer, Sent, Settings, TaskName, Train, Unit};
+pub use simulate::{run, simulate};
 pub use worker::worker;

@@ -30,6 +30,7 @@ pub fn plan(
     let plan = FederatedPlan::builder(RunId::new("federated")?, manifest, clients, unit)
         .kind(settings.kind())
         .optimizer(settings.optimizer())
+        .schedule(settings.noise())
         .deadline(3600);
     let plan = match settings.encoding {
         Some(encoding) => plan.encoding(encoding),

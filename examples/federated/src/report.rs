@@ -10,8 +10,8 @@ use finetune::run::{bar, plot};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use crate::output::Output;
 use crate::settings::Settings;
-use crate::simulate::Output;
 
 pub struct Report<'a> {
     settings: &'a Settings,

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn_dp::federated::{Encoding, Kind, MaskAggregation, ServerOptimizer};
+use burn_dp::federated::{
+    AdaptiveNoise, Encoding, Kind, MaskAggregation, Schedule, ServerOptimizer,
+};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -16,6 +18,9 @@ pub struct Settings {
     /// What is trained of the pretrained model
     #[arg(long, value_enum, default_value = "head")]
     pub train: Train,
+    /// Train the head on so many directions of the features of public inputs, instead of on all features
+    #[arg(long)]
+    pub directions: Option<usize>,
     /// What clients send
     #[arg(long, value_enum, default_value = "weights")]
     pub kind: Sent,
@@ -78,9 +83,12 @@ pub struct Settings {
     /// Width of the hidden layer that --kind masks has
     #[arg(long, default_value_t = 64)]
     pub hidden: usize,
-    /// Public inputs, which no client has, for --kind predictions
+    /// Public inputs, which no client has, for --kind predictions and --directions
     #[arg(long, default_value_t = 1000)]
     pub public_inputs: usize,
+    /// How much noise each round gets, at the same epsilon
+    #[arg(long, value_enum, default_value = "constant")]
+    pub schedule: Noise,
     /// Tokens of a sentence, after which it is cut
     #[arg(long, default_value_t = 48)]
     pub length: usize,
@@ -151,6 +159,18 @@ pub enum Unit {
     Local,
 }
 
+/// How much noise each round gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Noise {
+    /// The same
+    Constant,
+    /// 1.4 times as much in the first round, 0.7 times in the last, and evenly less between
+    Falling,
+    /// From 1.4 times, less by a tenth whenever a release was hardly more than noise, at least 0.5 times; ends with the budget
+    Adaptive,
+}
+
 /// An epsilon, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -200,6 +220,21 @@ impl Settings {
             (Sent::Masks, Aggregation::Majority) => Kind::Masks(MaskAggregation::Majority),
             (Sent::Masks, Aggregation::Posterior) => {
                 Kind::Masks(MaskAggregation::Posterior { prior: 1.0 })
+            }
+        }
+    }
+
+    /// How much noise each round gets, as the library has it.
+    pub fn noise(&self) -> Schedule {
+        let last = self.rounds.saturating_sub(1).max(1) as f64;
+        match self.schedule {
+            Noise::Constant => Schedule::Constant,
+            Noise::Falling => {
+                Schedule::Public((0..self.rounds).map(|r| 1.4 - 0.7 * r as f64 / last).collect())
+            }
+            Noise::Adaptive => {
+                let (first, decay, least, signal) = (1.4, 0.9, 0.5, 0.1);
+                Schedule::Adaptive(AdaptiveNoise { first, decay, least, signal })
             }
         }
     }

@@ -1,33 +1,19 @@
 //! All clients in one process.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use burn_dp::federated::{self, ClientId, NodePolicy, Simulation, Training};
 use burn_dp::privacy::{Adjacency, Delta};
 use burn_dp::seed::SeedSource;
-use clap::Args;
 
+use crate::average::Average;
 use crate::learner::{Learner, Turn, learner};
+use crate::output::Output;
 use crate::partition::dirichlet;
 use crate::plan::{plan, policy};
 use crate::report::{Report, digest};
 use crate::settings::{Settings, Unit};
-
-/// Where a simulation's results go.
-#[derive(Clone, Debug, Args)]
-pub struct Output {
-    /// A file to which a line of JSON is added for each evaluated round, and one at the end
-    #[arg(long)]
-    pub out: Option<PathBuf>,
-    /// A picture of accuracy over rounds (SVG)
-    #[arg(long)]
-    pub plot: Option<PathBuf>,
-    /// Rounds between evaluations [default: a twentieth of the rounds]
-    #[arg(long)]
-    pub evaluate_every: Option<u64>,
-}
 
 /// Runs the settings from the first round to the last.
 ///
@@ -62,11 +48,14 @@ pub fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Resul
     let seed = settings.seed.map_or(SeedSource::OperatingSystem, SeedSource::Reproducible);
     let mut report = Report::new(settings, output, learner.manifest().len())?;
     let start = Instant::now();
+    let mut average = Average::new(settings.rounds, output.average_last);
     let mut tested = Ok(());
     let ended = federated::simulate_nodes(plan, learner.start()?, seed, policy, train, |round| {
         report.add(round.asked, round.bytes_down, round.bytes_up);
-        if report.is_due(round.round) && tested.is_ok() {
-            tested = learner.accuracy(round.weights).and_then(|accuracy| {
+        average.add(round.round, round.weights);
+        // The last round is for the end, where it is known what nodes have spent.
+        if round.round < settings.rounds && report.is_due(round.round) && tested.is_ok() {
+            tested = learner.accuracy(&average.of(round.weights)).and_then(|accuracy| {
                 let central = settings.unit == Unit::Client && settings.epsilon.0.is_some();
                 let spent = central.then(|| round.server.epsilon(delta)).transpose()?;
                 let spent = spent.map(|epsilon| epsilon.value());
@@ -76,10 +65,9 @@ pub fn run(learner: &dyn Learner, settings: &Settings, output: &Output) -> Resul
     })?;
     tested?;
     let spent = spent(settings, &ended, delta)?;
-    if !report.is_due(settings.rounds) {
-        let accuracy = learner.accuracy(&ended.weights)?;
-        report.evaluated(settings.rounds, accuracy, spent, start.elapsed())?;
-    }
+    // The weights of the last round, or the mean of the last few: also where the round was evaluated by itself.
+    let accuracy = learner.accuracy(&average.of(&ended.weights))?;
+    report.evaluated(settings.rounds, accuracy, spent, start.elapsed())?;
     println!("digest {:08x}", digest(&ended.weights));
     report.end(start.elapsed())
 }

@@ -132,6 +132,7 @@ fn number(line: &Value, name: &str) -> f64 {
 fn everything_that_can_be_trained_learns() -> Result<()> {
     for flags in [
         "--train head",
+        "--train head --directions 5 --public-inputs 60 --average-last 5",
         "--train bias",
         "--train lora",
         "--train scores",
@@ -154,6 +155,9 @@ fn everything_that_can_be_trained_learns() -> Result<()> {
 fn a_run_costs_no_more_than_it_was_given() -> Result<()> {
     for flags in [
         "--unit client",
+        "--directions 5 --public-inputs 60",
+        "--schedule falling",
+        "--schedule adaptive",
         "--unit record --train head",
         "--unit record --train bias",
         "--unit local",

@@ -10,9 +10,9 @@ use finetune::models::cross_entropy;
 use finetune::run::task::Task;
 
 use super::features::FeatureSets;
+use super::learning::{Learner, Turn};
 use super::records::train_privately;
 use super::trained::prepared;
-use super::{Learner, Turn};
 use crate::settings::Train;
 
 pub(super) struct Head {
@@ -25,9 +25,11 @@ impl Head {
         // The head of the whole model, so that nobody trains it on top of another trunk.
         let model = prepared(task, Train::Head, &Device::flex().autodiff())?;
         let manifest = weights::manifest(&model)?;
-        let expected = [vec![sets.width(), sets.classes], vec![sets.classes]];
+        let expected = [vec![sets.full_width, sets.classes], vec![sets.classes]];
         let shapes = manifest.tensors().iter().map(|(_, shape)| shape);
         ensure!(shapes.eq(&expected), "the head is not one linear map with a bias");
+        let manifest =
+            if sets.public_inputs() == 0 { manifest } else { narrower(&manifest, &sets)? };
         Ok(Self { manifest, sets })
     }
 
@@ -77,8 +79,17 @@ impl Learner for Head {
     }
 
     fn labels(&self) -> &[u8] {
-        &self.sets.train.labels
+        self.sets.private_labels()
     }
+}
+
+/// The same head on fewer features. Its base names the network, the directions and how many inputs they are from, so that nobody
+/// trains it along others.
+fn narrower(manifest: &Manifest, sets: &FeatureSets) -> Result<Manifest> {
+    let shapes = [vec![sets.width(), sets.classes], vec![sets.classes]];
+    let paths = manifest.tensors().iter().map(|(path, _)| path.clone());
+    let base = Manifest::digest([manifest.base().as_slice(), sets.trunk.as_bytes()]);
+    Ok(Manifest::new(paths.zip(shapes).collect(), base)?)
 }
 
 /// A linear map by hand: building a module for each of thousands of clients would cost more than training it.

@@ -13,7 +13,7 @@ use finetune::models::cross_entropy;
 use rand::RngExt;
 
 use super::features::FeatureSets;
-use super::{Learner, Turn};
+use super::learning::{Learner, Turn};
 use crate::settings::{Aggregation, Settings};
 
 /// Learning rate of scores, that of FedPM.

@@ -10,9 +10,9 @@ use finetune::run::labels;
 use finetune::run::task::{Classifier, Part, Task};
 use rayon::prelude::*;
 
+use super::learning::{Learner, Turn, hits};
 use super::records::train_privately;
 use super::trained::prepared;
-use super::{Learner, Turn, hits};
 use crate::settings::Train;
 
 /// Held-out records at a time.

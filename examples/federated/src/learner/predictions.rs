@@ -3,15 +3,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_dp::federated::{Manifest, Trained, Training};
 
 use super::features::FeatureSets;
 use super::head::{LinearMap, one_hot};
-use super::{Learner, Turn};
-use crate::settings::Settings;
+use super::learning::{Learner, Turn};
 
 /// Steps and learning rate by which a head learns to agree with predictions.
 const STEPS: usize = 200;
@@ -20,25 +19,19 @@ const LEARNING_RATE: f64 = 0.01;
 pub(super) struct Predictions {
     sets: FeatureSets,
     manifest: Manifest,
-    /// `[inputs, width]`: the last training records, whose labels nobody looks at.
+    /// `[inputs, width]`: the last training records.
     inputs: Tensor<2>,
-    /// The first so many training records are at clients.
-    private: usize,
     /// The last predictions and the head that agrees with them, which is the same for all clients of a round.
     known: Mutex<(Vec<f32>, Vec<f32>)>,
 }
 
 impl Predictions {
-    pub(super) fn new(sets: FeatureSets, settings: &Settings) -> Result<Self> {
-        let (all, public) = (sets.train.labels.len(), settings.public_inputs);
-        ensure!((1..all).contains(&public), "--public-inputs must be 1 to {}", all - 1);
-        let private = all - public;
-        let records: Vec<usize> = (private..all).collect();
-        let (inputs, _) = sets.train.batch(&records, &Device::flex());
-        let shape = vec![public, sets.classes];
+    pub(super) fn new(sets: FeatureSets) -> Result<Self> {
+        let inputs = sets.inputs();
+        let shape = vec![sets.public_inputs(), sets.classes];
         let base = Manifest::digest([sets.trunk.as_bytes()]);
         let manifest = Manifest::new(vec![("predictions".into(), shape)], base)?;
-        Ok(Self { sets, manifest, inputs, private, known: Mutex::default() })
+        Ok(Self { sets, manifest, inputs, known: Mutex::default() })
     }
 
     /// The head that agrees with these predictions, flat.
@@ -90,6 +83,6 @@ impl Learner for Predictions {
     }
 
     fn labels(&self) -> &[u8] {
-        &self.sets.train.labels[..self.private]
+        self.sets.private_labels()
     }
 }

@@ -10,7 +10,7 @@ use burn_dp::federated::{Trained, weights};
 use burn_dp::per_example::Traced;
 use burn_dp::privacy::PrivacyPlan;
 
-use super::Turn;
+use super::learning::Turn;
 
 /// Records that go through the model at once.
 const PHYSICAL: usize = 32;

@@ -74,6 +74,11 @@ impl Features {
         Ok(features)
     }
 
+    /// Rows of so many numbers, one after the other.
+    pub const fn from_rows(values: Vec<f32>, width: usize) -> Self {
+        Self { values, width }
+    }
+
     /// How many numbers a record has.
     pub fn width(&self) -> usize {
         self.width

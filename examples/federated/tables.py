@@ -141,6 +141,8 @@ def silos():
                 how = f"--unit record --alpha 10 --clients {number} --cohort {number} --local-steps 2 --clipping-norm 1"
                 how += f" --sampling-rate {sampling} --learning-rate {rates[epsilon]} --epsilon {epsilon}"
                 yield (where, epsilon), f"{task} {how}", seeds
+                if number == 8:
+                    yield (f"{where}, uneven", epsilon), f"{task} {how}".replace("--alpha 10", "--alpha 0.3"), seeds
     network = "--task sentiment --unit record --alpha 10 --rounds 10 --local-steps 1 --clipping-norm 1 --learning-rate 1"
     network += " --length 32 --server-optimizer adam --server-learning-rate 0.002 --adaptivity 1e-5 --sampling-rate 0.1"
     for train in ["bias", "lora"]:
@@ -254,7 +256,7 @@ def pages(runs):
         first, title = TITLES[table]
         columns = [epsilon for epsilon in EPSILONS if any(run["row"][1] == epsilon for run in mine)]
         heads = ["no privacy" if column == "none" else f"ε = {column}" for column in columns]
-        yield f"\n### {title}\n"
+        yield f"\n### {title}\n\n`examples/federated/tables.py --only {table}`\n"
         yield "| " + " | ".join([first, "numbers", "bits down", "bits up", *heads]) + " |"
         yield "|---" * (len(columns) + 4) + "|"
         for name in dict.fromkeys(row[0] for row, _, _ in rows()):

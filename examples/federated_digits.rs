@@ -32,7 +32,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let first = std::env::args().nth(1).unwrap_or_default();
-    if ["server", "client", "--protocol"].contains(&first.as_str()) {
+    if worker::is_worker_argument(&first) {
         return worker::main(&Digits { seed: seed() });
     }
     match simulated(&Settings::parse()) {

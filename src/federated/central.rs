@@ -25,6 +25,9 @@ use crate::privacy::{
 use crate::sampling::Sampling;
 use crate::seed::Seed;
 
+/// The noise of each round is remembered.
+const MOST_ROUNDS: u64 = 1_000_000;
+
 type Accounted<T = Ledger> = burn_dp_accounting::Result<T>;
 
 /// Everything that the guarantee of a run at a trusted server depends on.
@@ -53,6 +56,10 @@ impl Central {
         if privacy.selection().is_some() {
             return Err(conflict("selection", "federated run"));
         }
+        let rounds = privacy.steps().value();
+        if rounds > MOST_ROUNDS {
+            return Err(Error::setting("steps", rounds, "at most a million rounds"));
+        }
         let tiers = Tiers::new(&privacy, tiers, population)?;
         let adaptive_clipping = privacy.clipping().count_noise_std().is_some();
         if schedule != Schedule::Constant && adaptive_clipping {
@@ -61,9 +68,13 @@ impl Central {
         if !tiers.is_empty() && !matches!(privacy.clipping(), Clipping::Flat { .. }) {
             return Err(conflict("tiers", "clipping that is not flat"));
         }
-        schedule.check(privacy.steps().value())?;
+        schedule.check(rounds)?;
         if let Some(late) = &late {
             late.check()?;
+            if adaptive_clipping {
+                // The count sees who is silent too, in every round, and not only as often as a client may contribute.
+                return Err(conflict("adaptive clipping", "late replies"));
+            }
         }
         let budget = match (&schedule, privacy.target(), late) {
             (Schedule::Adaptive(_), _, Some(_)) => {

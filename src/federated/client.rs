@@ -214,6 +214,10 @@ impl Client {
             (Protection::Central, Some(policy)) if !policy.trust_server => {
                 return Err(Error::Federated(FederatedError::ServerNotTrusted));
             }
+            // A policy that is gone from a node that had one is no leave to send what has no noise.
+            (Protection::Central, None) if !self.memory.data_sets.is_empty() => {
+                return Err(Error::Federated(FederatedError::NoPolicy));
+            }
             (Protection::Central, _) => return Ok(None),
             (_, None) => return Err(Error::Federated(FederatedError::NoPolicy)),
             (Protection::Record(proposal), Some(policy)) => {

@@ -120,6 +120,11 @@ pub trait Task {
     }
 }
 
+/// Whether a program's first argument is one of a worker's, for programs that take others as well.
+pub fn is_worker_argument(first: &str) -> bool {
+    ["server", "client", "budget", "--protocol"].contains(&first)
+}
+
 /// The `main` of a worker: runs what the arguments say, and tells errors on the standard error output.
 pub fn main(task: &impl Task) -> ExitCode {
     match run(task, std::env::args_os().skip(1)) {

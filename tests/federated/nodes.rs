@@ -265,6 +265,12 @@ fn a_node_answers_only_what_its_operator_allows() {
     is(refused(&central(), Some(policy(9.0, ""))), &FederatedError::ServerNotTrusted);
     assert!(refused(&central(), Some(policy(9.0, "trust_server = true"))).is_none());
     assert!(refused(&central(), None).is_none());
+    // Nor one that has lost its policy.
+    let mut known = Client::new().with_policy(policy(50.0, ""));
+    let state = known.answer(&requests(&record())[0], trained).expect("an answer").state;
+    let mut lost = Client::resume(&state.expect("a state")).expect("its own");
+    let answer = lost.answer(&requests(&central())[0], trained).expect("an answer");
+    is(answer.refused, &FederatedError::NoPolicy);
     assert!(refused(&record(), Some(policy(9.0, "runs = [\"run\", \"another\"]"))).is_none());
 }
 

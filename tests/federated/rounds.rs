@@ -405,5 +405,9 @@ fn rounds_that_do_not_fit_are_refused() {
     let privacy = super::privacy(adaptive, 0.8, CLIENTS);
     let schedule = Schedule::Public(vec![1.0; super::ROUNDS as usize]);
     assert!(builder(privacy.clone(), CLIENTS).schedule(schedule).build().is_err());
-    assert!(builder(privacy, CLIENTS).tiers(vec![tier(0..6, 0.5)]).build().is_err());
+    assert!(builder(privacy.clone(), CLIENTS).tiers(vec![tier(0..6, 0.5)]).build().is_err());
+    // The count that adapts the norm sees silent clients in every round, however rarely they may contribute.
+    assert!(builder(privacy, CLIENTS).late(LATE).build().is_err());
+    assert!(builder(noised(1.0, 1_000_001), CLIENTS).build().is_err());
+    assert!(fits().tiers(vec![tier(0..3, 1.0), tier(3..6, 5e-324)]).build().is_err());
 }

@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use burn_dp::federated::worker::is_worker_argument;
 use clap::{Parser, Subcommand};
 use federated::{Output, Settings, simulate, worker};
 use finetune::run::exit_code;
@@ -33,7 +34,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let first = arguments.first().and_then(|first| first.to_str()).unwrap_or_default();
-    if ["server", "client", "budget", "--protocol"].contains(&first) {
+    if is_worker_argument(first) {
         return worker(&arguments);
     }
     let Command::Simulate { settings, output } = Flags::parse().command;

@@ -47,8 +47,12 @@ impl Tiers {
                 let requirement = "at most the plan's";
                 return Err(Error::setting("clipping norm of a tier", norm, requirement));
             }
-            // Rounded up: the norm in the events is never below the one in use.
+            // Rounded down: what stays within the share stays within the norm.
             let share = if norm == largest { 1.0 } else { (norm / largest).next_down() };
+            if share <= 0.0 {
+                let requirement = "not so far below the plan's";
+                return Err(Error::setting("clipping norm of a tier", norm, requirement));
+            }
             Ok((clients, SamplingRate::new(sampling_rate)?, share))
         };
         let tiers: Vec<_> = tiers.into_iter().map(checked).collect::<Result<_>>()?;

@@ -113,16 +113,18 @@ impl Kind {
         }
     }
 
-    /// Moves a run's numbers by the noised mean of contributions. This is round number `rounds`, counted from 1, and a mean stands
-    /// for so many `clients`.
+    /// Moves a run's numbers by the mean of contributions, which stands for so many `clients`.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
     pub(super) fn apply(
         self,
         optimizer: ServerOptimizer,
         numbers: &mut [f32],
-        mean: &[f64],
+        (mean, clients): (&[f64], f64),
         state: &mut OptimizerState,
-        (rounds, clients, classes): (u64, f64, usize),
-    ) {
+        manifest: &Manifest,
+    ) -> Result<()> {
         match self {
             Self::Weights => optimizer.apply(numbers, mean, state),
             Self::Masks(MaskAggregation::Mean) => {
@@ -132,8 +134,7 @@ impl Kind {
                 set(numbers, mean, |mean| f64::from(u8::from(mean >= 0.0)));
             }
             Self::Masks(MaskAggregation::Posterior { prior }) => {
-                let kept = state.accumulated(numbers.len());
-                let seen = rounds as f64 * clients;
+                let (kept, seen) = state.accumulated(numbers.len(), clients);
                 for ((share, mean), kept) in numbers.iter_mut().zip(mean).zip(kept) {
                     *kept = (f64::from(*kept) + clients * (0.5 + mean)) as f32;
                     let share_now = (prior + f64::from(*kept)) / (2.0 * prior + seen);
@@ -141,15 +142,15 @@ impl Kind {
                 }
             }
             Self::Predictions => {
-                let uniform = 1.0 / classes.max(1) as f64;
-                for (row, mean) in
-                    numbers.chunks_mut(classes.max(1)).zip(mean.chunks(classes.max(1)))
-                {
+                let classes = classes(manifest)?;
+                let uniform = 1.0 / classes as f64;
+                for (row, mean) in numbers.chunks_mut(classes).zip(mean.chunks(classes)) {
                     let noised: Vec<f64> = mean.iter().map(|mean| mean + uniform).collect();
                     set(row, &onto_simplex(&noised), |p| p);
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -169,14 +170,6 @@ fn classes(manifest: &Manifest) -> Result<usize> {
 }
 
 const MATRIX: &str = "one matrix [inputs, classes] of at least two classes";
-
-/// K for predictions, and 1 for the rest.
-pub(super) fn row_length(kind: Kind, manifest: &Manifest) -> usize {
-    match kind {
-        Kind::Predictions => classes(manifest).unwrap_or(1),
-        Kind::Weights | Kind::Masks(_) => 1,
-    }
-}
 
 /// The nearest probabilities (Held, Wolfe & Crowder 1974; Duchi et al. 2008, figure 1).
 fn onto_simplex(row: &[f64]) -> Vec<f64> {
@@ -261,11 +254,14 @@ mod tests {
         let kind = Kind::Masks(MaskAggregation::Posterior { prior: 1.0 });
         let (mut shares, mut state) = (vec![0.5_f32; 2], OptimizerState::default());
         let optimizer = ServerOptimizer::Average { learning_rate: 1.0 };
-        for round in 1..=3 {
-            kind.apply(optimizer, &mut shares, &[0.5, -0.1], &mut state, (round, 10.0, 1));
+        let manifest = Manifest::new(vec![("s".into(), vec![2])], [0; 32]).expect("one");
+        // Rounds need not have as many clients.
+        for (mean, clients) in [([0.5, -0.1], 10.0), ([0.5, 0.3], 5.0), ([0.5, -0.3], 15.0)] {
+            let mean = (&mean[..], clients);
+            kind.apply(optimizer, &mut shares, mean, &mut state, &manifest).expect("masks");
         }
-        // 30 masks, of which 30 and 12 keep the score, under a uniform prior.
-        let expected = [31.0 / 32.0, 13.0 / 32.0];
+        // 30 masks, of which 30 and 4 + 4 + 3 keep the score, under a uniform prior.
+        let expected = [31.0 / 32.0, 12.0 / 32.0];
         let close = |(share, expected): (&f32, f64)| (f64::from(*share) - expected).abs() < 1e-6;
         assert!(shares.iter().zip(expected).all(close), "{shares:?}");
     }

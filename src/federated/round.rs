@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::central::{Central, LateState};
 use super::ids::ClientId;
-use super::kind::row_length;
 use super::message::{Body, Reply};
 use super::plan::{Aggregation, FederatedPlan};
 use super::server_optimizer::OptimizerState;
@@ -14,7 +15,7 @@ use crate::error::{Error, FederatedError, Result};
 use crate::seed::{Domain, Seed};
 
 /// What a round changes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Released {
     /// Rounds released so far: the number of the next.
     pub(super) round: u64,
@@ -67,9 +68,9 @@ pub(super) fn close(
     };
     after.round += 1;
     if let Some((mean, clients)) = mean {
-        let (kind, classes) = (plan.terms().kind(), row_length_of(plan));
-        let so_far = (after.round, clients, classes);
-        kind.apply(plan.optimizer(), &mut after.weights, &mean, &mut after.optimizer, so_far);
+        let (terms, mean) = (plan.terms(), (&mean[..], clients));
+        let (weights, state) = (&mut after.weights, &mut after.optimizer);
+        terms.kind().apply(plan.optimizer(), weights, mean, state, terms.manifest())?;
     }
     Ok((after, refused))
 }
@@ -204,8 +205,4 @@ fn contribution(plan: &FederatedPlan, round: u64, bytes: &[u8]) -> Result<Vec<f3
         }
         Body::Refused => Err(Error::Federated(FederatedError::RefusedByClient)),
     }
-}
-
-fn row_length_of(plan: &FederatedPlan) -> usize {
-    row_length(plan.terms().kind(), plan.terms().manifest())
 }

@@ -102,27 +102,27 @@ impl Server {
         if state.fingerprint != *plan.terms().fingerprint() {
             return Err(another("plan"));
         }
-        check(&plan, &state.weights)?;
-        let State { round, weights, clipping, optimizer, factors, next_factor, late, .. } = state;
+        let State { released, open, .. } = state;
+        check(&plan, &released.weights)?;
+        let Released { round, factors, next_factor, late, .. } = &released;
         let accounted = match plan.central() {
             Some(central) => {
-                factors.len() as u64 == round && central.is_possible(&factors, next_factor)?
+                factors.len() as u64 == *round && central.is_possible(factors, *next_factor)?
             }
             None => factors.is_empty(),
         };
-        if !accounted || round > plan.terms().rounds() {
+        if !accounted || *round > plan.terms().rounds() {
             return Err(another("ledger"));
         }
         let members = |cohort: &[ClientId]| {
             cohort.iter().all(|client| plan.population().binary_search(client).is_ok())
         };
-        if !state.open.as_ref().is_none_or(|(cohort, _)| members(cohort))
+        if !open.as_ref().is_none_or(|(cohort, _)| members(cohort))
             || !late.knows_only(plan.population())
         {
             return Err(another("population"));
         }
-        let released = Released { round, weights, clipping, optimizer, factors, next_factor, late };
-        let open = state.open.map(|(cohort, deadline)| Open::new(cohort, deadline));
+        let open = open.map(|(cohort, deadline)| Open::new(cohort, deadline));
         Ok(Self { plan, seed, released, open })
     }
 
@@ -292,21 +292,11 @@ impl Server {
     }
 
     fn state(&self) -> Result<Vec<u8>> {
-        let Released { round, weights, clipping, optimizer, .. } = self.released.clone();
-        let Released { factors, next_factor, late, .. } = self.released.clone();
-        let fingerprint = *self.plan.terms().fingerprint();
         let open = self.open.as_ref();
-        let open = open.map(|open| (open.collected.cohort.clone(), open.deadline));
         let state = State {
-            fingerprint,
-            round,
-            weights,
-            clipping,
-            optimizer,
-            factors,
-            next_factor,
-            late,
-            open,
+            fingerprint: *self.plan.terms().fingerprint(),
+            released: self.released.clone(),
+            open: open.map(|open| (open.collected.cohort.clone(), open.deadline)),
         };
         sealed(MAGIC, VERSION, "server's state", &state)
     }
@@ -388,13 +378,7 @@ impl Collected {
 #[derive(Serialize, Deserialize)]
 struct State {
     fingerprint: [u8; 32],
-    round: u64,
-    weights: Vec<f32>,
-    clipping: ClippingState,
-    optimizer: OptimizerState,
-    factors: Vec<f64>,
-    next_factor: f64,
-    late: LateState,
+    released: Released,
     /// Cohort and deadline.
     open: Option<(Vec<ClientId>, u64)>,
 }

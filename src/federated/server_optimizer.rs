@@ -48,13 +48,16 @@ pub enum ServerOptimizer {
 pub(super) struct OptimizerState {
     first: Vec<f32>,
     second: Vec<f32>,
+    /// For how many clients all means so far have stood.
+    seen: f64,
 }
 
 impl OptimizerState {
-    /// One number for each of the run's, from zero.
-    pub(super) fn accumulated(&mut self, length: usize) -> &mut [f32] {
+    /// One number for each of the run's, from zero; and how many clients have been seen, with these.
+    pub(super) fn accumulated(&mut self, length: usize, clients: f64) -> (&mut [f32], f64) {
         self.first.resize(length, 0.0);
-        &mut self.first
+        self.seen += clients;
+        (&mut self.first, self.seen)
     }
 }
 

@@ -15,7 +15,7 @@ const PUBLIC_SEED: u64 = 2026;
 ///
 /// # Errors
 /// For no clients, or a concentration that is not positive and finite.
-pub fn dirichlet(labels: &[u8], clients: usize, alpha: f64) -> Result<Vec<Vec<usize>>> {
+pub fn dirichlet(labels: &[u32], clients: usize, alpha: f64) -> Result<Vec<Vec<usize>>> {
     ensure!(clients > 0, "--clients must be at least 1");
     ensure!(alpha > 0.0 && alpha.is_finite(), "--alpha must be positive and finite");
     let mut rng = ChaCha20Rng::seed_from_u64(PUBLIC_SEED);
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn every_record_is_at_one_client() -> Result<()> {
-        let labels: Vec<u8> = (0..1000).map(|record| (record % 7) as u8).collect();
+        let labels: Vec<u32> = (0..1000).map(|record| record % 7).collect();
         for (clients, alpha) in [(1, 0.3), (10, 0.01), (300, 0.3), (3000, 100.0)] {
             let mut all = dirichlet(&labels, clients, alpha)?.concat();
             all.sort_unstable();
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_small_concentration_leaves_clients_few_classes() -> Result<()> {
-        let labels: Vec<u8> = (0..10_000).map(|record| (record % 10) as u8).collect();
+        let labels: Vec<u32> = (0..10_000).map(|record| record % 10).collect();
         let classes = |alpha| -> Result<f64> {
             let shares = dirichlet(&labels, 20, alpha)?;
             let seen = |share: &Vec<usize>| {

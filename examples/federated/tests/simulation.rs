@@ -12,8 +12,8 @@ use burn_dp::selection::ParamSelector;
 use clap::Parser;
 use federated::learner::of_task;
 use federated::{Output, Settings, run};
-use finetune::run::Method;
 use finetune::run::task::{Classifier, Defaults, Part, Task};
+use finetune::run::{Method, Targets};
 use serde_json::Value;
 
 /// Numbers of a record.
@@ -37,7 +37,7 @@ impl Classifier<Tensor<2>> for Net {
 
 /// Two classes of records that a plane tells apart.
 struct Toy {
-    labels: Vec<u8>,
+    targets: Targets,
 }
 
 impl Task for Toy {
@@ -67,8 +67,8 @@ impl Task for Toy {
         Ok(Net { trunk: linear(WIDTH, 16), head: linear(16, 2) })
     }
 
-    fn labels(&self, _: Part) -> &[u8] {
-        &self.labels
+    fn targets(&self, _: Part) -> &Targets {
+        &self.targets
     }
 
     fn inputs(&self, _: Part, records: &[usize], device: &Device) -> Tensor<2> {
@@ -118,7 +118,8 @@ fn simulated(flags: &str, folder: &Path) -> Result<Value> {
     let Flags { settings, mut output } = Flags::try_parse_from(flags.split_whitespace())?;
     let out = folder.join("out.jsonl");
     output.out = Some(out.clone());
-    let toy = Toy { labels: (0..240).map(|record| (record % 2) as u8).collect() };
+    let targets = Targets::one_of((0..240).map(|record| record % 2).collect(), 2)?;
+    let toy = Toy { targets };
     run(of_task(toy, &settings, folder)?.as_ref(), &settings, &output)?;
     let last = fs::read_to_string(out)?.lines().last().context("no line")?.to_owned();
     Ok(serde_json::from_str(&last)?)

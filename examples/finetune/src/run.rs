@@ -4,6 +4,7 @@
 //! what, is its [`Task`](task::Task).
 
 mod args;
+mod average;
 mod batches;
 mod begin;
 mod checkpoint;
@@ -14,23 +15,29 @@ mod method;
 mod predict;
 mod program;
 mod progress;
+mod rates;
 mod report;
 mod settings;
 mod setup;
 mod state;
 mod stepper;
 mod stopwatch;
+mod targets;
 pub mod task;
 mod train;
 mod training;
+mod units;
 
 pub use args::{Args, DeviceArg};
-pub use batches::labels;
+pub use batches::{Examples, apart, together};
 pub use features::{Features, cached_features};
 pub use interrupt::forget_interrupt;
 pub use method::{Defaults, MaskArgs, Method, Of, Rule};
 pub use predict::predict;
 pub use program::{exit_code, fine_tune};
 pub use progress::bar;
+pub use rates::{Decay, RateArgs};
 pub use report::{MaskSummary, Summary, plot};
+pub use targets::{Objective, Targets, labels};
 pub use train::run;
+pub use units::Units;

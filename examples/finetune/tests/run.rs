@@ -77,7 +77,7 @@ fn saved_weights_are_those_that_were_tested() -> Result<()> {
             .map_err(|error| anyhow::anyhow!("{error}"))?;
         let pack = task.model(&device)?.load_file(out.path().join("model.bpk"));
         for model in [safe, pack] {
-            let truth = task.labels(Part::Test);
+            let truth = task.targets(Part::Test).labels();
             let all: Vec<usize> = (0..truth.len()).collect();
             let logits = model.classify(model.features(task.inputs(Part::Test, &all, &device)));
             let best: Vec<i64> = logits.argmax(1).into_data().iter().collect();

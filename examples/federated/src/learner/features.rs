@@ -30,7 +30,7 @@ pub(super) struct FeatureSets {
 /// Features and classes of records.
 pub(super) struct FeatureSet {
     features: Features,
-    pub(super) labels: Vec<u8>,
+    pub(super) labels: Vec<u32>,
 }
 
 impl FeatureSets {
@@ -47,7 +47,7 @@ impl FeatureSets {
         let part = |part| -> Result<FeatureSet> {
             let mut features = cached_features(task, part, folder)?;
             features.rows_mut().for_each(normalize);
-            Ok(FeatureSet { features, labels: task.labels(part).to_vec() })
+            Ok(FeatureSet { features, labels: task.targets(part).labels().to_vec() })
         };
         let (train, test) = (part(Part::Train)?, part(Part::Test)?);
         let all = train.labels.len();
@@ -86,7 +86,7 @@ impl FeatureSets {
     }
 
     /// The classes of the records that clients have.
-    pub(super) fn private_labels(&self) -> &[u8] {
+    pub(super) fn private_labels(&self) -> &[u32] {
         &self.train.labels[..self.private]
     }
 

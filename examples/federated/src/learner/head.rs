@@ -78,7 +78,7 @@ impl Learner for Head {
         Ok(self.sets.accuracy(|features| map.forward(features)))
     }
 
-    fn labels(&self) -> &[u8] {
+    fn labels(&self) -> &[u32] {
         self.sets.private_labels()
     }
 }

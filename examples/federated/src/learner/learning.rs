@@ -34,7 +34,7 @@ pub trait Learner: Send + Sync {
     fn accuracy(&self, numbers: &[f32]) -> Result<f64>;
 
     /// The class of every record that clients have, by which records are divided among them.
-    fn labels(&self) -> &[u8];
+    fn labels(&self) -> &[u32];
 }
 
 /// A client's turn in a round.

@@ -115,7 +115,7 @@ impl Learner for Masks {
         Ok(self.sets.accuracy(|features| model.forward(features)))
     }
 
-    fn labels(&self) -> &[u8] {
+    fn labels(&self) -> &[u32] {
         &self.sets.train.labels
     }
 }

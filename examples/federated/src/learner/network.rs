@@ -38,7 +38,7 @@ impl<T: Task> Network<T> {
     fn load(&self, records: &[usize]) -> (T::Inputs, Tensor<1, Int>) {
         let device = Device::flex().autodiff();
         let inputs = self.task.inputs(Part::Train, records, &device);
-        (inputs, labels(self.task.labels(Part::Train), records, &device))
+        (inputs, labels(self.task.targets(Part::Train).labels(), records, &device))
     }
 }
 
@@ -77,21 +77,21 @@ where
     fn accuracy(&self, numbers: &[f32]) -> Result<f64> {
         let device = Device::flex();
         let model = weights::write(self.model.clone(), numbers)?.valid();
-        let mut records: Vec<usize> = (0..self.task.labels(Part::Test).len()).collect();
+        let mut records: Vec<usize> = (0..self.task.targets(Part::Test).labels().len()).collect();
         // A batch is padded to its largest record, so records of like size go together.
         records.sort_by_key(|record| self.task.size(Part::Test, *record));
         let right: f64 = records
             .par_chunks(CHUNK)
             .map(|chunk| {
                 let inputs = self.task.inputs(Part::Test, chunk, &device);
-                let labels = labels(self.task.labels(Part::Test), chunk, &device);
+                let labels = labels(self.task.targets(Part::Test).labels(), chunk, &device);
                 hits(model.classify(model.features(inputs)), labels)
             })
             .sum();
         Ok(right / records.len() as f64)
     }
 
-    fn labels(&self) -> &[u8] {
-        self.task.labels(Part::Train)
+    fn labels(&self) -> &[u32] {
+        self.task.targets(Part::Train).labels()
     }
 }

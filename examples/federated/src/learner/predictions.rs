@@ -82,7 +82,7 @@ impl Learner for Predictions {
         Ok(self.sets.accuracy(|features| head.forward(features)))
     }
 
-    fn labels(&self) -> &[u8] {
+    fn labels(&self) -> &[u32] {
         self.sets.private_labels()
     }
 }

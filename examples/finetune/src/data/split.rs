@@ -1,10 +1,37 @@
 //! What data sets are made of.
 
+use anyhow::Result;
+
+use crate::run::task::Part;
+
 /// Training and held-out records.
 #[derive(Clone, Debug)]
 pub struct Split<T> {
     pub train: T,
     pub test: T,
+}
+
+impl<T> Split<T> {
+    /// One of the two.
+    pub fn part(&self, part: Part) -> &T {
+        match part {
+            Part::Train => &self.train,
+            Part::Test => &self.test,
+        }
+    }
+
+    /// Both, by reference.
+    pub fn as_ref(&self) -> Split<&T> {
+        Split { train: &self.train, test: &self.test }
+    }
+
+    /// The same of both.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn try_map<U>(self, mut make: impl FnMut(T) -> Result<U>) -> Result<Split<U>> {
+        Ok(Split { train: make(self.train)?, test: make(self.test)? })
+    }
 }
 
 /// Labeled images of one size.

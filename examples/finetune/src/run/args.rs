@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::method::{MaskArgs, Method};
+use super::rates::RateArgs;
 
 /// The settings of a run. What is left out has a default that suits the task and the method.
 #[derive(Clone, Debug, ClapArgs, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub struct Args {
     /// Logical steps
     #[arg(long)]
     pub steps: Option<u64>,
-    /// Expected size of a logical batch
+    /// Expected size of a logical batch, in records (or users)
     #[arg(long)]
     pub batch: Option<f64>,
     /// Records in memory at a time
@@ -35,12 +36,19 @@ pub struct Args {
     /// The L2 norm to which each record's gradient is clipped
     #[arg(long, default_value_t = 1.0)]
     pub clipping_norm: f64,
-    /// Learning rate of Adam, for all but the head
+    /// Highest learning rate of Adam, for all but the head
     #[arg(long)]
     pub lr: Option<f64>,
-    /// Learning rate of the new head, which has further to go than what is pretrained
+    /// Highest learning rate of the new head, which has further to go than what is pretrained
     #[arg(long)]
     pub head_lr: Option<f64>,
+    /// Learning rates over the steps
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rates: RateArgs,
+    /// Random views (flips and shifts) of each image, whose gradients are averaged before they are clipped
+    #[arg(long, default_value_t = 1)]
+    pub views: usize,
     /// The mask, where one is trained
     #[command(flatten)]
     #[serde(flatten)]
@@ -60,7 +68,7 @@ pub struct Args {
     /// Go on with the run in the output folder
     #[arg(long)]
     pub resume: bool,
-    /// Train on the first so many records only: for trials
+    /// Train on the first so many records, or users, only: for trials
     #[arg(long)]
     pub limit: Option<usize>,
     /// Test every so many steps [default: a fifth of the run]

@@ -1,62 +1,145 @@
-//! Batches of records, as they are or as features.
+//! Batches of what is protected: records, or all records of a user.
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::features::Features;
-use super::task::{Classifier, Part, Task};
+use super::targets::{Objective, losses};
+use super::task::{Classifier, Inputs, Part, Task};
+use super::units::Units;
 
-/// A batch: inputs, or features where only the head is trained.
+/// A batch. What one index of axis 0 holds is what is protected: a *unit*. It is a record, several views of one, or the
+/// records of a user; these lie side by side on axis 1.
 #[derive(Clone, Debug)]
 pub struct Examples<I> {
-    /// What the model reads.
-    pub inputs: Option<I>,
-    /// What the head reads.
-    pub features: Option<Tensor<2>>,
-    /// `[batch]`
-    pub labels: Tensor<1, Int>,
+    /// What the model reads: inputs, or features where only the head is trained.
+    pub(super) inputs: Option<I>,
+    /// What the head reads, `[units, rows * width]`.
+    pub(super) features: Option<Tensor<2>>,
+    /// `[units, rows * classes]`
+    pub(super) targets: Tensor<2>,
+    /// Where classes count differently, `[units, rows * classes]`.
+    pub(super) weights: Option<Tensor<2>>,
+    /// What a row counts in its unit, `[units, rows]`; nothing where a unit is one row.
+    pub(super) shares: Option<Tensor<2>>,
+    /// Rows of a unit.
+    pub(super) rows: usize,
+    pub(super) objective: Objective,
 }
 
-burn_dp::impl_batch!(Examples<I> { inputs, features, labels });
+burn_dp::impl_batch!(Examples<I> { inputs, features, targets, weights, shares, #[key] rows, #[key] objective });
 
-impl<I> Examples<I> {
-    /// Logits, from whichever is there.
-    pub fn logits<M: Classifier<I>>(self, model: &M) -> Option<Tensor<2>> {
-        let features = self.features.or_else(|| self.inputs.map(|inputs| model.features(inputs)));
-        features.map(|features| model.classify(features))
+impl<I: Inputs> Examples<I> {
+    /// The mean over units of the mean of a unit's losses. A unit's own part depends on nothing else, so that its gradient can be
+    /// clipped by itself.
+    pub fn loss<M: Classifier<I>>(self, model: &M) -> Tensor<1> {
+        let ([units, _], rows, objective) = (self.targets.dims(), self.rows, self.objective);
+        let each = |tensor: Tensor<2>| apart(tensor, rows);
+        let (targets, weights) = (each(self.targets.clone()), self.weights.clone().map(each));
+        let shares = self.shares.clone();
+        let Some(logits) = self.logits(model) else {
+            return Tensor::zeros([1], &targets.device());
+        };
+        let losses = losses(objective, logits, targets, weights);
+        match shares {
+            Some(shares) => (losses * shares.reshape([units * rows])).sum() / units as f64,
+            None => losses.mean(),
+        }
     }
+
+    /// Logits of every row, `[units * rows, classes]`, from whichever is there.
+    pub(super) fn logits<M: Classifier<I>>(self, model: &M) -> Option<Tensor<2>> {
+        let rows = self.rows;
+        let features = match (self.features, self.inputs) {
+            (Some(features), _) => apart(features, rows),
+            (None, Some(inputs)) => model.features(inputs.apart(rows)),
+            (None, None) => return None,
+        };
+        Some(model.classify(features))
+    }
+}
+
+/// `[units, rows * width]` to `[units * rows, width]`.
+pub fn apart(tensor: Tensor<2>, rows: usize) -> Tensor<2> {
+    let [units, width] = tensor.dims();
+    if rows == 1 { tensor } else { tensor.reshape([units * rows, width / rows]) }
+}
+
+/// `[units * rows, width]` to `[units, rows * width]`.
+pub fn together(tensor: Tensor<2>, rows: usize) -> Tensor<2> {
+    let [all, width] = tensor.dims();
+    if rows == 1 { tensor } else { tensor.reshape([all / rows, rows * width]) }
 }
 
 /// Where batches of a task's records come from.
 pub(super) struct Records<'a, T: Task> {
     pub(super) task: &'a T,
     pub(super) part: Part,
-    /// The first so many are used.
-    pub(super) count: usize,
-    /// What the trunk makes of them, where that is all that the model needs.
+    pub(super) units: &'a Units,
+    /// What the trunk makes of records, where that is all that the model needs.
     pub(super) features: Option<&'a Features>,
+    /// Views of a record, where there are several, and what they are drawn from.
+    pub(super) views: Option<Views>,
     pub(super) device: &'a Device,
 }
 
+/// Several views of each record, whose gradients are averaged before they are clipped (De et al. 2022, arXiv 2204.13650,
+/// "augmentation multiplicity").
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Views {
+    pub(super) count: usize,
+    /// The draws are no secret.
+    pub(super) seed: u64,
+}
+
 impl<T: Task> Records<'_, T> {
-    /// Some records as a batch.
-    pub(super) fn load(&self, records: &[usize]) -> Examples<T::Inputs> {
-        let inputs = match self.features {
-            None => Some(self.task.inputs(self.part, records, self.device)),
-            Some(_) => None,
-        };
-        let features = self.features.map(|features| features.batch(records, self.device));
-        let labels = labels(self.task.labels(self.part), records, self.device);
-        Examples { inputs, features, labels }
+    /// Some units as a batch.
+    pub(super) fn load(&self, units: &[usize]) -> Examples<T::Inputs> {
+        let (records, shares, rows) = self.units.rows(units);
+        let views = self.views.map_or(1, |views| views.count.max(1));
+        let (records, shares) = (repeated(&records, views), repeated(&shares, views));
+        let rows = rows * views;
+        let targets = self.task.targets(self.part);
+        let shares = (rows > 1).then(|| {
+            let shares = shares.iter().map(|share| share / views as f32).collect::<Vec<_>>();
+            Tensor::from_data(TensorData::new(shares, [units.len(), rows]), self.device)
+        });
+        let weights = targets.class_weights().map(|weights| {
+            let all = weights.repeat(records.len());
+            let all = TensorData::new(all, [records.len(), weights.len()]);
+            together(Tensor::from_data(all, self.device), rows)
+        });
+        Examples {
+            inputs: self.inputs(&records).map(|inputs| inputs.together(rows)),
+            features: self.features.map(|f| together(f.batch(&records, self.device), rows)),
+            targets: together(targets.rows(&records, self.device), rows),
+            weights,
+            shares,
+            rows,
+            objective: targets.objective(),
+        }
+    }
+
+    fn inputs(&self, records: &[usize]) -> Option<T::Inputs> {
+        match (self.features, self.views) {
+            (Some(_), _) => None,
+            (None, None) => Some(self.task.inputs(self.part, records, self.device)),
+            (None, Some(views)) => self.task.views(self.part, records, views.seed, self.device),
+        }
+    }
+
+    /// How many units there are.
+    pub(super) fn count(&self) -> usize {
+        self.units.len()
     }
 
     /// See [`Task::size`].
-    pub(super) fn size(&self, record: usize) -> usize {
-        self.task.size(self.part, record)
+    pub(super) fn size(&self, unit: usize) -> usize {
+        let size = |record: usize| self.task.size(self.part, record);
+        self.units.of(unit).into_iter().map(size).max().unwrap_or(0)
     }
 }
 
-/// The classes of some records.
-pub fn labels(all: &[u8], records: &[usize], device: &Device) -> Tensor<1, Int> {
-    let labels: Vec<i32> = records.iter().map(|record| i32::from(all[*record])).collect();
-    Tensor::from_data(labels.as_slice(), device)
+/// Each of them so many times, one after the other.
+fn repeated<V: Copy>(all: &[V], times: usize) -> Vec<V> {
+    all.iter().flat_map(|value| std::iter::repeat_n(*value, times)).collect()
 }

@@ -25,7 +25,7 @@ pub(super) fn begin<T: Task>(
     let (model, mask) = attached(task, settings, task.model(&settings.device)?)?;
     let stepper = stepper(settings)?;
     let state = State::new(BegunWith::new(&settings.task, args)?);
-    let mut training = Training { model, stepper, state };
+    let mut training = Training { model, stepper, state, average: None };
     if args.resume {
         training = checkpoint::load(&settings.out, training)?;
         println!("resumed after step {}", training.stepper.taken());
@@ -55,13 +55,13 @@ fn attached<T: Task>(
 
 fn stepper<T: Task>(settings: &Settings) -> Result<Stepper<T>> {
     let args = settings.args;
-    let rate = SamplingRate::new((settings.batch / settings.records as f64).min(1.0))?;
+    let rate = SamplingRate::new((settings.batch / settings.units.len() as f64).min(1.0))?;
     let seed = match args.seed {
         Some(seed) => Seed::reproducible(seed),
         None => Seed::from_os()?,
     };
     if !args.private() {
-        return Ok(Stepper::ordinary(seed, rate));
+        return Ok(Stepper::ordinary(seed, rate, args.rates.weight_decay));
     }
     let mut plan = PrivacyPlan::builder()
         .target(Epsilon::new(args.epsilon)?, settings.delta)
@@ -76,7 +76,7 @@ fn stepper<T: Task>(settings: &Settings) -> Result<Stepper<T>> {
             clipping_norm: choice.clipping_norm,
         });
     }
-    Ok(Stepper::private(plan.build()?, seed))
+    Ok(Stepper::private(plan.build()?, seed, args.rates.weight_decay))
 }
 
 fn seed_of_the_clock() -> u64 {

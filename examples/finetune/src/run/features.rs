@@ -43,7 +43,7 @@ impl Features {
         folder: &Path,
         device: &Device,
     ) -> Result<Self> {
-        let records = task.labels(part).len();
+        let records = task.targets(part).len();
         let part_name = if part == Part::Train { "train" } else { "test" };
         let file = folder.join("features").join(format!(
             "{}-{}-{part_name}.safetensors",

@@ -76,10 +76,10 @@ fn lines<T: Task>(
         let (class, chance) = best(read(input)?)?;
         lines.push(format!("{} ({:.1} %): {input}", classes[class], 100.0 * chance));
     }
-    let labels = task.labels(Part::Test);
-    for record in 0..test.min(labels.len()) {
+    let targets = task.targets(Part::Test);
+    for record in 0..test.min(targets.len()) {
         let (class, chance) = best(task.inputs(Part::Test, &[record], device))?;
-        let truth = &classes[usize::from(labels[record])];
+        let truth = &classes[targets.labels()[record] as usize];
         lines.push(format!("{} ({:.1} %), in truth {truth}", classes[class], 100.0 * chance));
     }
     Ok(lines)

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::args::Args;
 use super::method::{Recipe, Situation};
 use super::task::{Part, Task};
+use super::units::Units;
 
 pub(super) struct Settings<'a> {
     pub(super) args: &'a Args,
@@ -22,8 +23,10 @@ pub(super) struct Settings<'a> {
     pub(super) device: Device,
     /// The folder of results.
     pub(super) out: PathBuf,
-    /// Records that are trained on.
-    pub(super) records: usize,
+    /// What is trained on: units of protection.
+    pub(super) units: Units,
+    /// Held-out records, each by itself.
+    pub(super) held_out: Units,
     pub(super) steps: u64,
     pub(super) batch: f64,
     pub(super) lr: f64,
@@ -40,15 +43,27 @@ impl<'a> Settings<'a> {
     pub(super) fn new<T: Task>(task: &T, own: Value, args: &'a Args) -> Result<Self> {
         let defaults = task.defaults(args.method);
         let method = args.method.recipe();
-        let available = task.labels(Part::Train).len();
-        let records = args.limit.unwrap_or(available).min(available);
+        args.rates.check()?;
+        let all = task.units();
+        let units = args.limit.map_or_else(|| all.clone(), |limit| all.first(limit));
+        let records = units.len();
         ensure!(records > 0, "--limit 0 leaves nothing to train on");
+        let held_out = Units::records(task.targets(Part::Test).len());
+        ensure!(!held_out.is_empty(), "no records are held out to test on");
         let steps = args.steps.unwrap_or(defaults.steps);
         ensure!(steps > 0, "--steps must be at least 1");
         let batch = args.batch.unwrap_or(defaults.batch.min(records as f64));
         ensure!(
             batch > 0.0 && batch <= records as f64,
-            "--batch {batch} must be above 0 and at most the {records} records"
+            "--batch {batch} must be above 0 and at most the {records} {}s",
+            units.name()
+        );
+        ensure!(args.views > 0, "--views must be at least 1");
+        ensure!(
+            args.views == 1 || (task.has_views() && !method.is_head_only(0, steps)),
+            "--views {} needs images that the network sees anew at each step: not sentences, and not a head on \
+             features that were computed once",
+            args.views
         );
         // Where only the head trains, to the last step, there is one rate.
         let one_rate = method.is_head_only(steps - 1, steps);
@@ -61,7 +76,8 @@ impl<'a> Settings<'a> {
             device: plain.clone().autodiff(),
             plain,
             out: args.out.clone().unwrap_or_else(|| default_folder(task, args)),
-            records,
+            units,
+            held_out,
             steps,
             batch,
             lr: args.lr.unwrap_or(method.learning_rate(defaults.lr, &situation(task, args))),

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn_dp::mask::SuperMaskConfig;
 use burn_dp::selection::{ParamSelector, Schedule, TopSelection};
 
-use super::batches::Records;
+use super::batches::{Records, Views};
 use super::features::Features;
 use super::method::{Choice, parts};
 use super::settings::Settings;
@@ -23,7 +23,6 @@ pub(super) struct Setup<'a, T: Task> {
     pub(super) mask: Option<SuperMaskConfig>,
     /// Which parameters each step trains.
     pub(super) schedule: Schedule,
-    pub(super) learning_rate: ModuleLearningRate,
     /// Of the training and the held-out records, where steps train the head alone.
     features: Option<(Features, Features)>,
 }
@@ -50,13 +49,12 @@ impl<'a, T: Task> Setup<'a, T> {
             }
             None => settings.method.schedule(settings.steps, &task.late())?,
         };
-        let learning_rate = learning_rate(settings, &training.model)?;
         let of = |part| Features::of(task, &training.model, part, folder, &settings.plain);
         let features = match settings.is_head_only(training.stepper.taken()) {
             true => Some((of(Part::Train)?, of(Part::Test)?)),
             false => None,
         };
-        Ok(Self { task, settings, mask, schedule, learning_rate, features })
+        Ok(Self { task, settings, mask, schedule, features })
     }
 
     /// Records to train on in a step.
@@ -64,8 +62,9 @@ impl<'a, T: Task> Setup<'a, T> {
         Records {
             task: self.task,
             part: Part::Train,
-            count: self.settings.records,
+            units: &self.settings.units,
             features: self.features_at(step).map(|(train, _)| train),
+            views: views(self.settings, step),
             device: &self.settings.device,
         }
     }
@@ -75,8 +74,9 @@ impl<'a, T: Task> Setup<'a, T> {
         Records {
             task: self.task,
             part: Part::Test,
-            count: self.task.labels(Part::Test).len(),
+            units: &self.settings.held_out,
             features: self.features_at(step).map(|(_, test)| test),
+            views: None,
             device: &self.settings.plain,
         }
     }
@@ -97,8 +97,9 @@ fn choose<T: Task>(
     let records = Records {
         task,
         part: Part::Train,
-        count: settings.records,
+        units: &settings.units,
         features: None,
+        views: None,
         device: &settings.device,
     };
     let Training { model, stepper, .. } = training;
@@ -108,9 +109,21 @@ fn choose<T: Task>(
     }
 }
 
-/// One rate for the head, another for the rest.
-fn learning_rate<M: Module>(settings: &Settings, model: &M) -> Result<ModuleLearningRate> {
+/// Several views of each image, if they are asked for.
+fn views(settings: &Settings, step: u64) -> Option<Views> {
+    let seed =
+        settings.args.seed.unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(step);
+    (settings.args.views > 1).then_some(Views { count: settings.args.views, seed })
+}
+
+/// One rate for the head, another for the rest, at a step.
+pub(super) fn learning_rate<M: Module>(
+    settings: &Settings,
+    model: &M,
+    step: u64,
+) -> Result<ModuleLearningRate> {
+    let factor = settings.args.rates.factor(step, settings.steps);
     let head = parts::head()?.select(model)?.group();
-    let rest = ModuleLrScheduler::new(ConstantLr::from(settings.lr));
-    Ok(rest.with_group(head, ConstantLr::from(settings.head_lr)).step())
+    let rest = ModuleLrScheduler::new(ConstantLr::from(factor * settings.lr));
+    Ok(rest.with_group(head, ConstantLr::from(factor * settings.head_lr)).step())
 }

@@ -13,6 +13,9 @@ use super::args::Args;
 pub(super) struct State {
     /// Steps taken when it was saved.
     pub(super) steps: u64,
+    /// How many steps the mean of the last ones has.
+    #[serde(default)]
+    pub(super) averaged: u64,
     /// Seconds spent in steps.
     pub(super) seconds: f64,
     /// What gradient norms chose.

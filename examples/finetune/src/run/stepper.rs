@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use burn_dp::DpOptimizer;
 use burn_dp::per_example::Traced;
@@ -13,7 +13,6 @@ use burn_dp::selection::{PublicData, Schedule, Selection, TopGradientNorm, TopSe
 
 use super::batches::{Examples, Records};
 use super::task::Task;
-use crate::models::cross_entropy;
 
 /// Takes steps.
 pub(super) enum Stepper<T: Task> {
@@ -27,13 +26,13 @@ pub(super) enum Stepper<T: Task> {
 type Loss<T> = fn(&<T as Task>::Model, Examples<<T as Task>::Inputs>) -> Tensor<1>;
 
 impl<T: Task> Stepper<T> {
-    pub(super) fn private(plan: PrivacyPlan, seed: Seed) -> Self {
-        let (optimizer, engine) = (AdamConfig::new().init(), Traced::new(loss::<T> as Loss<T>));
+    pub(super) fn private(plan: PrivacyPlan, seed: Seed, weight_decay: f32) -> Self {
+        let (optimizer, engine) = (adam(weight_decay), Traced::new(loss::<T> as Loss<T>));
         Self::Private(Box::new(DpOptimizer::with_seed(plan, optimizer, engine, seed)))
     }
 
-    pub(super) fn ordinary(seed: Seed, rate: SamplingRate) -> Self {
-        let optimizer = Box::new(AdamConfig::new().init());
+    pub(super) fn ordinary(seed: Seed, rate: SamplingRate, weight_decay: f32) -> Self {
+        let optimizer = Box::new(adam(weight_decay));
         Self::Ordinary { optimizer, seed, rate, taken: 0 }
     }
 
@@ -93,12 +92,12 @@ impl<T: Task> Stepper<T> {
         let size = |record: &usize| records.size(*record);
         match self {
             Self::Private(optimizer) => {
-                let sample = optimizer.sample(records.count)?.sorted_by_key(size);
+                let sample = optimizer.sample(records.count())?.sorted_by_key(size);
                 let batch = sample.batches(physical, |chunk| records.load(chunk))?;
                 optimizer.step(learning_rate, model, batch)?;
             }
             Self::Ordinary { optimizer, seed, rate, taken } => {
-                let mut sample = PoissonSampler::new(seed, *rate, records.count)?.sample(*taken);
+                let mut sample = PoissonSampler::new(seed, *rate, records.count())?.sample(*taken);
                 sample.sort_by_cached_key(size);
                 let count = sample.len().max(1) as f64;
                 let mut sum = GradientsAccumulator::new();
@@ -125,12 +124,12 @@ impl<T: Task> Stepper<T> {
         let load = |chunk: &[usize]| records.load(chunk);
         match self {
             Self::Private(optimizer) => {
-                let sample = optimizer.sample_for_selection(records.count)?;
+                let sample = optimizer.sample_for_selection(records.count())?;
                 Ok(optimizer.select_top(rule, model, sample.batches(physical, load)?)?)
             }
             // Nothing is private in such a run.
             Self::Ordinary { seed, rate, .. } => {
-                let sample = PoissonSampler::new(seed, *rate, records.count)?.sample(u64::MAX);
+                let sample = PoissonSampler::new(seed, *rate, records.count())?.sample(u64::MAX);
                 let batches: Vec<_> = sample.chunks(physical.max(1)).map(load).collect();
                 let mut engine = Traced::new(loss::<T> as Loss<T>);
                 Ok(rule.on_public(&mut engine, model, PublicData::vouch(batches))?)
@@ -139,11 +138,11 @@ impl<T: Task> Stepper<T> {
     }
 }
 
-/// The mean cross entropy of a batch.
+/// See [`Examples::loss`].
 fn loss<T: Task>(model: &T::Model, batch: Examples<T::Inputs>) -> Tensor<1> {
-    let labels = batch.labels.clone();
-    match batch.logits(model) {
-        Some(logits) => cross_entropy(logits, labels),
-        None => Tensor::zeros([1], &labels.device()),
-    }
+    batch.loss(model)
+}
+
+fn adam(weight_decay: f32) -> ModuleOptimizer {
+    AdamWConfig::new().with_weight_decay(weight_decay).init()
 }

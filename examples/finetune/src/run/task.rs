@@ -5,11 +5,14 @@ mod sentences;
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use burn_dp::batch::Batch;
 use burn_dp::selection::ParamSelector;
 
+use super::batches::{apart, together};
 use super::method::Method;
+use super::targets::Targets;
+use super::units::Units;
 
 pub use super::method::Defaults;
 pub use images::{ImageArgs, Images, cifar10};
@@ -21,6 +24,53 @@ pub trait Classifier<I>: Module {
     fn features(&self, inputs: I) -> Tensor<2>;
     /// From features to `[batch, classes]`.
     fn classify(&self, features: Tensor<2>) -> Tensor<2>;
+}
+
+/// What a model reads, where several rows can lie side by side: that is how records of a unit of protection go together.
+pub trait Inputs: Batch + std::fmt::Debug {
+    /// `[units * rows, n, ..]` to `[units, rows * n, ..]`
+    #[must_use]
+    fn together(self, rows: usize) -> Self;
+    /// And back.
+    #[must_use]
+    fn apart(self, rows: usize) -> Self;
+}
+
+impl Inputs for Tensor<2> {
+    fn together(self, rows: usize) -> Self {
+        together(self, rows)
+    }
+
+    fn apart(self, rows: usize) -> Self {
+        apart(self, rows)
+    }
+}
+
+impl Inputs for Tensor<4> {
+    fn together(self, rows: usize) -> Self {
+        let [all, channels, height, width] = self.dims();
+        if rows == 1 { self } else { self.reshape([all / rows, rows * channels, height, width]) }
+    }
+
+    fn apart(self, rows: usize) -> Self {
+        let [units, channels, height, width] = self.dims();
+        if rows == 1 { self } else { self.reshape([units * rows, channels / rows, height, width]) }
+    }
+}
+
+/// Tokens and their mask.
+impl Inputs for (Tensor<2, Int>, Tensor<2>) {
+    fn together(self, rows: usize) -> Self {
+        let [all, length] = self.0.dims();
+        let tokens = if rows == 1 { self.0 } else { self.0.reshape([all / rows, rows * length]) };
+        (tokens, together(self.1, rows))
+    }
+
+    fn apart(self, rows: usize) -> Self {
+        let [units, length] = self.0.dims();
+        let tokens = if rows == 1 { self.0 } else { self.0.reshape([units * rows, length / rows]) };
+        (tokens, apart(self.1, rows))
+    }
 }
 
 /// Which records.
@@ -35,7 +85,7 @@ pub enum Part {
 /// A data set and a pretrained model.
 pub trait Task {
     /// What the model reads.
-    type Inputs: Batch + std::fmt::Debug;
+    type Inputs: Inputs;
     /// The model.
     type Model: Classifier<Self::Inputs>;
 
@@ -52,10 +102,23 @@ pub trait Task {
     /// # Errors
     /// When the weights are missing or damaged.
     fn model(&self, device: &Device) -> Result<Self::Model>;
-    /// Every record's class.
-    fn labels(&self, part: Part) -> &[u8];
+    /// What records are labeled with.
+    fn targets(&self, part: Part) -> &Targets;
+    /// What is protected, of the training records.
+    fn units(&self) -> Units {
+        Units::records(self.targets(Part::Train).len())
+    }
     /// Records as the model reads them.
     fn inputs(&self, part: Part, records: &[usize], device: &Device) -> Self::Inputs;
+    /// Whether a record can be seen in several ways, by [`views`](Self::views).
+    fn has_views(&self) -> bool {
+        false
+    }
+    /// Records as [`inputs`](Self::inputs), each in a way that is drawn from `seed`, the record, and how many times it came before in
+    /// a row.
+    fn views(&self, _: Part, _: &[usize], _seed: u64, _: &Device) -> Option<Self::Inputs> {
+        None
+    }
     /// How large a record is. A batch is padded to its largest record, so records of like size go together where the
     /// order is free.
     fn size(&self, _part: Part, _record: usize) -> usize {

@@ -6,13 +6,14 @@ use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 
 use super::args::Args;
+use super::average::Average;
 use super::begin::begin;
 use super::evaluation::evaluate;
 use super::report::{self, Report, Summary};
 use super::settings::Settings;
-use super::setup::Setup;
+use super::setup::{Setup, learning_rate};
 use super::stopwatch::Stopwatch;
-use super::task::{Part, Task};
+use super::task::Task;
 use super::training::Training;
 use super::{checkpoint, interrupt, progress};
 
@@ -29,8 +30,12 @@ pub fn run<T: Task>(
 ) -> Result<Summary> {
     interrupt::watch()?;
     let settings = Settings::new(task, own, args)?;
-    let held_out = task.labels(Part::Test).len();
-    println!("{}: {} records to train on, {held_out} held out", task.data(), settings.records);
+    let (units, held_out) = (&settings.units, settings.held_out.len());
+    let records = units.used();
+    println!("{}: {records} records to train on, {held_out} held out", task.data());
+    if units.len() < records {
+        println!("What is protected is a user, with all records: {} users", units.len());
+    }
     let (mut training, mask) = begin(task, &settings)?;
     let mut report = Report::new(&settings.out, training.stepper.taken())?;
     let setup = Setup::new(task, &settings, mask, &mut training, folder)?;
@@ -65,7 +70,7 @@ fn take_steps<T: Task>(
         }
         if due(settings.eval_every) || taken == settings.steps {
             let records = setup.held_out_records(step);
-            let evaluation = stopwatch.aside(|| evaluate(&records, &training.model))?;
+            let evaluation = stopwatch.aside(|| evaluate(&records, training.result()))?;
             let epsilon = training.stepper.epsilon(settings.delta)?;
             report.add(taken, epsilon, evaluation, training.state.seconds)?;
             bar.suspend(|| report.print_last());
@@ -99,7 +104,14 @@ fn take_step<T: Task>(
         bar.suspend(|| println!("{selection}"));
     }
     let records = setup.training_records(step);
-    training.stepper.step(setup.learning_rate.clone(), &mut model, &records, args.physical)?;
+    let rate = learning_rate(setup.settings, &model, step)?;
+    training.stepper.step(rate, &mut model, &records, args.physical)?;
+    if args.rates.counts(training.stepper.taken(), setup.settings.steps) {
+        training.average = Some(match training.average.take() {
+            Some(average) => average.add(&model),
+            None => Average::of(&model),
+        });
+    }
     training.model = model;
     Ok(training)
 }
@@ -114,11 +126,11 @@ fn finish<T: Task>(setup: &Setup<T>, mut training: Training<T>, report: Report) 
         .statement(settings.delta)
         .unwrap_or_else(|| "Guarantee: none; trained without privacy.".into());
     let mask = match &setup.mask {
-        Some(config) => report::save_mask(&settings.out, config, &training.model)?,
+        Some(config) => report::save_mask(&settings.out, config, training.result())?,
         None => None,
     };
     let summary = report.finish(*task, settings, &training.state, &statement, mask)?;
-    report::save_weights(&settings.out, training.model)?;
+    report::save_weights(&settings.out, training.result().clone())?;
     println!("{summary}\nin {}", settings.out.display());
     Ok(summary)
 }

@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_dp::selection::ParamSelector;
 use clap::Parser;
 use finetune::run::task::{Classifier, Defaults, Part, Task};
-use finetune::run::{Args, Method, Summary, run};
+use finetune::run::{Args, Method, Summary, Targets, run};
 
 /// Features of a record.
 const WIDTH: usize = 6;
@@ -38,15 +38,17 @@ type OnLoad = Box<dyn Fn(&[usize])>;
 
 /// Two classes of records that a straight line tells apart.
 pub struct Toy {
-    labels: [Vec<u8>; 2],
+    targets: [Targets; 2],
     /// For each batch that is loaded to train on.
     pub on_load: OnLoad,
 }
 
 impl Toy {
     pub fn new() -> Self {
-        let labels = |count: usize| (0..count).map(|record| (record % 2) as u8).collect();
-        Self { labels: [labels(200), labels(50)], on_load: Box::new(|_| ()) }
+        let targets = |count: u32| {
+            Targets::one_of((0..count).map(|record| record % 2).collect(), 2).expect("two classes")
+        };
+        Self { targets: [targets(200), targets(50)], on_load: Box::new(|_| ()) }
     }
 }
 
@@ -83,8 +85,8 @@ impl Task for Toy {
         Ok(Net { trunk: linear(WIDTH, 16), head: linear(16, 2) })
     }
 
-    fn labels(&self, part: Part) -> &[u8] {
-        &self.labels[usize::from(part == Part::Test)]
+    fn targets(&self, part: Part) -> &Targets {
+        &self.targets[usize::from(part == Part::Test)]
     }
 
     fn inputs(&self, part: Part, records: &[usize], device: &Device) -> Tensor<2> {

@@ -1,5 +1,7 @@
 //! CIFAR-10 with a network that was trained on ImageNet.
 
+mod views;
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Classifier, Defaults, Part, Task};
 use crate::data::{self, Split};
 use crate::models::vision::{Backbone, ImageClassifier, Preprocess};
-use crate::run::Method;
+use crate::run::{Method, Targets};
 
 /// What the image task can be asked for.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -27,6 +29,7 @@ pub struct ImageArgs {
 /// Labeled images and a backbone.
 pub struct Images {
     data: Split<data::Images>,
+    targets: Split<Targets>,
     backbone: Backbone,
     preprocess: Preprocess,
     pixels: usize,
@@ -45,7 +48,11 @@ pub fn cifar10(folder: &Path, args: &ImageArgs) -> Result<Images> {
     });
     let preprocess = Preprocess::new(backbone, pixels)?;
     let data = data::cifar10(folder)?;
-    Ok(Images { data, backbone, preprocess, pixels, folder: folder.to_owned() })
+    let targets = data.as_ref().try_map(|images| {
+        let labels = images.labels.iter().map(|label| u32::from(*label)).collect();
+        Targets::one_of(labels, images.classes.len())
+    })?;
+    Ok(Images { data, targets, backbone, preprocess, pixels, folder: folder.to_owned() })
 }
 
 impl Images {
@@ -90,21 +97,32 @@ impl Task for Images {
         ImageClassifier::load(self.backbone, &self.folder, self.data.train.classes.len(), device)
     }
 
-    fn labels(&self, part: Part) -> &[u8] {
-        match part {
-            Part::Train => &self.data.train.labels,
-            Part::Test => &self.data.test.labels,
-        }
+    fn targets(&self, part: Part) -> &Targets {
+        self.targets.part(part)
     }
 
     fn inputs(&self, part: Part, records: &[usize], device: &Device) -> Tensor<4> {
-        let images = match part {
-            Part::Train => &self.data.train,
-            Part::Test => &self.data.test,
-        };
+        let images = self.data.part(part);
         let pixels = records.iter().flat_map(|record| images.image(*record)).copied().collect();
         let shape = [records.len(), images.channels, images.height, images.width];
         self.preprocess.forward(tensor(pixels, shape, device))
+    }
+
+    fn has_views(&self) -> bool {
+        true
+    }
+
+    fn views(
+        &self,
+        part: Part,
+        records: &[usize],
+        seed: u64,
+        device: &Device,
+    ) -> Option<Tensor<4>> {
+        let images = self.data.part(part);
+        let pixels = views::of(images, records, seed);
+        let shape = [records.len(), images.channels, images.height, images.width];
+        Some(self.preprocess.forward(tensor(pixels, shape, device)))
     }
 
     fn adapted(&self) -> Result<ParamSelector> {

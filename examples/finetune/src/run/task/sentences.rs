@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Classifier, Defaults, Part, Task};
 use crate::data::{self, Split};
 use crate::models::text::{Encoded, TextClassifier, TextEncoder, Tokenizer};
-use crate::run::Method;
+use crate::run::{Method, Targets};
 
 /// What the text task can be asked for.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct TextArgs {
 /// Labeled sentences, encoded.
 pub struct Texts {
     name: &'static str,
-    labels: Split<Vec<u8>>,
+    targets: Split<Targets>,
     encoded: Split<Encoded>,
     tokenizer: Tokenizer,
     length: usize,
@@ -45,16 +45,16 @@ pub fn sentiment(folder: &Path, args: &TextArgs) -> Result<Texts> {
         tokenizer.encode(&texts, args.length)
     };
     let encoded = Split { train: encode(&data.train)?, test: encode(&data.test)? };
-    let labels = Split { train: data.train.labels, test: data.test.labels };
-    Ok(Texts { name, labels, encoded, tokenizer, length: args.length, folder: encoder })
+    let targets = data.try_map(|sentences| {
+        let labels = sentences.labels.into_iter().map(u32::from).collect();
+        Targets::one_of(labels, 2)
+    })?;
+    Ok(Texts { name, targets, encoded, tokenizer, length: args.length, folder: encoder })
 }
 
 impl Texts {
     fn encoded(&self, part: Part) -> &Encoded {
-        match part {
-            Part::Train => &self.encoded.train,
-            Part::Test => &self.encoded.test,
-        }
+        self.encoded.part(part)
     }
 
     /// Any text as the model reads it.
@@ -83,7 +83,7 @@ impl Task for Texts {
     }
 
     fn trunk(&self) -> String {
-        format!("minilm-l6-{}-{}", self.length, self.labels.train.len())
+        format!("minilm-l6-{}-{}", self.length, self.targets.train.len())
     }
 
     /// The head is random, not zero. Through a head of zeros no gradient reaches the encoder, and `topgrad` could not
@@ -94,11 +94,8 @@ impl Task for Texts {
         Ok(TextClassifier { encoder, head })
     }
 
-    fn labels(&self, part: Part) -> &[u8] {
-        match part {
-            Part::Train => &self.labels.train,
-            Part::Test => &self.labels.test,
-        }
+    fn targets(&self, part: Part) -> &Targets {
+        self.targets.part(part)
     }
 
     fn inputs(&self, part: Part, records: &[usize], device: &Device) -> Self::Inputs {

@@ -143,7 +143,7 @@ def silos():
                 yield (where, epsilon), f"{task} {how}", seeds
                 if number == 8:
                     yield (f"{where}, uneven", epsilon), f"{task} {how}".replace("--alpha 10", "--alpha 0.3"), seeds
-    network = "--task sentiment --unit record --alpha 10 --rounds 10 --local-steps 1 --clipping-norm 1 --learning-rate 1"
+    network = "--task sentiment --unit record --alpha 10 --rounds 60 --local-steps 1 --clipping-norm 1 --learning-rate 1"
     network += " --length 32 --server-optimizer adam --server-learning-rate 0.002 --adaptivity 1e-5 --sampling-rate 0.1"
     for train in ["bias", "lora"]:
         for epsilon in EPSILONS[1:3]:

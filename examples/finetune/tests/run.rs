@@ -55,6 +55,8 @@ fn every_method_trains_and_leaves_its_results() -> Result<()> {
         }
         assert!(summary.accuracy > 0.8, "{name}: {}", summary.accuracy);
         let text = |file: &str| fs::read_to_string(out.path().join(file));
+        let page = text("report.html")?;
+        assert!(page.contains("What is promised") && page.matches("<svg").count() == 2);
         for plot in ["accuracy.svg", "loss.svg"] {
             assert!(text(plot)?.starts_with("<svg"), "{name}: {plot}");
         }
@@ -91,7 +93,7 @@ fn saved_weights_are_those_that_were_tested() -> Result<()> {
 #[test]
 fn a_run_in_two_pieces_is_the_run_in_one() -> Result<()> {
     for method in Method::value_variants() {
-        let flags = format!("--method {} --seed 3 --eval-every 3", method.name());
+        let flags = format!("--method {} --seed 3 --eval-every 3 --average 0.5", method.name());
         let (whole, pieces) = (tempdir()?, tempdir()?);
         train(&Toy::new(), &flags, whole.path())?;
         // The last checkpoint is that of step 8; what came after it is done again.

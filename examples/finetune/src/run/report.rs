@@ -2,6 +2,7 @@
 
 mod mask;
 mod metrics;
+mod page;
 mod plots;
 mod summary;
 mod weights;
@@ -19,6 +20,7 @@ use super::state::State;
 use super::task::Task;
 use crate::memory;
 use metrics::Metrics;
+use page::Page;
 
 pub use mask::MaskSummary;
 pub(super) use mask::save as save_mask;
@@ -75,17 +77,17 @@ impl Report {
         }
     }
 
-    /// Writes `run.json`, the guarantee in words, and the plots.
+    /// Writes `run.json`, the guarantee in words, the plots, and all of it as one page. `trained` is a table of what was trained.
     pub(super) fn finish<T: Task>(
         self,
         task: &T,
         settings: &Settings,
         state: &State,
-        statement: &str,
+        (statement, trained): (&str, &str),
         mask: Option<MaskSummary>,
     ) -> Result<Summary> {
         let last = self.lines.last();
-        let (trained, parameters) = state.trained;
+        let (scalars, parameters) = state.trained;
         let summary = Summary {
             task: task.name().into(),
             data: task.data(),
@@ -93,7 +95,7 @@ impl Report {
             settings: settings.task.clone(),
             args: settings.args.clone(),
             steps: settings.steps,
-            trained,
+            trained: scalars,
             parameters,
             epsilon: last.and_then(|line| line.epsilon),
             accuracy: last.map_or(f64::NAN, |line| line.accuracy),
@@ -105,6 +107,8 @@ impl Report {
         fs::write(self.folder.join("run.json"), serde_json::to_string_pretty(&summary)?)?;
         fs::write(self.folder.join("privacy.txt"), format!("{statement}\n"))?;
         plots::write(&self.folder, &self.lines)?;
+        let page = Page { summary: &summary, lines: &self.lines, statement, trained };
+        page.write(&self.folder)?;
         Ok(summary)
     }
 }

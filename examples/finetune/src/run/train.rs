@@ -33,15 +33,13 @@ pub fn run<T: Task>(
     let (units, held_out) = (&settings.units, settings.held_out.len());
     let records = units.used();
     println!("{}: {records} records to train on, {held_out} held out", task.data());
-    if units.len() < records {
+    if units.is_by_user() {
         println!("What is protected is a user, with all records: {} users", units.len());
     }
     let (mut training, mask) = begin(task, &settings)?;
     let mut report = Report::new(&settings.out, training.stepper.taken())?;
     let setup = Setup::new(task, &settings, mask, &mut training, folder)?;
-    if let Some(statement) = training.stepper.statement(settings.delta) {
-        println!("{statement}");
-    }
+    println!("{}", statement(&settings, &training));
     let training = take_steps(&setup, training, &mut report)?;
     finish(&setup, training, report)
 }
@@ -121,16 +119,27 @@ fn finish<T: Task>(setup: &Setup<T>, mut training: Training<T>, report: Report) 
     let Setup { task, settings, .. } = setup;
     let last = setup.schedule.at((settings.steps - 1).into()).select(&training.model)?;
     training.state.trained = (last.trained(), last.total());
-    let statement = training
-        .stepper
-        .statement(settings.delta)
-        .unwrap_or_else(|| "Guarantee: none; trained without privacy.".into());
+    let statement = statement(settings, &training);
     let mask = match &setup.mask {
         Some(config) => report::save_mask(&settings.out, config, training.result())?,
         None => None,
     };
-    let summary = report.finish(*task, settings, &training.state, &statement, mask)?;
+    let summary =
+        report.finish(*task, settings, &training.state, (&statement, &last.to_string()), mask)?;
     report::save_weights(&settings.out, training.result().clone())?;
     println!("{summary}\nin {}", settings.out.display());
     Ok(summary)
+}
+
+/// The guarantee in words.
+fn statement<T: Task>(settings: &Settings, training: &Training<T>) -> String {
+    let Some(statement) = training.stepper.statement(settings.delta) else {
+        return "Guarantee: none; trained without privacy.".into();
+    };
+    match settings.units.is_by_user() {
+        true => {
+            format!("{statement}\nA record of this statement is a user, with all records of his.")
+        }
+        false => statement,
+    }
 }

@@ -60,9 +60,14 @@ impl Units {
         self.len() == 0
     }
 
+    /// Whether a unit is a user.
+    pub fn is_by_user(&self) -> bool {
+        self.users.is_some()
+    }
+
     /// What is protected, in a word.
     pub fn name(&self) -> &'static str {
-        if self.users.is_some() { "user" } else { "record" }
+        if self.is_by_user() { "user" } else { "record" }
     }
 
     /// How many records are used.

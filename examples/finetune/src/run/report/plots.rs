@@ -11,21 +11,26 @@ use super::metrics::Metrics;
 
 const SIZE: (u32, u32) = (640, 400);
 
-/// `accuracy.svg`, against ε (or steps, without privacy), and `loss.svg` over the steps.
+/// Writes [`pictures`] to `folder`.
 pub fn write(folder: &Path, lines: &[Metrics]) -> Result<()> {
+    for (name, svg) in pictures(lines)? {
+        let file = folder.join(name);
+        fs::write(&file, svg).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// `accuracy.svg`, against ε (or steps, without privacy), and `loss.svg` over the steps.
+pub fn pictures(lines: &[Metrics]) -> Result<[(&'static str, String); 2]> {
     let private = lines.iter().any(|line| line.epsilon.is_some());
     let cost = |line: &Metrics| line.epsilon.unwrap_or(line.step as f64);
     let accuracy: Vec<_> = lines.iter().map(|line| (cost(line), 100.0 * line.accuracy)).collect();
     let loss: Vec<_> = lines.iter().map(|line| (line.step as f64, line.loss)).collect();
     let axis = if private { "epsilon" } else { "step" };
-    let plots = [
-        ("accuracy.svg", axis, "held-out accuracy, %", accuracy),
-        ("loss.svg", "step", "held-out loss", loss),
-    ];
-    for (name, x, y, points) in plots {
-        plot(&folder.join(name), x, y, &points)?;
-    }
-    Ok(())
+    Ok([
+        ("accuracy.svg", picture(axis, "held-out accuracy, %", &accuracy)?),
+        ("loss.svg", picture("step", "held-out loss", &loss)?),
+    ])
 }
 
 /// Draws points and the line between them; `x` and `y` name the axes.
@@ -33,9 +38,14 @@ pub fn write(folder: &Path, lines: &[Metrics]) -> Result<()> {
 /// # Errors
 /// When the file cannot be written.
 pub fn plot(file: &Path, x: &str, y: &str, points: &[(f64, f64)]) -> Result<()> {
-    let (mut svg, name) = (String::new(), file.display());
-    draw(&mut svg, x, y, points).map_err(|error| anyhow::anyhow!("cannot draw {name}: {error}"))?;
-    fs::write(file, svg).with_context(|| format!("cannot write {name}"))
+    fs::write(file, picture(x, y, points)?)
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn picture(x: &str, y: &str, points: &[(f64, f64)]) -> Result<String> {
+    let mut svg = String::new();
+    draw(&mut svg, x, y, points).map_err(|error| anyhow::anyhow!("cannot draw {y}: {error}"))?;
+    Ok(svg)
 }
 
 fn draw(

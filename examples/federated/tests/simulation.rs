@@ -94,7 +94,7 @@ impl Task for Toy {
         ParamSelector::path("trunk")
     }
 
-    fn defaults(&self, _: Method) -> Defaults {
+    fn defaults(&self, _: Method, _: bool) -> Defaults {
         Defaults { steps: 1, batch: 1.0, lr: 0.1, head_lr: 0.1 }
     }
 }

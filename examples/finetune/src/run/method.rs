@@ -62,8 +62,8 @@ impl Method {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Settings that suit it on two cores, for either task.
-    pub(super) fn defaults(self) -> DefaultsByTask {
-        self.recipe().defaults()
+    /// Settings that suit it on two cores, for either task, with or without privacy.
+    pub(super) fn defaults(self, private: bool) -> DefaultsByTask {
+        self.recipe().defaults(private)
     }
 }

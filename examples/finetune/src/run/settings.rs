@@ -41,7 +41,7 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// When a flag makes no sense.
     pub(super) fn new<T: Task>(task: &T, own: Value, args: &'a Args) -> Result<Self> {
-        let defaults = task.defaults(args.method);
+        let defaults = task.defaults(args.method, args.private());
         let method = args.method.recipe();
         args.rates.check()?;
         let all = task.units();

@@ -133,6 +133,6 @@ pub trait Task {
     fn output_axis(&self) -> usize;
     /// The last block of the trunk.
     fn late(&self) -> ParamSelector;
-    /// What suits a method on two cores.
-    fn defaults(&self, method: Method) -> Defaults;
+    /// What suits a method on two cores, with or without privacy.
+    fn defaults(&self, method: Method, private: bool) -> Defaults;
 }

@@ -114,7 +114,7 @@ impl Task for Toy {
         ParamSelector::path("trunk")
     }
 
-    fn defaults(&self, _: Method) -> Defaults {
+    fn defaults(&self, _: Method, _: bool) -> Defaults {
         Defaults { steps: 10, batch: 60.0, lr: 0.05, head_lr: 0.05 }
     }
 }

@@ -10,8 +10,8 @@ use super::supermask::MaskArgs;
 /// A method's answers to what a run asks. Where it gives none, it does as full fine-tuning: all parameters train,
 /// under privacy, and nothing is attached to the model.
 pub trait Recipe {
-    /// Settings that suit it on two cores.
-    fn defaults(&self) -> DefaultsByTask;
+    /// Settings that suit it on two cores, with or without privacy.
+    fn defaults(&self, private: bool) -> DefaultsByTask;
 
     /// Whether it trains with privacy where the command line says nothing else.
     fn is_private(&self) -> bool {

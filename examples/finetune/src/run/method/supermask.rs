@@ -18,7 +18,7 @@ const SWITCHES: f64 = 3e-4;
 
 impl Recipe for Supermask {
     /// The learning rates are those of scores that multiply.
-    fn defaults(&self) -> DefaultsByTask {
+    fn defaults(&self, _private: bool) -> DefaultsByTask {
         DefaultsByTask {
             images: Defaults { steps: 30, batch: 1_000.0, lr: 1e-2, head_lr: 1e-2 },
             sentences: Defaults { steps: 15, batch: 500.0, lr: 2e-2, head_lr: 2e-2 },

@@ -15,7 +15,7 @@ const NOISE_MULTIPLIER: f64 = 4.0;
 const CLIPPING_NORM: f64 = 1.0;
 
 impl Recipe for Topgrad {
-    fn defaults(&self) -> DefaultsByTask {
+    fn defaults(&self, _private: bool) -> DefaultsByTask {
         DefaultsByTask {
             images: Defaults { steps: 30, batch: 1_000.0, lr: 5e-4, head_lr: 1e-2 },
             sentences: Defaults { steps: 15, batch: 500.0, lr: 2e-4, head_lr: 2e-2 },

@@ -12,7 +12,7 @@ pub struct TwoPhase;
 const FIRST_PHASE: f64 = 0.95;
 
 impl Recipe for TwoPhase {
-    fn defaults(&self) -> DefaultsByTask {
+    fn defaults(&self, _private: bool) -> DefaultsByTask {
         DefaultsByTask {
             images: Defaults { steps: 220, batch: 1_000.0, lr: 1e-3, head_lr: 3e-3 },
             sentences: Defaults { steps: 200, batch: 500.0, lr: 1e-3, head_lr: 5e-3 },

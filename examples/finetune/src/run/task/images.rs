@@ -141,8 +141,8 @@ impl Task for Images {
         }
     }
 
-    fn defaults(&self, method: Method) -> Defaults {
-        method.defaults().images
+    fn defaults(&self, method: Method, private: bool) -> Defaults {
+        method.defaults(private).images
     }
 }
 

@@ -119,8 +119,8 @@ impl Task for Texts {
         ParamSelector::path("encoder.layers.5")
     }
 
-    fn defaults(&self, method: Method) -> Defaults {
-        method.defaults().sentences
+    fn defaults(&self, method: Method, private: bool) -> Defaults {
+        method.defaults(private).sentences
     }
 }
 

@@ -143,3 +143,113 @@ impl<T: Task> Records<'_, T> {
 fn repeated<V: Copy>(all: &[V], times: usize) -> Vec<V> {
     all.iter().flat_map(|value| std::iter::repeat_n(*value, times)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Result;
+    use burn::module::Module;
+    use burn::nn::{Linear, LinearConfig};
+    use burn_dp::per_example::verify;
+
+    use super::super::targets::Targets;
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Net {
+        trunk: Linear,
+        head: Linear,
+    }
+
+    impl Classifier<Tensor<2>> for Net {
+        fn features(&self, inputs: Tensor<2>) -> Tensor<2> {
+            self.trunk.forward(inputs).tanh()
+        }
+
+        fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+            self.head.forward(features)
+        }
+    }
+
+    fn net(device: &Device) -> Net {
+        device.seed(5);
+        let linear = |from, to| LinearConfig::new(from, to).init(device);
+        Net { trunk: linear(4, 5), head: linear(5, 3) }
+    }
+
+    /// Units of rows with these records, as [`Records::load`] puts them together.
+    fn batch(
+        targets: &Targets,
+        units: &Units,
+        which: &[usize],
+        device: &Device,
+    ) -> Examples<Tensor<2>> {
+        let (records, shares, rows) = units.rows(which);
+        let inputs: Vec<f32> = records
+            .iter()
+            .flat_map(|r| (0..4).map(move |i| ((r * 7 + i * 3) % 11) as f32 / 5.0 - 1.0))
+            .collect();
+        let weights = targets.class_weights().map(|weights| {
+            let all = TensorData::new(weights.repeat(records.len()), [records.len(), 3]);
+            together(Tensor::from_data(all, device), rows)
+        });
+        Examples {
+            inputs: Some(together(
+                Tensor::from_data(TensorData::new(inputs, [records.len(), 4]), device),
+                rows,
+            )),
+            features: None,
+            targets: together(targets.rows(&records, device), rows),
+            weights,
+            shares: (rows > 1)
+                .then(|| Tensor::from_data(TensorData::new(shares, [which.len(), rows]), device)),
+            rows,
+            objective: targets.objective(),
+        }
+    }
+
+    fn number(tensor: Tensor<1>) -> f64 {
+        tensor.into_data().iter::<f64>().next().unwrap_or(f64::NAN)
+    }
+
+    fn all_targets() -> Result<[Targets; 3]> {
+        let labels: Vec<u32> = (0..6).map(|record| record % 3).collect();
+        let answers: Vec<u32> = (0..18).map(|i| u32::from(i % 5 < 2)).collect();
+        Ok([
+            Targets::one_of(labels.clone(), 3)?,
+            Targets::one_of(labels, 3)?.weighted(vec![0.5, 1.0, 4.0])?,
+            Targets::any_of(answers, 3)?,
+        ])
+    }
+
+    #[test]
+    fn the_loss_of_a_user_is_the_mean_of_his_records_losses() -> Result<()> {
+        let device = Device::flex().autodiff();
+        let model = net(&device);
+        let users = Units::users(vec![vec![4], vec![0, 1, 2], vec![3, 5]], 3)?;
+        for targets in all_targets()? {
+            let one = |record| {
+                number(batch(&targets, &Units::records(6), &[record], &device).loss(&model))
+            };
+            for (user, records) in [(0, vec![4]), (1, vec![0, 1, 2]), (2, vec![3, 5])] {
+                let mean = records.iter().map(|r| one(*r)).sum::<f64>() / records.len() as f64;
+                let loss = number(batch(&targets, &users, &[user], &device).loss(&model));
+                assert!((loss - mean).abs() < 1e-5, "{user}: {loss} {mean}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn each_user_has_a_gradient_of_his_own() -> Result<()> {
+        let device = Device::flex().autodiff();
+        let model = net(&device);
+        let users = Units::users(vec![vec![4], vec![0, 1, 2], vec![3, 5]], 3)?;
+        for targets in all_targets()? {
+            let batch = batch(&targets, &users, &[0, 1, 2], &device);
+            let agreement =
+                verify(&model, batch, |model: &Net, batch: Examples<_>| batch.loss(model), 1e-3)?;
+            assert!(agreement.worst < 1e-3, "{agreement:?}");
+        }
+        Ok(())
+    }
+}

@@ -1,5 +1,8 @@
 //! What data sets are made of.
 
+use super::held_out::HeldOut;
+use super::units::Units;
+
 /// Training and held-out records.
 #[derive(Clone, Debug)]
 pub struct Split<T> {
@@ -36,4 +39,20 @@ impl Images {
         let size = self.channels * self.height * self.width;
         &self.pixels[record * size..(record + 1) * size]
     }
+}
+
+/// The records to train on and to test on: users are on one side with all that they have.
+pub(super) fn sides(
+    hashes: &[u64],
+    users: Option<&Units>,
+    held_out: HeldOut,
+) -> (Vec<usize>, Vec<usize>) {
+    let mut test: Vec<bool> = hashes.iter().map(|hash| held_out.takes(*hash)).collect();
+    for (id, records) in users.iter().flat_map(|users| users.iter()) {
+        let side = held_out.takes_user(id);
+        for record in records {
+            test.get_mut(*record).into_iter().for_each(|test| *test = side);
+        }
+    }
+    (0..hashes.len()).partition(|record| test.get(*record) != Some(&true))
 }

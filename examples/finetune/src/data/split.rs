@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 
+use super::held_out::HeldOut;
+use super::units::Units;
 use crate::run::task::Part;
 
 /// Training and held-out records.
@@ -63,4 +65,20 @@ impl Images {
         let size = self.channels * self.height * self.width;
         &self.pixels[record * size..(record + 1) * size]
     }
+}
+
+/// The records to train on and to test on: users are on one side with all that they have.
+pub(super) fn sides(
+    hashes: &[u64],
+    users: Option<&Units>,
+    held_out: HeldOut,
+) -> (Vec<usize>, Vec<usize>) {
+    let mut test: Vec<bool> = hashes.iter().map(|hash| held_out.takes(*hash)).collect();
+    for (id, records) in users.iter().flat_map(|users| users.iter()) {
+        let side = held_out.takes_user(id);
+        for record in records {
+            test.get_mut(*record).into_iter().for_each(|test| *test = side);
+        }
+    }
+    (0..hashes.len()).partition(|record| test.get(*record) != Some(&true))
 }

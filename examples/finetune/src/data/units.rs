@@ -1,0 +1,68 @@
+//! Whose privacy is protected: the records of each user.
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
+
+/// The records of each user. Neither the order of users nor that of their records depends on the file's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Units {
+    /// By user id. A user's records are ordered by the hash of their contents.
+    users: Vec<(String, Vec<usize>)>,
+}
+
+impl Units {
+    /// Groups records, of each of which the user's id and a hash of the contents are given.
+    pub(super) fn new(records: impl IntoIterator<Item = (String, u64)>) -> Self {
+        let mut users: BTreeMap<String, Vec<(u64, usize)>> = BTreeMap::new();
+        for (record, (user, hash)) in records.into_iter().enumerate() {
+            users.entry(user).or_default().push((hash, record));
+        }
+        let ordered = users.into_iter().map(|(user, mut records)| {
+            records.sort_unstable();
+            (user, records.into_iter().map(|(_, record)| record).collect())
+        });
+        Self { users: ordered.collect() }
+    }
+
+    /// Number of users.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether there is no user.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// Each user's id and records.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[usize])> {
+        self.users.iter().map(|(id, records)| (id.as_str(), records.as_slice()))
+    }
+
+    /// The records of the user at a position; none if there are fewer users.
+    pub fn records(&self, user: usize) -> &[usize] {
+        self.users.get(user).map_or(&[], |(_, records)| records)
+    }
+
+    /// At most `cap` records of each user: a public bound on what one user can add to a sum.
+    ///
+    /// They are the first by the hash of their contents. So which ones are used depends on that user's records
+    /// alone: another user's data cannot push them out, and the file's order doesn't matter.
+    #[must_use]
+    pub fn capped(mut self, cap: NonZeroUsize) -> Self {
+        self.users.iter_mut().for_each(|(_, records)| records.truncate(cap.get()));
+        self
+    }
+
+    /// The units of the records in `kept`, which are numbered anew in that order.
+    pub(super) fn subset(&self, kept: &[usize]) -> Self {
+        let new: HashMap<usize, usize> =
+            kept.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+        let users = self.users.iter().filter_map(|(id, records)| {
+            let records: Vec<usize> =
+                records.iter().filter_map(|record| new.get(record).copied()).collect();
+            (!records.is_empty()).then(|| (id.clone(), records))
+        });
+        Self { users: users.collect() }
+    }
+}

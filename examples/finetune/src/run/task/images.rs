@@ -28,6 +28,8 @@ pub struct ImageArgs {
 pub struct Images {
     data: Split<data::Images>,
     backbone: Backbone,
+    /// The network's layers. Its weights are never read.
+    layers: ImageClassifier,
     preprocess: Preprocess,
     pixels: usize,
     folder: std::path::PathBuf,
@@ -45,7 +47,8 @@ pub fn cifar10(folder: &Path, args: &ImageArgs) -> Result<Images> {
     });
     let preprocess = Preprocess::new(backbone, pixels)?;
     let data = data::cifar10(folder)?;
-    Ok(Images { data, backbone, preprocess, pixels, folder: folder.to_owned() })
+    let layers = ImageClassifier::random(backbone, data.train.classes.len(), &Device::default());
+    Ok(Images { data, backbone, layers, preprocess, pixels, folder: folder.to_owned() })
 }
 
 impl Images {
@@ -108,19 +111,15 @@ impl Task for Images {
     }
 
     fn adapted(&self) -> Result<ParamSelector> {
-        let rule = r"(fires\.\d+\.\w+|blocks\.\d+\.(expand|project)|top|conv1|stem)\.weight$";
-        Ok(ParamSelector::regex(rule)?)
+        self.layers.adapted()
     }
 
     fn output_axis(&self) -> usize {
-        0
+        self.layers.output_axis()
     }
 
     fn late(&self) -> ParamSelector {
-        match self.backbone {
-            Backbone::SqueezeNet => ParamSelector::path("SqueezeNet.fires.7"),
-            Backbone::EfficientNetLite0 => ParamSelector::path("EfficientNetLite0.top"),
-        }
+        self.layers.late()
     }
 
     fn defaults(&self, method: Method) -> Defaults {

@@ -100,11 +100,11 @@ def resnet():
 
 
 def resnet_timm():
-    # Two stages, lest 32 groups make the file large; timm's own forward pass needs four.
-    sizes = dict(layers=(1, 1), channels=(32, 32), stem_width=32, num_classes=5)
-    stages = lambda m, x: m.layer2(m.layer1(m.maxpool(m.act1(m.bn1(m.conv1(x))))))
+    # One stage, lest 32 groups make the file large; timm's own forward pass needs four.
+    sizes = dict(layers=(2,), channels=(32,), stem_width=32, num_classes=5)
+    stage = lambda m, x: m.layer1(m.maxpool(m.act1(m.bn1(m.conv1(x)))))
     model = timm.create_model("resnet50_gn", **sizes)
-    timm_folder("resnet_gn", model, torch.float16, lambda m, x: m.global_pool(stages(m, x)))
+    timm_folder("resnet_gn", model, torch.float16, lambda m, x: m.global_pool(stage(m, x)))
 
     sizes = dict(layers=(1, 2, 1, 1), channels=(8, 8, 16, 16), stem_width=8, num_classes=5)
     features = lambda m, x: m.forward_head(m.forward_features(x), pre_logits=True)

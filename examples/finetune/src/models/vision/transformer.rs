@@ -11,8 +11,8 @@ use burn::nn::{LayerNorm, Linear};
 use burn::prelude::*;
 
 use block::Block;
-use embeddings::Embeddings;
 pub(super) use config::image_size;
+use embeddings::Embeddings;
 use positions::RelativePositions;
 
 /// Patches of an image as tokens of a transformer that normalizes before each layer.

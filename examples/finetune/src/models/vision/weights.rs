@@ -146,8 +146,7 @@ const FOLDER_ADVICE: &str =
     "config.json and the weights have to be those of one model: get the whole folder again";
 
 fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    let (pairs, fours, eights) =
-        (bytes.as_chunks().0, bytes.as_chunks().0, bytes.as_chunks().0);
+    let (pairs, fours, eights) = (bytes.as_chunks().0, bytes.as_chunks().0, bytes.as_chunks().0);
     Some(match dtype {
         Dtype::F16 => pairs.iter().map(|x| f16::from_le_bytes(*x).to_f32()).collect(),
         Dtype::BF16 => pairs.iter().map(|x| bf16::from_le_bytes(*x).to_f32()).collect(),

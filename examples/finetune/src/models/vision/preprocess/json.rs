@@ -28,13 +28,7 @@ impl Preprocess {
             "the standard deviation {std:?} must be of positive numbers",
         );
         let in_levels = |numbers: [f64; 3]| numbers.map(|x| (x / rescale) as f32);
-        Ok(Self {
-            resize,
-            crop,
-            reversed: false,
-            mean: in_levels(mean),
-            std: in_levels(std),
-        })
+        Ok(Self { resize, crop, reversed: false, mean: in_levels(mean), std: in_levels(std) })
     }
 }
 

@@ -95,7 +95,8 @@ impl Config {
 
     fn geometry(&self) -> Result<(Resize, Option<Crop>)> {
         let (processor, filter) = (self.processor()?, self.filter()?);
-        let size = self.size.as_ref().context("size is missing: give the images' height and width")?;
+        let size =
+            self.size.as_ref().context("size is missing: give the images' height and width")?;
         let size = Size::read("size", size)?;
         if processor == Processor::ConvNext {
             return self.convnext(size, filter);
@@ -112,7 +113,8 @@ impl Config {
         if !self.do_center_crop.unwrap_or(processor == Processor::Cropping) {
             return Ok((resize, None));
         }
-        let crop = self.crop_size.as_ref().context("crop_size is missing, but do_center_crop is on")?;
+        let crop =
+            self.crop_size.as_ref().context("crop_size is missing, but do_center_crop is on")?;
         let crop = match Size::read("crop_size", crop)? {
             Size::Number(side) => [side; 2],
             Size::Sides(sides) => sides,
@@ -158,18 +160,22 @@ impl Config {
         match self.resample {
             Some(2) => Ok(Filter::Bilinear),
             Some(3) => Ok(Filter::Bicubic),
-            Some(other) => Err(anyhow!("resample is {other}: 2 (bilinear) and 3 (bicubic) are supported")),
+            Some(other) => {
+                Err(anyhow!("resample is {other}: 2 (bilinear) and 3 (bicubic) are supported"))
+            }
             None => Err(anyhow!("resample is missing: give 2 (bilinear) or 3 (bicubic)")),
         }
     }
 
     fn processor(&self) -> Result<Processor> {
-        let Some(name) = self.image_processor_type.as_ref().or(self.feature_extractor_type.as_ref())
+        let Some(name) =
+            self.image_processor_type.as_ref().or(self.feature_extractor_type.as_ref())
         else {
             let is_convnext = self.crop_pct.is_some();
             return Ok(if is_convnext { Processor::ConvNext } else { Processor::Plain });
         };
-        let endings = ["ImageProcessor", "ImageProcessorFast", "ImageProcessorPil", "FeatureExtractor"];
+        let endings =
+            ["ImageProcessor", "ImageProcessorFast", "ImageProcessorPil", "FeatureExtractor"];
         match endings.iter().find_map(|ending| name.strip_suffix(ending)) {
             Some("ViT" | "Beit") => Ok(Processor::Plain),
             Some("DeiT") => Ok(Processor::Cropping),
@@ -202,9 +208,9 @@ impl Size {
         match (count, given("height"), given("width"), given("shortest_edge")) {
             (2, Some(height), Some(width), _) => Ok(Self::Sides([number(height)?, number(width)?])),
             (1, _, _, Some(edge)) => Ok(Self::ShortestEdge(number(edge)?)),
-            _ => Err(anyhow!(
-                "{name} is {value}: give a number, height and width, or shortest_edge"
-            )),
+            _ => {
+                Err(anyhow!("{name} is {value}: give a number, height and width, or shortest_edge"))
+            }
         }
     }
 }

@@ -97,8 +97,8 @@ impl Shape {
             for index in 0..depth {
                 let halves = index == 0 && (stage > 0 || self.downsample_in_first_stage);
                 let stride = if halves { 2 } else { 1 };
-                let shortcut = (from != to || stride != 1)
-                    .then_some(Layer { from, to, kernel: 1, stride });
+                let shortcut =
+                    (from != to || stride != 1).then_some(Layer { from, to, kernel: 1, stride });
                 let layers = self.layers(from, to, stride);
                 blocks.push(BlockLayers { stage, index, layers, shortcut });
                 from = to;
@@ -113,8 +113,7 @@ impl Shape {
             return vec![layer(from, to, 3, stride), layer(to, to, 3, 1)];
         }
         let narrow = to / EXPANSION;
-        let (first, second) =
-            if self.downsample_in_bottleneck { (stride, 1) } else { (1, stride) };
+        let (first, second) = if self.downsample_in_bottleneck { (stride, 1) } else { (1, stride) };
         vec![
             layer(from, narrow, 1, first),
             layer(narrow, narrow, 3, second),

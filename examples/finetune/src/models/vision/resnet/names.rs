@@ -14,7 +14,9 @@ use super::config::{BlockLayers, Shape};
 #[derive(Clone, Copy)]
 pub(super) enum Names {
     /// Behind a prefix if the checkpoint has a head.
-    Transformers { prefix: &'static str },
+    Transformers {
+        prefix: &'static str,
+    },
     Timm,
 }
 
@@ -35,9 +37,7 @@ impl Names {
         let name = self.block(block);
         match self {
             Self::Transformers { .. } => pair(&format!("{name}.layer.{layer}")),
-            Self::Timm => {
-                [format!("{name}.conv{}", layer + 1), format!("{name}.bn{}", layer + 1)]
-            }
+            Self::Timm => [format!("{name}.conv{}", layer + 1), format!("{name}.bn{}", layer + 1)],
         }
     }
 
@@ -177,7 +177,10 @@ struct TimmConfig {
 
 impl TimmConfig {
     fn validate(&self) -> Result<()> {
-        let pools = [self.global_pool.as_deref(), self.model_args.get("global_pool").and_then(Value::as_str)];
+        let pools = [
+            self.global_pool.as_deref(),
+            self.model_args.get("global_pool").and_then(Value::as_str),
+        ];
         for pool in pools.into_iter().flatten() {
             ensure!(pool == "avg", "global_pool is {pool:?}: only avg is supported");
         }

@@ -129,7 +129,8 @@ impl Sizes {
 
     /// Rows and columns of patches.
     pub(super) fn grid(&self) -> [usize; 2] {
-        let ([height, width], [patch_height, patch_width]) = (self.image_size.sides(), self.patch());
+        let ([height, width], [patch_height, patch_width]) =
+            (self.image_size.sides(), self.patch());
         [height / patch_height, width / patch_width]
     }
 

@@ -44,8 +44,7 @@ fn random(sizes: &Sizes, classes: usize, device: &Device) -> Result<VisionTransf
         embeddings: Embeddings {
             patches: Conv2dConfig::new([3, width], patch).with_stride(patch).init(device),
             class_token: zeros([1, 1, width]),
-            distillation_token: (sizes.model_type == ModelType::Deit)
-                .then(|| zeros([1, 1, width])),
+            distillation_token: (sizes.model_type == ModelType::Deit).then(|| zeros([1, 1, width])),
             positions: sizes.has_absolute_positions().then(|| zeros([1, tokens, width])),
         },
         positions: sizes.has_shared_positions().then(|| positions(sizes, device)),
@@ -59,8 +58,7 @@ fn random(sizes: &Sizes, classes: usize, device: &Device) -> Result<VisionTransf
 
 fn block(sizes: &Sizes, device: &Device) -> Result<Block> {
     let (width, inner) = (sizes.hidden_size, sizes.intermediate_size);
-    let linear =
-        |from, to, bias| LinearConfig::new(from, to).with_bias(bias).init(device);
+    let linear = |from, to, bias| LinearConfig::new(from, to).with_bias(bias).init(device);
     let lambda = || Initializer::Ones.init([width], device);
     Ok(Block {
         norm_before: norm(sizes).init(device),
@@ -108,7 +106,8 @@ fn is_spare(name: &str, prefix: &str) -> bool {
         Some(inside) => (inside, true),
         None => (name, false),
     };
-    let heads = ["classifier.", "cls_classifier.", "distillation_classifier.", "lm_head.", "decoder."];
+    let heads =
+        ["classifier.", "cls_classifier.", "distillation_classifier.", "lm_head.", "decoder."];
     let is_of_head = heads.iter().any(|head| name.starts_with(head))
         || (!is_inside && name.starts_with("layernorm."));
     is_of_head
@@ -142,8 +141,9 @@ fn fill(
 /// pooler: there the norm before its head serves.
 fn norm_name(mean_of_patches: bool, weights: &Weights, prefix: &str) -> String {
     let of_pooler = format!("{prefix}pooler.layernorm");
-    let is_masked_training =
-        !prefix.is_empty() && !weights.has(&format!("{of_pooler}.weight")) && weights.has("layernorm.weight");
+    let is_masked_training = !prefix.is_empty()
+        && !weights.has(&format!("{of_pooler}.weight"))
+        && weights.has("layernorm.weight");
     match (mean_of_patches, is_masked_training) {
         (false, _) => format!("{prefix}layernorm"),
         (true, false) => of_pooler,
@@ -151,12 +151,7 @@ fn norm_name(mean_of_patches: bool, weights: &Weights, prefix: &str) -> String {
     }
 }
 
-fn fill_block(
-    block: &mut Block,
-    weights: &mut Weights,
-    name: &str,
-    device: &Device,
-) -> Result<()> {
+fn fill_block(block: &mut Block, weights: &mut Weights, name: &str, device: &Device) -> Result<()> {
     let of = |part: &str| format!("{name}.{part}");
     weights.fill_layer_norm(&mut block.norm_before, &of("layernorm_before"), device)?;
     let attention = &mut block.attention;

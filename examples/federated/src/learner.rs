@@ -31,8 +31,7 @@ pub fn learner(settings: &Settings) -> Result<Box<dyn Learner>> {
     let folder = data::folder()?;
     match settings.task {
         TaskName::Cifar10 => {
-            let args = ImageArgs { backbone: "efficientnet-lite0".into(), pixels: None };
-            of_task(cifar10(&folder, &args)?, settings, &folder)
+            of_task(cifar10(&folder, &ImageArgs::default())?, settings, &folder)
         }
         TaskName::Sentiment => {
             of_task(sentiment(&folder, &TextArgs { length: settings.length })?, settings, &folder)

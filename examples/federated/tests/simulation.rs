@@ -82,15 +82,15 @@ impl Task for Toy {
         Tensor::from_data(TensorData::new(values, [records.len(), WIDTH]), device)
     }
 
-    fn adapted(&self) -> Result<ParamSelector> {
+    fn adapted(&self, _: &Net) -> Result<ParamSelector> {
         Ok(ParamSelector::path("trunk.weight"))
     }
 
-    fn output_axis(&self) -> usize {
+    fn output_axis(&self, _: &Net) -> usize {
         1
     }
 
-    fn late(&self) -> ParamSelector {
+    fn late(&self, _: &Net) -> ParamSelector {
         ParamSelector::path("trunk")
     }
 

@@ -24,13 +24,13 @@ pub(super) fn prepared<T: Task>(task: &T, train: Train, device: &Device) -> Resu
         Train::Head => (model, head),
         Train::Bias => (model, ParamSelector::bias().union(head)),
         Train::Lora => {
-            let place = task.adapted()?.select(&model)?;
+            let place = task.adapted(&model)?.select(&model)?;
             let model = LowRank::new(RANK, ALPHA)?.on(&place).apply(model)?;
             (model, ParamSelector::lora().union(head))
         }
         Train::Scores => {
-            let place = task.adapted()?.select(&model)?;
-            let outputs = Structure::Axis(task.output_axis());
+            let place = task.adapted(&model)?.select(&model)?;
+            let outputs = Structure::Axis(task.output_axis(&model));
             let mask = SuperMaskConfig::new(MaskKind::Multiplier)?.with_structure(outputs);
             (mask.on(&place).apply(model)?, ParamSelector::masks().union(head))
         }

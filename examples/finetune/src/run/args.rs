@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use clap::{Args as ClapArgs, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::method::{MaskArgs, Method};
+use super::method::{MaskArgs, Method, Situation};
 use super::rates::RateArgs;
 
 /// The settings of a run. What is left out has a default that suits the task and the method.
@@ -80,6 +80,10 @@ impl Args {
     /// Whether the run has a guarantee.
     pub(super) fn private(&self) -> bool {
         self.method.recipe().is_private() && !self.non_private
+    }
+
+    pub(super) fn situation(&self) -> Situation<'_> {
+        Situation { private: self.private(), mask: &self.mask }
     }
 }
 

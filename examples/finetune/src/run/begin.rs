@@ -9,7 +9,7 @@ use burn_dp::seed::Seed;
 
 use super::checkpoint;
 use super::method::Attachment;
-use super::settings::{Settings, situation};
+use super::settings::Settings;
 use super::state::{BegunWith, State};
 use super::stepper::Stepper;
 use super::task::Task;
@@ -39,8 +39,9 @@ fn attached<T: Task>(
     settings: &Settings,
     model: T::Model,
 ) -> Result<(T::Model, Option<SuperMaskConfig>)> {
-    let place = || task.adapted()?.select(&model).context("where adapters go");
-    match settings.method.attachment(&situation(task, settings.args))? {
+    let place = || task.adapted(&model)?.select(&model).context("where adapters go");
+    let axis = task.output_axis(&model);
+    match settings.method.attachment(&settings.args.situation(), axis)? {
         Attachment::Nothing => Ok((model, None)),
         Attachment::Adapters(adapters) => {
             let adapters = adapters.on(&place()?);

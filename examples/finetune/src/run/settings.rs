@@ -8,7 +8,7 @@ use burn_dp::privacy::Delta;
 use serde_json::Value;
 
 use super::args::Args;
-use super::method::{Recipe, Situation};
+use super::method::Recipe;
 use super::task::{Part, Task};
 use super::units::Units;
 
@@ -80,7 +80,7 @@ impl<'a> Settings<'a> {
             held_out,
             steps,
             batch,
-            lr: args.lr.unwrap_or(method.learning_rate(defaults.lr, &situation(task, args))),
+            lr: args.lr.unwrap_or(method.learning_rate(defaults.lr, &args.situation())),
             head_lr: head_lr.unwrap_or(defaults.head_lr),
             eval_every: args.eval_every.unwrap_or(steps.div_ceil(5)),
             delta: Delta::new(args.delta)?,
@@ -91,10 +91,6 @@ impl<'a> Settings<'a> {
     pub(super) fn is_head_only(&self, step: u64) -> bool {
         self.method.is_head_only(step, self.steps)
     }
-}
-
-pub(super) fn situation<'a, T: Task>(task: &T, args: &'a Args) -> Situation<'a> {
-    Situation { private: args.private(), output_axis: task.output_axis(), mask: &args.mask }
 }
 
 fn default_folder<T: Task>(task: &T, args: &Args) -> PathBuf {

@@ -47,7 +47,7 @@ impl<'a, T: Task> Setup<'a, T> {
                 let chosen = ParamSelector::paths(paths.iter().cloned())?;
                 Schedule::new(chosen.union(parts::head()?))
             }
-            None => settings.method.schedule(settings.steps, &task.late())?,
+            None => settings.method.schedule(settings.steps, &task.late(&training.model))?,
         };
         let of = |part| Features::of(task, &training.model, part, folder, &settings.plain);
         let features = match settings.is_head_only(training.stepper.taken()) {

@@ -1,6 +1,8 @@
 //! What is learned, from what, by which model.
 
 mod images;
+mod labeled;
+mod own;
 mod sentences;
 
 use anyhow::Result;
@@ -15,7 +17,8 @@ use super::targets::Targets;
 use super::units::Units;
 
 pub use super::method::Defaults;
-pub use images::{ImageArgs, Images, cifar10};
+pub use images::{ImageArgs, ImageSet, Images, OwnImages, cifar10, images};
+pub use own::OwnArgs;
 pub use sentences::{TextArgs, Texts, sentiment};
 
 /// A model with a trunk and a head.
@@ -110,6 +113,11 @@ pub trait Task {
     }
     /// Records as the model reads them.
     fn inputs(&self, part: Part, records: &[usize], device: &Device) -> Self::Inputs;
+    /// What a user gives to be classified: a text, or the path of an image.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn read(&self, input: &str, device: &Device) -> Result<Self::Inputs>;
     /// Whether a record can be seen in several ways, by [`views`](Self::views).
     fn has_views(&self) -> bool {
         false
@@ -128,11 +136,11 @@ pub trait Task {
     ///
     /// # Errors
     /// When a pattern does not parse.
-    fn adapted(&self) -> Result<ParamSelector>;
+    fn adapted(&self, model: &Self::Model) -> Result<ParamSelector>;
     /// Their axis of outputs: 1 for linear layers, 0 for convolutions.
-    fn output_axis(&self) -> usize;
+    fn output_axis(&self, model: &Self::Model) -> usize;
     /// The last block of the trunk.
-    fn late(&self) -> ParamSelector;
+    fn late(&self, model: &Self::Model) -> ParamSelector;
     /// What suits a method on two cores, with or without privacy.
     fn defaults(&self, method: Method, private: bool) -> Defaults;
 }

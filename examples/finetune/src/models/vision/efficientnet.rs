@@ -81,7 +81,7 @@ impl EfficientNetLite0Config {
     /// # Errors
     /// When the file is missing, damaged or of another network.
     pub fn load(&self, file: &Path, device: &Device) -> anyhow::Result<EfficientNetLite0> {
-        self.read(&Weights::read(file, DOWNLOAD)?, device)
+        self.read(&mut Weights::read(file, DOWNLOAD)?, device)
     }
 
     /// A network with pretrained weights, those of the head included.
@@ -93,15 +93,15 @@ impl EfficientNetLite0Config {
         file: &Path,
         device: &Device,
     ) -> anyhow::Result<EfficientNetLite0> {
-        let weights = Weights::read(file, DOWNLOAD)?;
-        let mut model = self.read(&weights, device)?;
+        let mut weights = Weights::read(file, DOWNLOAD)?;
+        let mut model = self.read(&mut weights, device)?;
         weights.fill_linear(&mut model.head, "_fc", device)?;
         Ok(model)
     }
 
-    fn read(&self, weights: &Weights, device: &Device) -> anyhow::Result<EfficientNetLite0> {
+    fn read(&self, weights: &mut Weights, device: &Device) -> anyhow::Result<EfficientNetLite0> {
         let mut model = self.init(device);
-        let fill = |conv: &mut Conv2d, name: &str, norm: &str| {
+        let mut fill = |conv: &mut Conv2d, name: &str, norm: &str| {
             weights.fill_conv_with_norm(conv, name, norm, NORM_EPSILON, device)
         };
         fill(&mut model.stem, "_conv_stem", "_bn0")?;
@@ -122,6 +122,10 @@ impl EfficientNetLite0Config {
 const DOWNLOAD: &str = "efficientnet";
 /// TensorFlow's default, which the network was trained with.
 const NORM_EPSILON: f64 = 1e-3;
+/// The weights that get adapters: all convolutions but those of each channel by itself.
+pub(super) const ADAPTED: &str = r"(blocks\.\d+\.(expand|project)|top|stem)\.weight$";
+/// The last block of the trunk.
+pub(super) const LATE: &str = "top";
 
 impl EfficientNetLite0 {
     /// Logits of images that went through [`Preprocess`](super::Preprocess).

@@ -66,7 +66,7 @@ impl SqueezeNetConfig {
     /// # Errors
     /// When the file is missing, damaged or of another network.
     pub fn load(&self, file: &Path, device: &Device) -> anyhow::Result<SqueezeNet> {
-        self.read(&Weights::read(file, DOWNLOAD)?, device)
+        self.read(&mut Weights::read(file, DOWNLOAD)?, device)
     }
 
     /// A network with pretrained weights, those of the head included.
@@ -74,13 +74,13 @@ impl SqueezeNetConfig {
     /// # Errors
     /// As [`load`](Self::load), and when the file's head is for another number of classes.
     pub fn load_with_head(&self, file: &Path, device: &Device) -> anyhow::Result<SqueezeNet> {
-        let weights = Weights::read(file, DOWNLOAD)?;
-        let mut model = self.read(&weights, device)?;
+        let mut weights = Weights::read(file, DOWNLOAD)?;
+        let mut model = self.read(&mut weights, device)?;
         weights.fill_linear_from_conv(&mut model.head, "conv10", device)?;
         Ok(model)
     }
 
-    fn read(&self, weights: &Weights, device: &Device) -> anyhow::Result<SqueezeNet> {
+    fn read(&self, weights: &mut Weights, device: &Device) -> anyhow::Result<SqueezeNet> {
         let mut model = self.init(device);
         weights.fill_conv(&mut model.conv1, "conv1", device)?;
         for (number, fire) in (FIRST_FIRE..).zip(&mut model.fires) {
@@ -94,6 +94,10 @@ impl SqueezeNetConfig {
 
 /// What `examples/data.sh` calls the file.
 const DOWNLOAD: &str = "squeezenet";
+/// The weights that get adapters: all convolutions.
+pub(super) const ADAPTED: &str = r"(fires\.\d+\.\w+|conv1)\.weight$";
+/// The last block of the trunk.
+pub(super) const LATE: &str = "fires.7";
 
 impl SqueezeNet {
     /// Logits of images that went through [`Preprocess`](super::Preprocess).

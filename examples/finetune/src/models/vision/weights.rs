@@ -1,140 +1,157 @@
-//! Pretrained weights on disk, into the layers of a network.
+//! Pretrained weights on disk: the tensors of safetensors files, taken by name.
+
+mod layers;
+mod shards;
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use burn::module::Param;
-use burn::nn::Linear;
-use burn::nn::conv::Conv2d;
-use burn::prelude::*;
+use burn::tensor::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
-/// The tensors of a file, named and shaped as PyTorch does.
+/// Tensors, named and shaped as PyTorch does. They stay as bytes until they are taken.
 pub(super) struct Weights {
-    path: PathBuf,
-    /// What to ask `examples/data.sh` for.
-    download: &'static str,
-    tensors: HashMap<String, (Vec<usize>, Vec<f32>)>,
+    /// The file or folder, as errors call it.
+    shown: String,
+    /// What to do where the file and the network do not fit.
+    advice: String,
+    files: Vec<Vec<u8>>,
+    tensors: HashMap<String, Stored>,
+}
+
+/// Where a tensor's values are.
+struct Stored {
+    file: usize,
+    bytes: Range<usize>,
+    dtype: Dtype,
+    shape: Vec<usize>,
 }
 
 impl Weights {
-    pub(super) fn read(path: &Path, download: &'static str) -> Result<Self> {
-        let again = || format!("run examples/data.sh {download}");
+    /// A file that `examples/data.sh` makes. All of its tensors are F32.
+    pub(super) fn read(path: &Path, download: &str) -> Result<Self> {
+        let again = format!("run examples/data.sh {download}");
+        let mut weights = Self::new(path, format!("delete it and {again}"));
         let shown = path.display();
-        let bytes = fs::read(path).with_context(|| format!("cannot read {shown}: {}", again()))?;
-        let file = SafeTensors::deserialize(&bytes).with_context(|| {
-            format!("{shown} is damaged or no safetensors file: delete it and {}", again())
+        let bytes = fs::read(path).with_context(|| format!("cannot read {shown}: {again}"))?;
+        weights.add(bytes).with_context(|| {
+            format!("{shown} is damaged or no safetensors file: delete it and {again}")
         })?;
-        let mut tensors = HashMap::new();
-        for (name, view) in file.tensors() {
+        for (name, tensor) in &weights.tensors {
             ensure!(
-                view.dtype() == Dtype::F32,
-                "{shown}: tensor {name} is {:?}, not F32: delete the file and {}",
-                view.dtype(),
-                again(),
+                tensor.dtype == Dtype::F32,
+                "{shown}: tensor {name} is {:?}, not F32: delete the file and {again}",
+                tensor.dtype,
             );
-            let (numbers, _) = view.data().as_chunks::<4>();
-            let values = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            tensors.insert(name, (view.shape().to_vec(), values));
         }
-        Ok(Self { path: path.to_owned(), download, tensors })
+        Ok(weights)
     }
 
-    /// The weight and bias of a convolution.
-    pub(super) fn fill_conv(&self, conv: &mut Conv2d, name: &str, device: &Device) -> Result<()> {
-        let shape: [usize; 4] = conv.weight.lazy_shape().dims();
-        let weight = self.values(&format!("{name}.weight"), shape)?;
-        let bias = self.values(&format!("{name}.bias"), [shape[0]])?;
-        set_conv(conv, weight.to_vec(), bias.to_vec(), device);
-        Ok(())
-    }
-
-    /// A convolution without bias and the BatchNorm that follows it, as one convolution.
-    pub(super) fn fill_conv_with_norm(
-        &self,
-        conv: &mut Conv2d,
-        name: &str,
-        norm: &str,
-        epsilon: f64,
-        device: &Device,
-    ) -> Result<()> {
-        let shape: [usize; 4] = conv.weight.lazy_shape().dims();
-        let mut weight = self.values(&format!("{name}.weight"), shape)?.to_vec();
-        let of_norm = |part: &str| self.values(&format!("{norm}.{part}"), [shape[0]]);
-        let (gamma, beta) = (of_norm("weight")?, of_norm("bias")?);
-        let (mean, variance) = (of_norm("running_mean")?, of_norm("running_var")?);
-        let mut bias = Vec::with_capacity(beta.len());
-        // gamma (w x - mean) / sqrt(variance + epsilon) + beta, for each channel.
-        let per_channel = weight.len() / shape[0].max(1);
-        for (channel, kernel) in weight.chunks_mut(per_channel.max(1)).enumerate() {
-            let scale = f64::from(gamma[channel]) / (f64::from(variance[channel]) + epsilon).sqrt();
-            kernel.iter_mut().for_each(|w| *w = (f64::from(*w) * scale) as f32);
-            bias.push((f64::from(beta[channel]) - f64::from(mean[channel]) * scale) as f32);
+    /// The weights of a folder as Hugging Face saves it: `model.safetensors`, or the shards that
+    /// `model.safetensors.index.json` lists. Tensors may be F64, F32, F16 or BF16.
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        let mut weights = Self::new(folder, FOLDER_ADVICE.to_owned());
+        for file in shards::files(folder)? {
+            let shown = file.display();
+            let bytes =
+                fs::read(&file).with_context(|| format!("cannot read {shown}; {FOLDER_ADVICE}"))?;
+            weights.add(bytes).with_context(|| {
+                format!("{shown} is damaged or no safetensors file; {FOLDER_ADVICE}")
+            })?;
         }
-        set_conv(conv, weight, bias, device);
+        Ok(weights)
+    }
+
+    fn new(path: &Path, advice: String) -> Self {
+        let shown = path.display().to_string();
+        Self { shown, advice, files: Vec::new(), tensors: HashMap::new() }
+    }
+
+    fn add(&mut self, bytes: Vec<u8>) -> Result<()> {
+        // Holds every tensor's range against the length of the file.
+        let (header, metadata) = SafeTensors::read_metadata(&bytes)?;
+        let start = size_of::<u64>() + header;
+        for (name, info) in metadata.tensors() {
+            let (from, to) = info.data_offsets;
+            let stored = Stored {
+                file: self.files.len(),
+                bytes: start + from..start + to,
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+            };
+            let before = self.tensors.insert(name.clone(), stored);
+            ensure!(before.is_none(), "tensor {name} is in two files");
+        }
+        self.files.push(bytes);
         Ok(())
     }
 
-    /// The weight and bias of a linear layer.
-    pub(super) fn fill_linear(
-        &self,
-        linear: &mut Linear,
-        name: &str,
-        device: &Device,
-    ) -> Result<()> {
-        let [from, to] = linear.weight.lazy_shape().dims();
-        self.set_linear(linear, name, self.values(&format!("{name}.weight"), [to, from])?, device)
+    /// Whether a tensor is there and was not taken.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
     }
 
-    /// A linear layer from a convolution of 1 x 1.
-    pub(super) fn fill_linear_from_conv(
-        &self,
-        linear: &mut Linear,
-        name: &str,
-        device: &Device,
-    ) -> Result<()> {
-        let [from, to] = linear.weight.lazy_shape().dims();
-        let weight = self.values(&format!("{name}.weight"), [to, from, 1, 1])?;
-        self.set_linear(linear, name, weight, device)
+    /// The shape of a tensor that is there.
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|stored| stored.shape.as_slice())
     }
 
-    /// burn keeps a linear layer's weight as `[in, out]`, PyTorch as `[out, in]`.
-    fn set_linear(
-        &self,
-        linear: &mut Linear,
+    /// The values of a tensor that has to be there in this shape.
+    pub(super) fn take<const D: usize>(
+        &mut self,
         name: &str,
-        weight: &[f32],
-        device: &Device,
-    ) -> Result<()> {
-        let [from, to] = linear.weight.lazy_shape().dims();
-        let bias = self.values(&format!("{name}.bias"), [to])?;
-        let transposed = (0..from * to).map(|i| weight[i % to * from + i / to]).collect::<Vec<_>>();
-        linear.weight = Param::from_data(TensorData::new(transposed, [from, to]), device);
-        linear.bias = Some(Param::from_data(TensorData::new(bias.to_vec(), [to]), device));
-        Ok(())
-    }
-
-    fn values<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<&[f32]> {
-        let (path, download) = (self.path.display(), self.download);
-        let (found, values) = self.tensors.get(name).ok_or_else(|| {
-            anyhow!(
-                "{path} has no tensor {name}: it belongs to another network; \
-                 delete it and run examples/data.sh {download}"
-            )
+        shape: [usize; D],
+    ) -> Result<Vec<f32>> {
+        let (shown, advice) = (&self.shown, &self.advice);
+        let stored = self.tensors.remove(name).ok_or_else(|| {
+            anyhow!("{shown} has no tensor {name}: it belongs to another network; {advice}")
         })?;
         ensure!(
-            *found == shape,
-            "{path}: tensor {name} is {found:?} where {shape:?} is needed; if the file is not of \
-             another network, delete it and run examples/data.sh {download}",
+            stored.shape == shape,
+            "{shown}: tensor {name} is {:?} where {shape:?} is needed; if the file is not of \
+             another network, {advice}",
+            stored.shape,
         );
-        Ok(values)
+        let bytes = self.files.get(stored.file).and_then(|file| file.get(stored.bytes));
+        floats(stored.dtype, bytes.unwrap_or_default()).ok_or_else(|| {
+            anyhow!(
+                "{shown}: tensor {name} is {:?}: F64, F32, F16 and BF16 are read; save the model \
+                 in one of them",
+                stored.dtype,
+            )
+        })
+    }
+
+    /// Holds that all tensors were taken but those that `spare` allows to be left over.
+    pub(super) fn finish(self, spare: impl Fn(&str) -> bool) -> Result<()> {
+        let mut left: Vec<&str> =
+            self.tensors.keys().map(String::as_str).filter(|name| !spare(name)).collect();
+        left.sort_unstable();
+        if let Some(first) = left.first() {
+            anyhow::bail!(
+                "{} has tensor {first} and {} more that this network has no place for; {}",
+                self.shown,
+                left.len() - 1,
+                self.advice,
+            );
+        }
+        Ok(())
     }
 }
 
-fn set_conv(conv: &mut Conv2d, weight: Vec<f32>, bias: Vec<f32>, device: &Device) {
-    let shape: [usize; 4] = conv.weight.lazy_shape().dims();
-    conv.weight = Param::from_data(TensorData::new(weight, shape), device);
-    conv.bias = Some(Param::from_data(TensorData::new(bias, [shape[0]]), device));
+const FOLDER_ADVICE: &str =
+    "config.json and the weights have to be those of one model: get the whole folder again";
+
+fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let (pairs, fours, eights) = (bytes.as_chunks().0, bytes.as_chunks().0, bytes.as_chunks().0);
+    Some(match dtype {
+        Dtype::F16 => pairs.iter().map(|x| f16::from_le_bytes(*x).to_f32()).collect(),
+        Dtype::BF16 => pairs.iter().map(|x| bf16::from_le_bytes(*x).to_f32()).collect(),
+        Dtype::F32 => fours.iter().map(|x| f32::from_le_bytes(*x)).collect(),
+        Dtype::F64 => eights.iter().map(|x| f64::from_le_bytes(*x) as f32).collect(),
+        _ => return None,
+    })
 }

@@ -26,7 +26,7 @@ impl Recipe for Lora {
         Ok(Schedule::new(ParamSelector::lora().union(parts::head()?)))
     }
 
-    fn attachment(&self, _situation: &Situation) -> Result<Attachment> {
+    fn attachment(&self, _situation: &Situation, _output_axis: usize) -> Result<Attachment> {
         Ok(Attachment::Adapters(LowRank::new(RANK, ALPHA)?))
     }
 }

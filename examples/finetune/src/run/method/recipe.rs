@@ -40,11 +40,11 @@ pub trait Recipe {
         Ok(None)
     }
 
-    /// What is attached to the pretrained model.
+    /// What is attached to the pretrained model. `output_axis` is that of the weights that get adapters or a mask.
     ///
     /// # Errors
     /// When a setting is out of range.
-    fn attachment(&self, _situation: &Situation) -> Result<Attachment> {
+    fn attachment(&self, _situation: &Situation, _output_axis: usize) -> Result<Attachment> {
         Ok(Attachment::Nothing)
     }
 
@@ -58,8 +58,6 @@ pub trait Recipe {
 /// What a method may want to know of the run.
 pub struct Situation<'a> {
     pub private: bool,
-    /// The axis of outputs of weights that get adapters or a mask.
-    pub output_axis: usize,
     pub mask: &'a MaskArgs,
 }
 

@@ -29,8 +29,8 @@ impl Recipe for Supermask {
         Ok(Schedule::new(ParamSelector::masks().union(parts::head()?)))
     }
 
-    fn attachment(&self, situation: &Situation) -> Result<Attachment> {
-        let config = situation.mask.config(situation.private, situation.output_axis)?;
+    fn attachment(&self, situation: &Situation, output_axis: usize) -> Result<Attachment> {
+        let config = situation.mask.config(situation.private, output_axis)?;
         Ok(Attachment::Mask(config))
     }
 

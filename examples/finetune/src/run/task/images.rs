@@ -1,76 +1,170 @@
-//! CIFAR-10 with a network that was trained on ImageNet.
+//! Images, and a network that was trained on ImageNet.
 
+mod network;
+mod pixels;
 mod views;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use burn::tensor::{Device, Tensor, TensorData};
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Tensor};
 use burn_dp::selection::ParamSelector;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::labeled::Labeled;
+use super::own::OwnArgs;
 use super::{Classifier, Defaults, Part, Task};
-use crate::data::{self, Split};
-use crate::models::vision::{Backbone, ImageClassifier, Preprocess};
-use crate::run::{Method, Targets};
+use crate::data::{self, ImageColumns, ImageRecords, Labels, Split};
+use crate::models::vision::ImageClassifier;
+use crate::run::{Method, Targets, Units};
+use network::Network;
+use pixels::Pixels;
 
-/// What the image task can be asked for.
+/// What tasks with images can be asked for.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct ImageArgs {
-    /// squeezenet, or efficientnet-lite0
+    /// squeezenet, or efficientnet-lite0: what examples/data.sh downloads
     #[arg(long, default_value = "efficientnet-lite0")]
     pub backbone: String,
-    /// Height and width to which images are resized [default: 96, or 64 for squeezenet]
+    /// A folder as Hugging Face saves it, in place of --backbone: ViT, DeiT, BEiT or ResNet
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// Height and width to which images are resized, with --backbone [default: 96, or 64 for squeezenet]
     #[arg(long)]
     pub pixels: Option<usize>,
 }
 
-/// Labeled images and a backbone.
+impl Default for ImageArgs {
+    fn default() -> Self {
+        Self { backbone: "efficientnet-lite0".into(), model: None, pixels: None }
+    }
+}
+
+/// Which images.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageSet {
+    /// The data folder's.
+    Cifar10,
+    /// The data folder's.
+    Cifar100,
+    /// The data folder's.
+    Celeba,
+    /// The user's own.
+    Own(OwnImages),
+}
+
+/// The user's own images.
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+pub struct OwnImages {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub data: OwnArgs,
+    /// The column with the path of each image, where --train is a table
+    #[arg(long)]
+    pub path: Option<String>,
+}
+
+/// Labeled images and a network.
 pub struct Images {
-    data: Split<data::Images>,
-    targets: Split<Targets>,
-    backbone: Backbone,
-    preprocess: Preprocess,
-    pixels: usize,
-    folder: std::path::PathBuf,
+    name: &'static str,
+    words: String,
+    pixels: Split<Pixels>,
+    labeled: Labeled,
+    network: Network,
+}
+
+/// A set of images and the network that the flags name. `folder` is the data folder.
+///
+/// # Errors
+/// When data or weights are missing or damaged, or a flag makes no sense.
+pub fn images(folder: &Path, set: &ImageSet, args: &ImageArgs) -> Result<Images> {
+    let network = Network::new(args, folder)?;
+    let fixed = |name, words: &str, data: Split<data::Images>| -> Result<Images> {
+        let classes: Vec<String> = data.train.classes.iter().map(|class| (*class).to_owned()).collect();
+        let labels = data.as_ref().try_map(|part| {
+            Ok(Labels::Classes(part.labels.iter().map(|label| u32::from(*label)).collect()))
+        })?;
+        let labeled = Labeled::new(labels, classes)?;
+        let pixels = data.try_map(|part| Ok(Pixels::from(part)))?;
+        Ok(Images { name, words: words.into(), pixels, labeled, network: network.clone() })
+    };
+    match set {
+        ImageSet::Cifar10 => fixed("cifar10", "CIFAR-10", data::cifar10(folder)?),
+        ImageSet::Cifar100 => fixed("cifar100", "CIFAR-100", data::cifar100(folder)?),
+        ImageSet::Celeba => {
+            let data = data::celeba(folder, network.reading_size())?;
+            let units = by_user(&data.train, usize::MAX)?;
+            of_records("celeba", "CelebA, 40 attributes".into(), data, units, None, network)
+        }
+        ImageSet::Own(own) => own_images(own, network),
+    }
 }
 
 /// CIFAR-10 in `folder`.
 ///
 /// # Errors
-/// When data are missing or damaged, or a flag makes no sense.
+/// As [`images`].
 pub fn cifar10(folder: &Path, args: &ImageArgs) -> Result<Images> {
-    let backbone: Backbone = args.backbone.parse()?;
-    let pixels = args.pixels.unwrap_or(match backbone {
-        Backbone::SqueezeNet => 64,
-        Backbone::EfficientNetLite0 => 96,
-    });
-    let preprocess = Preprocess::new(backbone, pixels)?;
-    let data = data::cifar10(folder)?;
-    let targets = data.as_ref().try_map(|images| {
-        let labels = images.labels.iter().map(|label| u32::from(*label)).collect();
-        Targets::one_of(labels, images.classes.len())
-    })?;
-    Ok(Images { data, targets, backbone, preprocess, pixels, folder: folder.to_owned() })
+    images(folder, &ImageSet::Cifar10, args)
 }
 
-impl Images {
-    /// Any RGB image, channel by channel, as the model reads it.
-    pub fn preprocess(
-        &self,
-        rgb: Vec<u8>,
-        height: usize,
-        width: usize,
-        device: &Device,
-    ) -> Tensor<4> {
-        self.preprocess.forward(tensor(rgb, [1, 3, height, width], device))
+fn own_images(own: &OwnImages, network: Network) -> Result<Images> {
+    let (size, options) = (network.reading_size(), own.data.options());
+    let (train, test) = match &own.path {
+        None => {
+            anyhow::ensure!(
+                own.data.train.is_dir(),
+                "{} is no folder: give a folder with a folder for each class, or, for a table, the column with \
+                 the images' paths: --path NAME",
+                own.data.train.display()
+            );
+            data::image_folder(&own.data.train, size, &options)?
+        }
+        Some(path) => {
+            let columns = ImageColumns {
+                path: path.clone(),
+                label: own.data.label()?,
+                user: own.data.user_column.clone(),
+            };
+            let train = data::image_table(&own.data.table()?, &columns, size, &options)?;
+            let test = own.data.held_out_table()?;
+            let test = test.map(|table| data::image_test_table(&table, &columns, &train, &options));
+            (train, test.transpose()?)
+        }
+    };
+    train.notes.iter().for_each(|note| println!("note: {note}"));
+    let data = match test {
+        Some(test) => Split { train, test },
+        None => train.split(own.data.rule()?, &own.data.train)?,
+    };
+    let units = own.data.units(data.train.users.as_ref(), data.train.len())?;
+    let words = own.data.train.display().to_string();
+    of_records("images", words, data, units, own.data.class_weights.as_deref(), network)
+}
+
+/// Users with all of their records, at most so many, where users are known.
+fn by_user(records: &ImageRecords, most: usize) -> Result<Units> {
+    match &records.users {
+        None => Ok(Units::records(records.len())),
+        Some(users) => Units::users(users.iter().map(|(_, list)| list.to_vec()).collect(), most),
     }
 }
 
-fn tensor(pixels: Vec<u8>, shape: [usize; 4], device: &Device) -> Tensor<4> {
-    let pixels: Vec<f32> = pixels.into_iter().map(f32::from).collect();
-    Tensor::from_data(TensorData::new(pixels, shape), device)
+fn of_records(
+    name: &'static str,
+    words: String,
+    data: Split<ImageRecords>,
+    units: Units,
+    weights: Option<&str>,
+    network: Network,
+) -> Result<Images> {
+    let classes = data.train.classes.clone();
+    let labels = data.as_ref().try_map(|part| Ok(part.labels.clone()))?;
+    let labeled = Labeled::new(labels, classes)?.with(units, weights)?;
+    let pixels = data.try_map(|part| Ok(Pixels::from(part)))?;
+    Ok(Images { name, words, pixels, labeled, network })
 }
 
 impl Task for Images {
@@ -78,67 +172,64 @@ impl Task for Images {
     type Model = ImageClassifier;
 
     fn name(&self) -> &'static str {
-        "cifar10"
+        self.name
     }
 
     fn data(&self) -> String {
-        "CIFAR-10".into()
+        self.words.clone()
     }
 
     fn classes(&self) -> Vec<String> {
-        self.data.train.classes.iter().map(|class| (*class).to_owned()).collect()
+        self.labeled.classes.clone()
     }
 
     fn trunk(&self) -> String {
-        format!("{}-{}", self.backbone, self.pixels)
+        match self.name {
+            "cifar10" | "cifar100" => self.network.name().into(),
+            _ => format!("{}-{:08x}", self.network.name(), self.pixels.train.checksum()),
+        }
     }
 
     fn model(&self, device: &Device) -> Result<ImageClassifier> {
-        ImageClassifier::load(self.backbone, &self.folder, self.data.train.classes.len(), device)
+        self.network.load(self.labeled.classes.len(), device)
     }
 
     fn targets(&self, part: Part) -> &Targets {
-        self.targets.part(part)
+        self.labeled.targets.part(part)
+    }
+
+    fn units(&self) -> Units {
+        self.labeled.units.clone()
     }
 
     fn inputs(&self, part: Part, records: &[usize], device: &Device) -> Tensor<4> {
-        let images = self.data.part(part);
-        let pixels = records.iter().flat_map(|record| images.image(*record)).copied().collect();
-        let shape = [records.len(), images.channels, images.height, images.width];
-        self.preprocess.forward(tensor(pixels, shape, device))
+        self.network.preprocess(self.pixels.part(part).batch(records, device))
     }
 
     fn has_views(&self) -> bool {
         true
     }
 
-    fn views(
-        &self,
-        part: Part,
-        records: &[usize],
-        seed: u64,
-        device: &Device,
-    ) -> Option<Tensor<4>> {
-        let images = self.data.part(part);
-        let pixels = views::of(images, records, seed);
-        let shape = [records.len(), images.channels, images.height, images.width];
-        Some(self.preprocess.forward(tensor(pixels, shape, device)))
+    fn views(&self, part: Part, records: &[usize], seed: u64, device: &Device) -> Option<Tensor<4>> {
+        let seen = views::of(self.pixels.part(part), records, seed);
+        Some(self.network.preprocess(seen.all(device)))
     }
 
-    fn adapted(&self) -> Result<ParamSelector> {
-        let rule = r"(fires\.\d+\.\w+|blocks\.\d+\.(expand|project)|top|conv1|stem)\.weight$";
-        Ok(ParamSelector::regex(rule)?)
+    fn read(&self, input: &str, device: &Device) -> Result<Tensor<4>> {
+        let image = Pixels::read(Path::new(input)).with_context(|| format!("{input} cannot be read"))?;
+        Ok(self.network.preprocess(image.all(device)))
     }
 
-    fn output_axis(&self) -> usize {
-        0
+    fn adapted(&self, model: &ImageClassifier) -> Result<ParamSelector> {
+        model.adapted()
     }
 
-    fn late(&self) -> ParamSelector {
-        match self.backbone {
-            Backbone::SqueezeNet => ParamSelector::path("SqueezeNet.fires.7"),
-            Backbone::EfficientNetLite0 => ParamSelector::path("EfficientNetLite0.top"),
-        }
+    fn output_axis(&self, model: &ImageClassifier) -> usize {
+        model.output_axis()
+    }
+
+    fn late(&self, model: &ImageClassifier) -> ParamSelector {
+        model.late()
     }
 
     fn defaults(&self, method: Method, private: bool) -> Defaults {

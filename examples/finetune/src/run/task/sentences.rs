@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use burn::nn::LinearConfig;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use burn_dp::selection::ParamSelector;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{Classifier, Defaults, Part, Task};
 use crate::data::{self, Split};
-use crate::models::text::{Encoded, TextClassifier, TextEncoder, Tokenizer};
+use crate::models::text::{
+    Encoded, TextClassifier, TextEncoder, TextEncoderConfig, TextInputs, Tokenizer,
+};
 use crate::run::Method;
 
 /// What the text task can be asked for.
@@ -29,6 +31,7 @@ pub struct Texts {
     encoded: Split<Encoded>,
     tokenizer: Tokenizer,
     length: usize,
+    config: TextEncoderConfig,
     folder: PathBuf,
 }
 
@@ -46,7 +49,8 @@ pub fn sentiment(folder: &Path, args: &TextArgs) -> Result<Texts> {
     };
     let encoded = Split { train: encode(&data.train)?, test: encode(&data.test)? };
     let labels = Split { train: data.train.labels, test: data.test.labels };
-    Ok(Texts { name, labels, encoded, tokenizer, length: args.length, folder: encoder })
+    let config = TextEncoderConfig::read(&encoder)?;
+    Ok(Texts { name, labels, encoded, tokenizer, length: args.length, config, folder: encoder })
 }
 
 impl Texts {
@@ -61,13 +65,13 @@ impl Texts {
     ///
     /// # Errors
     /// When the tokenizer refuses it.
-    pub fn encode(&self, text: &str, device: &Device) -> Result<(Tensor<2, Int>, Tensor<2>)> {
+    pub fn encode(&self, text: &str, device: &Device) -> Result<TextInputs> {
         Ok(self.tokenizer.encode(&[text], self.length)?.all(device))
     }
 }
 
 impl Task for Texts {
-    type Inputs = (Tensor<2, Int>, Tensor<2>);
+    type Inputs = TextInputs;
     type Model = TextClassifier;
 
     fn name(&self) -> &'static str {
@@ -110,8 +114,7 @@ impl Task for Texts {
     }
 
     fn adapted(&self) -> Result<ParamSelector> {
-        let rule = r"layers\.\d+\.(attention\.(query|key|value|output)|feed_forward\.\w+)\.weight$";
-        Ok(ParamSelector::regex(rule)?)
+        Ok(ParamSelector::regex(TextEncoderConfig::adapted())?)
     }
 
     fn output_axis(&self) -> usize {
@@ -119,7 +122,7 @@ impl Task for Texts {
     }
 
     fn late(&self) -> ParamSelector {
-        ParamSelector::path("encoder.layers.5")
+        ParamSelector::path(self.config.last_layer())
     }
 
     fn defaults(&self, method: Method) -> Defaults {
@@ -127,9 +130,9 @@ impl Task for Texts {
     }
 }
 
-impl Classifier<(Tensor<2, Int>, Tensor<2>)> for TextClassifier {
-    fn features(&self, (tokens, mask): (Tensor<2, Int>, Tensor<2>)) -> Tensor<2> {
-        self.features(tokens, mask)
+impl Classifier<TextInputs> for TextClassifier {
+    fn features(&self, inputs: TextInputs) -> Tensor<2> {
+        self.features(inputs)
     }
 
     fn classify(&self, features: Tensor<2>) -> Tensor<2> {

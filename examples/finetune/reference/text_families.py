@@ -61,6 +61,8 @@ SINGLES = [
     "NO acute Fever, and no pain since the walk on Monday!",
     "",
     "Caf\u00e9 \u4e2d \u20ac 37.5\u00b0",
+    # RoBERTa's own padding inside a text.
+    "A <pad> day.",
 ]
 # The second text is the longer one, the first is, both are too long, and one is empty.
 PAIRS = [

@@ -30,12 +30,12 @@ use crate::settings::{Sent, Settings, TaskName, Train};
 pub fn learner(settings: &Settings) -> Result<Box<dyn Learner>> {
     let folder = data::folder()?;
     match settings.task {
-        TaskName::Cifar10 => {
-            of_task(cifar10(&folder, &ImageArgs::default())?, settings, &folder)
-        }
-        TaskName::Sentiment => {
-            of_task(sentiment(&folder, &TextArgs { length: settings.length })?, settings, &folder)
-        }
+        TaskName::Cifar10 => of_task(cifar10(&folder, &ImageArgs::default())?, settings, &folder),
+        TaskName::Sentiment => of_task(
+            sentiment(&folder, &TextArgs { length: settings.length, ..TextArgs::default() })?,
+            settings,
+            &folder,
+        ),
     }
 }
 

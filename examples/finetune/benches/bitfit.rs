@@ -24,7 +24,7 @@ use burn_dp::seed::Seed;
 use burn_dp::selection::ParamSelector;
 use finetune::memory::peak_megabytes;
 use finetune::models::cross_entropy;
-use finetune::models::text::{TextClassifier, TextEncoderConfig};
+use finetune::models::text::{TextClassifier, TextEncoderConfig, TextInputs};
 use finetune::models::vision::{SqueezeNet, SqueezeNetConfig};
 
 /// Set in the processes that measure.
@@ -110,7 +110,7 @@ fn measure(row: &str) {
 type Texts = (Tensor<2, Int>, Tensor<2>, Tensor<1, Int>);
 
 fn text_loss(model: &TextClassifier, (tokens, mask, labels): Texts) -> Tensor<1> {
-    cross_entropy(model.forward(tokens, mask), labels)
+    cross_entropy(model.forward(TextInputs::new(tokens, mask)), labels)
 }
 
 fn image_loss(model: &SqueezeNet, (images, labels): (Tensor<4>, Tensor<1, Int>)) -> Tensor<1> {

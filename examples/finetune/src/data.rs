@@ -41,7 +41,7 @@ pub use columns::{ImageColumns, LabelFrom, TextColumns, TextFrom};
 pub use fashion_mnist::fashion_mnist;
 pub use glue::{Mnli, mnli, qnli, qqp};
 pub use held_out::HeldOut;
-pub use image_records::{ImageRecords, image_folder, image_table, image_test_table};
+pub use image_records::{ImageRecords, image, image_folder, image_table, image_test_table};
 pub use labels::Labels;
 pub use options::ReadOptions;
 pub use sentences::{Sentences, rotten_tomatoes, sentiment, sst2};

@@ -34,7 +34,7 @@ pub use features::{Features, cached_features};
 pub use interrupt::forget_interrupt;
 pub use method::{Defaults, MaskArgs, Method, Of, Rule};
 pub use predict::predict;
-pub use program::{exit_code, fine_tune};
+pub use program::exit_code;
 pub use progress::bar;
 pub use rates::{Decay, RateArgs};
 pub use report::{MaskSummary, Summary, plot};

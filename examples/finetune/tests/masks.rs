@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use burn_dp::mask::{MaskKind, MaskSet, Scope, Structure, SuperMaskConfig};
 use common::note;
-use finetune::models::text::{TextEncoder, TextEncoderConfig};
+use finetune::models::text::{TextEncoder, TextEncoderConfig, TextInputs};
 use finetune::models::vision::{Backbone, ImageClassifier, SqueezeNetConfig};
 use finetune::run::task::Task;
 use tempfile::tempdir;
@@ -43,7 +43,7 @@ fn encoder_starts_as_it_is(encoder: &TextEncoder) -> Result<()> {
     let device = Device::default();
     let tokens = || Tensor::<1, Int>::arange(0..24, &device).reshape([2, 12]) * 37;
     starts_as_the_model(encoder, |encoder| {
-        encoder.forward(tokens(), Tensor::ones([2, 12], &device)).into_data()
+        encoder.forward(TextInputs::new(tokens(), Tensor::ones([2, 12], &device))).into_data()
     })
 }
 

@@ -12,7 +12,9 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_dp::per_example::{Engine, Loop, Traced, verify};
 use common::{assert_has, fixture, note, refused};
 use finetune::models::cross_entropy;
-use finetune::models::text::{Encoded, TextClassifier, TextEncoder, TextEncoderConfig, Tokenizer};
+use finetune::models::text::{
+    Encoded, TextClassifier, TextEncoder, TextEncoderConfig, TextInputs, Tokenizer,
+};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -41,7 +43,12 @@ impl Expected {
     }
 
     fn encoded(&self) -> Encoded {
-        Encoded { ids: self.ids.concat(), mask: self.mask.concat(), length: self.length }
+        Encoded {
+            ids: self.ids.concat(),
+            types: None,
+            mask: self.mask.concat(),
+            length: self.length,
+        }
     }
 }
 
@@ -91,8 +98,8 @@ fn agreement(folder: &Path, expected: &Expected) -> Result<Errors> {
     let alone = (0..batch).map(|i| i..i + 1);
     for range in std::iter::once(0..batch).chain(alone) {
         let records: Vec<usize> = range.clone().collect();
-        let (ids, mask) = encoded.batch(&records, &device);
-        let hidden = model.encoder.forward(ids.clone(), mask.clone());
+        let inputs = encoded.batch(&records, &device);
+        let hidden = model.encoder.forward(inputs.clone());
         assert_eq!(hidden.dims(), [records.len(), expected.length, width]);
         let rows = expected.length * shown;
         let want = &expected.hidden[range.start * rows..range.end * rows];
@@ -100,7 +107,7 @@ fn agreement(folder: &Path, expected: &Expected) -> Result<Errors> {
         let hidden = hidden.slice([all, 0..expected.length, 0..shown]);
         errors.hidden = errors.hidden.max(largest_error(hidden, want)?);
         let want = &expected.pooled[range.start * width..range.end * width];
-        let pooled = model.features(ids, mask);
+        let pooled = model.features(inputs);
         errors.pooled = errors.pooled.max(largest_error(pooled, want)?);
     }
     Ok(errors)
@@ -118,15 +125,15 @@ fn padding_changes_nothing() -> Result<()> {
     let (device, tokenizer) = (Device::default(), Tokenizer::load(&tiny())?);
     let model = TextClassifier::load(&tiny(), 2, &device)?;
     let features = |length| -> Result<Vec<f64>> {
-        let (ids, mask) = tokenizer.encode(&["it was not good"], length)?.all(&device);
-        Ok(model.features(ids, mask).into_data().iter::<f64>().collect())
+        let inputs = tokenizer.encode(&["it was not good"], length)?.all(&device);
+        Ok(model.features(inputs).into_data().iter::<f64>().collect())
     };
     for (a, b) in features(6)?.iter().zip(features(32)?) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
     // Nor does a text of nothing else break anything.
     let empty = Tensor::<2>::zeros([1, 4], &device);
-    let pooled = model.features(empty.clone().int(), empty);
+    let pooled = model.features(TextInputs::new(empty.clone().int(), empty));
     assert_eq!(pooled.into_data().iter::<f64>().map(f64::abs).fold(0.0, f64::max), 0.0);
     Ok(())
 }
@@ -135,8 +142,8 @@ fn padding_changes_nothing() -> Result<()> {
 fn new_head_scores_every_class_the_same() -> Result<()> {
     let device = Device::default();
     let model = TextClassifier::load(&tiny(), 3, &device)?;
-    let (ids, mask) = Tokenizer::load(&tiny())?.encode(&["a film", "bad"], 8)?.all(&device);
-    let scores = model.forward(ids, mask);
+    let inputs = Tokenizer::load(&tiny())?.encode(&["a film", "bad"], 8)?.all(&device);
+    let scores = model.forward(inputs);
     assert_eq!(scores.dims(), [2, 3]);
     assert!(scores.into_data().iter::<f64>().all(|score| score == 0.0));
     assert!(TextClassifier::load(&tiny(), 0, &device).is_err());
@@ -145,10 +152,10 @@ fn new_head_scores_every_class_the_same() -> Result<()> {
 
 // Training.
 
-type Batch = (Tensor<2, Int>, Tensor<2>, Tensor<1, Int>);
+type Batch = (TextInputs, Tensor<1, Int>);
 
-fn loss(model: &TextClassifier, (ids, mask, labels): Batch) -> Tensor<1> {
-    cross_entropy(model.forward(ids, mask), labels)
+fn loss(model: &TextClassifier, (inputs, labels): Batch) -> Tensor<1> {
+    cross_entropy(model.forward(inputs), labels)
 }
 
 /// The tiny encoder with a random head, through which gradients reach the encoder, and a batch for it.
@@ -158,9 +165,9 @@ fn training() -> Result<(TextClassifier, Batch)> {
     let encoder = TextEncoder::load(&tiny(), &device)?;
     let head = LinearConfig::new(encoder.width(), 3).init(&device);
     let texts = ["the film is good", "a bad film, and it was not good!", "", "it was was"];
-    let (ids, mask) = Tokenizer::load(&tiny())?.encode(&texts, 12)?.all(&device);
+    let inputs = Tokenizer::load(&tiny())?.encode(&texts, 12)?.all(&device);
     let labels = Tensor::from_data([0, 2, 1, 0], &device);
-    Ok((TextClassifier { encoder, head }, (ids, mask, labels)))
+    Ok((TextClassifier { encoder, head }, (inputs, labels)))
 }
 
 #[test]
@@ -182,8 +189,7 @@ fn engines_agree_on_per_example_gradients() -> Result<()> {
     // One trace serves batches of every size.
     let mut engine = Traced::new(loss);
     let whole = engine.per_example(&model, batch.clone())?.estimated_squared_norms();
-    let (ids, mask, labels) = batch;
-    let one = (ids.slice_dim(0, 1..2), mask.slice_dim(0, 1..2), labels.slice_dim(0, 1..2));
+    let one = burn_dp::batch::slice(&batch, 1..2)?;
     let one = engine.per_example(&model, one)?.estimated_squared_norms();
     assert_eq!(engine.traces(), 1);
     let norm = |norms: Tensor<1>| norms.into_data().iter::<f64>().next().unwrap_or(f64::NAN);
@@ -277,8 +283,8 @@ fn exchanged(out: &str, put: Option<(&str, Dtype)>, words: &[&str]) -> Result<()
 #[test]
 fn configurations_that_are_not_built_are_refused() -> Result<()> {
     let cases = [
-        ("hidden_act", json!("relu"), "only \"gelu\""),
-        ("model_type", json!("roberta"), "only \"bert\""),
+        ("hidden_act", json!("silu"), "only gelu"),
+        ("model_type", json!("gpt2"), "only bert"),
         ("position_embedding_type", json!("relative_key"), "only \"absolute\""),
         ("num_attention_heads", json!(5), "cannot be shared"),
         ("num_attention_heads", json!(0), "give 1 to"),
@@ -293,7 +299,7 @@ fn configurations_that_are_not_built_are_refused() -> Result<()> {
     // A table that the tokenizer does not fit.
     let folder = broken(|folder| configure(folder, "vocab_size", json!(60)))?;
     assert_has(&refused(Tokenizer::load(folder.path())), &["73", "60 rows"]);
-    load_refused(folder.path(), &["word_embeddings", "[74, 32]", "[60, 32]"]);
+    load_refused(folder.path(), &["word_embeddings", "[74, 32]", "[60, 32]", "vocab_size"]);
     Ok(())
 }
 

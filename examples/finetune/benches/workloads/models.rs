@@ -12,7 +12,7 @@ use burn::tensor::activation::{gelu, relu, softmax};
 use burn::tensor::{Device, Int, Tensor};
 
 use finetune::models::cross_entropy;
-use finetune::models::text::{TextClassifier, TextEncoderConfig};
+use finetune::models::text::{TextClassifier, TextEncoderConfig, TextInputs};
 use finetune::models::vision::SqueezeNet;
 
 /// Three convolutions, each halved, and two dense layers.
@@ -105,7 +105,7 @@ pub fn encoder_loss(
     model: &TextClassifier,
     (tokens, mask, y): (Tensor<2, Int>, Tensor<2>, Tensor<1, Int>),
 ) -> Tensor<1> {
-    cross_entropy(model.forward(tokens, mask), y)
+    cross_entropy(model.forward(TextInputs::new(tokens, mask)), y)
 }
 
 pub fn squeezenet_loss(model: &SqueezeNet, (x, y): (Tensor<4>, Tensor<1, Int>)) -> Tensor<1> {

@@ -55,6 +55,16 @@ pub(super) struct Listed {
     pub notes: Vec<String>,
 }
 
+/// The pixels of one image, channel by channel, `[3, size, size]`.
+///
+/// # Errors
+/// When the file is no image that can be read, or `size` is out of range.
+pub fn image(file: &Path, size: usize) -> Result<Vec<u8>> {
+    let decoded = decode(&[file.to_owned()], size)?;
+    let failed = decoded.results.into_iter().find_map(Result::err);
+    failed.map_or(Ok(decoded.pixels), |told| Err(Error::msg(told)))
+}
+
 impl ImageRecords {
     /// Decodes the images that `source` lists.
     pub(super) fn of(

@@ -1,23 +1,34 @@
-//! A BERT encoder for sentences: all-MiniLM-L6-v2, and what else has its file layout.
+//! Encoders of texts: the BERT family, from a folder as Hugging Face saves it.
 //!
-//! A folder holds it as it is published: `config.json`, `model.safetensors` and `tokenizer.json`.
+//! The folder has `config.json`, `tokenizer.json` and the weights ([`checkpoint`](super::checkpoint)). Its
+//! `model_type` is `bert` (all-MiniLM-L6-v2 is one), `roberta`, `xlm-roberta` or `distilbert`; the weights may be
+//! those of a task's model, whose head is left out.
 //! Nothing here knows of differential privacy: these are burn modules like any other.
 
+mod activation;
 mod attention;
 mod classifier;
 mod config;
+mod embeddings;
+mod encoded;
 mod encoder;
+mod family;
+mod fields;
 mod init;
 mod layer;
+mod paths;
+mod pooling;
 mod tokenizer;
 mod weights;
 
+pub use activation::Activation;
 pub use attention::Attention;
 pub use classifier::TextClassifier;
 pub use config::TextEncoderConfig;
-pub use encoder::{Embeddings, TextEncoder};
+pub use embeddings::{Embeddings, Positions};
+pub use encoded::{Encoded, TextInputs};
+pub use encoder::TextEncoder;
+pub use family::Family;
 pub use layer::{FeedForward, Layer};
-pub use tokenizer::{Encoded, Tokenizer};
-
-/// The last words of every error about a file.
-const ADVICE: &str = "run examples/data.sh to download the encoder again";
+pub use pooling::Pooling;
+pub use tokenizer::Tokenizer;

@@ -3,16 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 
 use super::report::Summary;
-use super::task::{Classifier, ImageArgs, Part, Task, TextArgs, cifar10, sentiment};
+use super::task::{AnyTask, Classifier, Part, Task};
 
-/// Classifies texts, or PNG files, or the first `test` held-out records, by the run in `run`; returns a line
+/// Classifies texts, or image files, or the first `test` held-out records, by the run in `run`; returns a line
 /// each.
 ///
 /// # Errors
@@ -23,27 +23,22 @@ pub fn predict(run: &Path, folder: &Path, inputs: &[String], test: usize) -> Res
         .with_context(|| format!("{} is no finished run: cannot read run.json", run.display()))?;
     let summary: Summary =
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
+    let task: AnyTask = serde_json::from_value(summary.settings.clone()).with_context(|| {
+        format!("{} is a run of an unknown task, {}", run.display(), summary.task)
+    })?;
+    task.predict(run, folder, inputs, test)
+}
+
+/// As [`predict`], of a known task.
+pub(super) fn with<T: Task>(
+    task: &T,
+    run: &Path,
+    inputs: &[String],
+    test: usize,
+) -> Result<Vec<String>> {
     let device = Device::flex();
-    match summary.task.as_str() {
-        "sst2" => {
-            let args: TextArgs = serde_json::from_value(summary.settings.clone())?;
-            let task = sentiment(folder, &args)?;
-            let model = loaded(&task, run, &device)?;
-            let read = |text: &String| task.encode(text, &device);
-            lines(&task, &model, inputs, test, read, &device)
-        }
-        "cifar10" => {
-            let args: ImageArgs = serde_json::from_value(summary.settings.clone())?;
-            let task = cifar10(folder, &args)?;
-            let model = loaded(&task, run, &device)?;
-            let read = |path: &String| {
-                let (pixels, height, width) = rgb(Path::new(path))?;
-                Ok(task.preprocess(pixels, height, width, &device))
-            };
-            lines(&task, &model, inputs, test, read, &device)
-        }
-        other => bail!("{} is a run of the unknown task {other}", run.display()),
-    }
+    let model = loaded(task, run, &device)?;
+    lines(task, &model, inputs, test, &device)
 }
 
 /// The pretrained model with the fine-tuned weights.
@@ -61,7 +56,6 @@ fn lines<T: Task>(
     model: &T::Model,
     inputs: &[String],
     test: usize,
-    read: impl Fn(&String) -> Result<T::Inputs>,
     device: &Device,
 ) -> Result<Vec<String>> {
     let classes = task.classes();
@@ -73,7 +67,7 @@ fn lines<T: Task>(
     };
     let mut lines = Vec::new();
     for input in inputs {
-        let (class, chance) = best(read(input)?)?;
+        let (class, chance) = best(task.read(input, device)?)?;
         lines.push(format!("{} ({:.1} %): {input}", classes[class], 100.0 * chance));
     }
     let targets = task.targets(Part::Test);
@@ -83,20 +77,4 @@ fn lines<T: Task>(
         lines.push(format!("{} ({:.1} %), in truth {truth}", classes[class], 100.0 * chance));
     }
     Ok(lines)
-}
-
-/// A PNG's pixels, channel by channel, with its height and width.
-fn rgb(path: &Path) -> Result<(Vec<u8>, usize, usize)> {
-    let unusable = || format!("{} is no 8-bit RGB PNG", path.display());
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
-    decoder.set_transformations(png::Transformations::STRIP_16 | png::Transformations::EXPAND);
-    let mut reader = decoder.read_info().with_context(unusable)?;
-    let mut pixels = vec![0; reader.output_buffer_size().with_context(unusable)?];
-    let info = reader.next_frame(&mut pixels).with_context(unusable)?;
-    let channels = info.color_type.samples();
-    ensure!(matches!(info.color_type, png::ColorType::Rgb | png::ColorType::Rgba), unusable());
-    let pixels = &pixels[..info.buffer_size()];
-    let planes = (0..3).flat_map(|c| pixels.iter().skip(c).step_by(channels).copied()).collect();
-    Ok((planes, info.height as usize, info.width as usize))
 }

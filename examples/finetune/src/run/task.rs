@@ -1,13 +1,16 @@
 //! What is learned, from what, by which model.
 
+mod any;
 mod images;
 mod labeled;
 mod own;
-mod sentences;
+mod texts;
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use burn_dp::batch::Batch;
 use burn_dp::selection::ParamSelector;
 
@@ -17,9 +20,10 @@ use super::targets::Targets;
 use super::units::Units;
 
 pub use super::method::Defaults;
+pub use any::AnyTask;
 pub use images::{ImageArgs, ImageSet, Images, OwnImages, cifar10, images};
 pub use own::OwnArgs;
-pub use sentences::{TextArgs, Texts, sentiment};
+pub use texts::{OwnTexts, TextArgs, TextSet, Texts, sentiment, texts};
 
 /// A model with a trunk and a head.
 pub trait Classifier<I>: Module {
@@ -58,21 +62,6 @@ impl Inputs for Tensor<4> {
     fn apart(self, rows: usize) -> Self {
         let [units, channels, height, width] = self.dims();
         if rows == 1 { self } else { self.reshape([units * rows, channels / rows, height, width]) }
-    }
-}
-
-/// Tokens and their mask.
-impl Inputs for (Tensor<2, Int>, Tensor<2>) {
-    fn together(self, rows: usize) -> Self {
-        let [all, length] = self.0.dims();
-        let tokens = if rows == 1 { self.0 } else { self.0.reshape([all / rows, rows * length]) };
-        (tokens, together(self.1, rows))
-    }
-
-    fn apart(self, rows: usize) -> Self {
-        let [units, length] = self.0.dims();
-        let tokens = if rows == 1 { self.0 } else { self.0.reshape([units * rows, length / rows]) };
-        (tokens, apart(self.1, rows))
     }
 }
 
@@ -143,4 +132,25 @@ pub trait Task {
     fn late(&self, model: &Self::Model) -> ParamSelector;
     /// What suits a method on two cores, with or without privacy.
     fn defaults(&self, method: Method, private: bool) -> Defaults;
+}
+
+/// A name for the pretrained model in a folder of the user's: the folder's, and what tells its weights from others.
+fn name_of_folder(folder: &Path) -> Result<String> {
+    let full = folder
+        .canonicalize()
+        .with_context(|| format!("there is no folder {}", folder.display()))?;
+    let name =
+        full.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let mut hash = crc32fast::Hasher::new();
+    let mut files: Vec<_> = std::fs::read_dir(&full)?.collect::<std::io::Result<_>>()?;
+    files.sort_by_key(std::fs::DirEntry::file_name);
+    for file in files {
+        let about = file.metadata()?;
+        let changed =
+            about.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        hash.update(file.file_name().as_encoded_bytes());
+        hash.update(&about.len().to_le_bytes());
+        hash.update(&changed.unwrap_or_default().as_nanos().to_le_bytes());
+    }
+    Ok(format!("{name}-{:08x}", hash.finalize()))
 }

@@ -1,15 +1,15 @@
-//! A sentence classifier on top of the encoder.
+//! A classifier of texts on top of the encoder.
 
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
-use super::TextEncoder;
+use super::{TextEncoder, TextInputs};
 
-/// The encoder, the mean of its vectors over a text, and one dense map to class scores.
+/// The encoder, one vector for each text as it pools them, and one dense map to class scores.
 #[derive(Module, Debug)]
 pub struct TextClassifier {
     pub encoder: TextEncoder,
@@ -37,12 +37,12 @@ impl TextClassifier {
         Ok(Self { encoder, head: head.init(device) })
     }
 
-    /// `[batch, length]` token ids and their mask, as for [`TextEncoder::forward`], to `[batch, classes]`.
+    /// Scores, `[batch, classes]`.
     ///
     /// # Panics
     /// As [`TextEncoder::forward`].
-    pub fn forward(&self, tokens: Tensor<2, Int>, mask: Tensor<2>) -> Tensor<2> {
-        self.classify(self.features(tokens, mask))
+    pub fn forward(&self, inputs: TextInputs) -> Tensor<2> {
+        self.classify(self.features(inputs))
     }
 
     /// [`features`](Self::features) to `[batch, classes]`.
@@ -54,15 +54,7 @@ impl TextClassifier {
     ///
     /// # Panics
     /// As [`TextEncoder::forward`].
-    pub fn features(&self, tokens: Tensor<2, Int>, mask: Tensor<2>) -> Tensor<2> {
-        mean(self.encoder.forward(tokens, mask.clone()), mask)
+    pub fn features(&self, inputs: TextInputs) -> Tensor<2> {
+        self.encoder.pooled(inputs)
     }
-}
-
-/// The mean over the tokens of each text, as sentence-transformers pools this encoder.
-fn mean(hidden: Tensor<3>, mask: Tensor<2>) -> Tensor<2> {
-    let sum = (hidden * mask.clone().unsqueeze_dim::<3>(2)).sum_dim(1).squeeze_dim::<2>(1);
-    // A text of nothing but padding has the mean zero.
-    let tokens = mask.sum_dim(1).clamp_min(1e-9);
-    sum / tokens
 }

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::Tensor;
-use burn::tensor::activation::gelu;
 
+use super::Activation;
 use super::attention::Attention;
 
 /// Attention between tokens, then two dense maps at every token. Each half adds to its input and
@@ -27,11 +27,13 @@ pub struct FeedForward {
     pub up: Linear,
     pub down: Linear,
     pub norm: LayerNorm,
+    #[module(skip)]
+    pub activation: Activation,
 }
 
 impl FeedForward {
     fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let inner = gelu(self.up.forward(hidden.clone()));
+        let inner = self.activation.forward(self.up.forward(hidden.clone()));
         self.norm.forward(self.down.forward(inner) + hidden)
     }
 }

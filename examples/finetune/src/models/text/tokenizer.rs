@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Error, Result, anyhow, ensure};
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use tokenizers::{PostProcessor, TruncationDirection};
+use tokenizers::{Encoding, PostProcessor, TruncationParams, truncate_encodings};
 
-use super::{ADVICE, TextEncoderConfig};
+use super::encoded::room;
+use super::{Encoded, TextEncoderConfig};
+use crate::models::checkpoint::ADVICE;
 
 /// The tokenizer that an encoder was trained with.
 ///
@@ -14,12 +15,15 @@ use super::{ADVICE, TextEncoderConfig};
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    config: TextEncoderConfig,
     padding: i32,
-    max_length: usize,
 }
 
-/// Lengths that depend on the texts are multiples of this.
-const STEP: usize = 8;
+/// A text, or a pair, before it is padded.
+struct Row {
+    ids: Vec<i32>,
+    types: Vec<i32>,
+}
 
 impl Tokenizer {
     /// Reads `tokenizer.json` of `folder`, and `config.json` for what the encoder can take.
@@ -30,18 +34,23 @@ impl Tokenizer {
         let config = TextEncoderConfig::read(folder)?;
         let file = folder.join("tokenizer.json");
         let name = file.display();
+        ensure!(
+            file.is_file(),
+            "{} has no tokenizer.json: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) of transformers \
+             writes it from the older files of a tokenizer; {ADVICE}",
+            folder.display(),
+        );
         let mut inner = tokenizers::Tokenizer::from_file(&file)
             .map_err(Error::from_boxed)
             .with_context(|| format!("cannot read {name}; {ADVICE}"))?;
         let largest = inner.get_vocab(true).into_values().max().unwrap_or(0);
         ensure!(
             (largest as usize) < config.vocab_size,
-            "{name} has the token id {largest}, but the encoder's table has only {} rows; {ADVICE}",
+            "{name} has the token id {largest}, but by vocab_size the encoder's table has only {} rows; {ADVICE}",
             config.vocab_size,
         );
         inner.with_padding(None).with_truncation(None).map_err(Error::from_boxed)?;
-        let padding = i32::try_from(config.pad_token_id)?;
-        Ok(Self { inner, padding, max_length: config.max_position_embeddings })
+        Ok(Self { inner, padding: i32::try_from(config.pad_token_id)?, config })
     }
 
     /// The token ids of `texts`, each with the marks that begin and end a text, cut or padded to `max_length`.
@@ -50,7 +59,7 @@ impl Tokenizer {
     /// # Errors
     /// When `max_length` has no room for the marks or is more than the encoder can take.
     pub fn encode(&self, texts: &[&str], max_length: usize) -> Result<Encoded> {
-        Ok(self.padded(&self.ids(texts, max_length)?, max_length))
+        Ok(self.padded(&self.singles(texts, max_length)?, max_length, false))
     }
 
     /// As [`encode`](Self::encode), but padded no further than the longest of `texts` asks for, up to a
@@ -60,122 +69,104 @@ impl Tokenizer {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_to_longest(&self, texts: &[&str], max_length: usize) -> Result<Encoded> {
-        let ids = self.ids(texts, max_length)?;
-        let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
-        Ok(self.padded(&ids, longest.max(1).next_multiple_of(STEP).min(max_length)))
+        let rows = self.singles(texts, max_length)?;
+        let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
+        Ok(self.padded(&rows, room(longest, max_length), false))
     }
 
-    /// At most `max_length` ids for each text.
-    fn ids(&self, texts: &[&str], max_length: usize) -> Result<Vec<Vec<i32>>> {
-        let marks = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(false));
+    /// As [`encode`](Self::encode), for pairs of texts: a question and its answer, a premise and a hypothesis. A
+    /// pair that is too long loses tokens at the end of the longer text, and of both where both are too long.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode), and when the encoder has no types to tell the texts apart though its family has.
+    pub fn encode_pairs(&self, pairs: &[(&str, &str)], max_length: usize) -> Result<Encoded> {
+        let types = self.config.family.types_pairs();
         ensure!(
-            (marks + 1..=self.max_length).contains(&max_length),
-            "texts cannot be cut to {max_length} tokens: give {} to {}",
-            marks + 1,
-            self.max_length,
+            !types || self.config.type_vocab_size >= 2,
+            "the encoder has no type for the second text of a pair: type_vocab_size is {}",
+            self.config.type_vocab_size,
         );
-        let encodings = self.inner.encode_batch_fast(texts.to_vec(), false);
-        let encodings = encodings.map_err(Error::from_boxed).context("cannot encode a text")?;
-        encodings
-            .into_iter()
-            .map(|mut encoding| {
-                encoding.truncate(max_length - marks, 0, TruncationDirection::Right);
-                // The rest of a text that was cut.
-                encoding.take_overflowing();
-                let whole = self.inner.post_process(encoding, None, true);
-                let whole = whole.map_err(Error::from_boxed).context("cannot mark a text")?;
-                let id = |&id| i32::try_from(id).map_err(|_| anyhow!("token id {id} is too large"));
-                whole.get_ids().iter().map(id).collect()
-            })
-            .collect()
+        let (first, second): (Vec<&str>, Vec<&str>) = pairs.iter().copied().unzip();
+        let second = self.tokens(second)?.into_iter().map(Some).collect();
+        Ok(self.padded(&self.rows(self.tokens(first)?, second, max_length)?, max_length, types))
     }
 
-    fn padded(&self, texts: &[Vec<i32>], length: usize) -> Encoded {
-        let mut encoded = Encoded { ids: Vec::new(), mask: Vec::new(), length };
-        for text in texts {
-            let padding = length.saturating_sub(text.len());
-            encoded.ids.extend(text);
+    fn singles(&self, texts: &[&str], max_length: usize) -> Result<Vec<Row>> {
+        self.rows(self.tokens(texts.to_vec())?, vec![None; texts.len()], max_length)
+    }
+
+    /// The tokens of each text, without marks.
+    fn tokens(&self, texts: Vec<&str>) -> Result<Vec<Encoding>> {
+        let tokens = self.inner.encode_batch_fast(texts, false);
+        tokens.map_err(Error::from_boxed).context("cannot encode a text")
+    }
+
+    /// Texts with their marks and the second text of each pair, of at most `max_length` tokens.
+    fn rows(
+        &self,
+        first: Vec<Encoding>,
+        second: Vec<Option<Encoding>>,
+        max_length: usize,
+    ) -> Result<Vec<Row>> {
+        let pairs = second.iter().any(Option::is_some);
+        let marks = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pairs));
+        let (least, most) = (marks + 1, self.config.max_tokens());
+        ensure!(
+            (least..=most).contains(&max_length),
+            "texts cannot be cut to {max_length} tokens: give {least} to {most}",
+        );
+        // Longest first, at the right end.
+        let cut = TruncationParams { max_length: max_length - marks, ..Default::default() };
+        let row = |(first, second)| self.row(first, second, &cut);
+        first.into_iter().zip(second).map(row).collect()
+    }
+
+    fn row(
+        &self,
+        first: Encoding,
+        second: Option<Encoding>,
+        cut: &TruncationParams,
+    ) -> Result<Row> {
+        let (mut first, mut second) = truncate_encodings(first, second, cut)
+            .map_err(Error::from_boxed)
+            .context("cannot cut a text")?;
+        // The rest of a text that was cut.
+        first.take_overflowing();
+        second.as_mut().map(Encoding::take_overflowing);
+        let whole = self.inner.post_process(first, second, true);
+        let whole = whole.map_err(Error::from_boxed).context("cannot mark a text")?;
+        let types = match self.config.family.types_pairs() {
+            true => numbers(whole.get_type_ids(), "type_vocab_size", self.config.type_vocab_size)?,
+            false => Vec::new(),
+        };
+        Ok(Row { ids: numbers(whole.get_ids(), "vocab_size", self.config.vocab_size)?, types })
+    }
+
+    fn padded(&self, rows: &[Row], length: usize, types: bool) -> Encoded {
+        let types = types.then(Vec::new);
+        let mut encoded = Encoded { ids: Vec::new(), types, mask: Vec::new(), length };
+        for row in rows {
+            let padding = length.saturating_sub(row.ids.len());
+            encoded.ids.extend(&row.ids);
             encoded.ids.extend(std::iter::repeat_n(self.padding, padding));
-            encoded.mask.extend(std::iter::repeat_n(1.0, text.len()));
+            encoded.types.iter_mut().for_each(|types| {
+                types.extend(&row.types);
+                types.extend(std::iter::repeat_n(0, padding));
+            });
+            encoded.mask.extend(std::iter::repeat_n(1.0, row.ids.len()));
             encoded.mask.extend(std::iter::repeat_n(0.0, padding));
         }
         encoded
     }
 }
 
-/// Texts as token ids, one after another, all of the same length.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Encoded {
-    /// Token ids, `length` for each text.
-    pub ids: Vec<i32>,
-    /// 1 for a token and 0 for padding.
-    pub mask: Vec<f32>,
-    /// Tokens of each text, padding included.
-    pub length: usize,
-}
-
-impl Encoded {
-    /// Number of texts.
-    pub fn len(&self) -> usize {
-        self.ids.len().checked_div(self.length).unwrap_or(0)
-    }
-
-    /// Whether there is no text.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The ids and the mask of some texts, `[records, length]` each.
-    ///
-    /// # Panics
-    /// If a record is not below [`len`](Self::len).
-    pub fn batch(&self, records: &[usize], device: &Device) -> (Tensor<2, Int>, Tensor<2>) {
-        self.cut(records, self.length, device)
-    }
-
-    /// As [`batch`](Self::batch), but no longer than the longest of the texts asks for, up to a multiple of 8:
-    /// less work where texts are short. Whatever traces the model sees each length as a new shape.
-    ///
-    /// # Panics
-    /// As [`batch`](Self::batch).
-    pub fn batch_to_longest(
-        &self,
-        records: &[usize],
-        device: &Device,
-    ) -> (Tensor<2, Int>, Tensor<2>) {
-        let longest = records.iter().map(|record| self.tokens(*record)).max().unwrap_or(0);
-        self.cut(records, longest.max(1).next_multiple_of(STEP).min(self.length), device)
-    }
-
-    fn cut(
-        &self,
-        records: &[usize],
-        length: usize,
-        device: &Device,
-    ) -> (Tensor<2, Int>, Tensor<2>) {
-        let shape = [records.len(), length];
-        let ids = TensorData::new(self.rows(&self.ids, records, length), shape);
-        let mask = TensorData::new(self.rows(&self.mask, records, length), shape);
-        (Tensor::from_data(ids, device), Tensor::from_data(mask, device))
-    }
-
-    /// Tokens of a text, padding aside.
-    ///
-    /// # Panics
-    /// If it is not below [`len`](Self::len).
-    pub fn tokens(&self, record: usize) -> usize {
-        let row = &self.mask[record * self.length..(record + 1) * self.length];
-        row.iter().filter(|mask| **mask > 0.0).count()
-    }
-
-    /// All texts.
-    pub fn all(&self, device: &Device) -> (Tensor<2, Int>, Tensor<2>) {
-        self.batch(&(0..self.len()).collect::<Vec<_>>(), device)
-    }
-
-    /// The first `length` of each row.
-    fn rows<T: Copy>(&self, values: &[T], records: &[usize], length: usize) -> Vec<T> {
-        let row = |&record: &usize| &values[record * self.length..][..length];
-        records.iter().flat_map(row).copied().collect()
-    }
+/// What a tokenizer gives, if the encoder's table has that many rows.
+fn numbers(given: &[u32], field: &str, rows: usize) -> Result<Vec<i32>> {
+    let number = |&id: &u32| {
+        let number = i32::try_from(id).ok().filter(|_| (id as usize) < rows);
+        number.ok_or_else(|| {
+            anyhow!("tokenizer.json gives a text the id {id}, but {field} is {rows}")
+        })
+    };
+    given.iter().map(number).collect()
 }

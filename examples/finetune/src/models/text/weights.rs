@@ -1,143 +1,133 @@
-//! The published weights: which tensor of `model.safetensors` belongs where.
+//! The saved weights: which tensor belongs where.
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use burn::store::{
-    FloatCastAdapter, ModuleAdapter, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
-    SafetensorsStore,
-};
-use burn::tensor::{DType, Device};
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
 
-use super::ADVICE;
-use super::config::TextEncoderConfig;
-use super::encoder::TextEncoder;
+use super::family::HEADS;
+use super::{Family, Pooling, TextEncoder, TextEncoderConfig};
+use crate::models::checkpoint::{Checkpoint, Entry, Size};
 
 impl TextEncoder {
-    /// The encoder whose `config.json` and `model.safetensors` are in `folder`. Its parameters train on an
-    /// autodiff device.
+    /// The encoder in `folder`, which pools as sentence-transformers says there, and by the mean where it says
+    /// nothing. Its parameters train on an autodiff device.
     ///
     /// # Errors
-    /// When a file is missing, damaged, or not that of a BERT encoder: says which, and what is wrong with it.
+    /// When a file is missing, damaged, or not that of an encoder of the BERT family: says which, and what is wrong
+    /// with it.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        let pooling = Pooling::of(folder)?.unwrap_or_default();
+        Self::load_with(folder, pooling, device)
+    }
+
+    /// As [`load`](Self::load), pooled as you say.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and when the folder has no pooler and you ask for it.
+    pub fn load_with(folder: &Path, pooling: Pooling, device: &Device) -> Result<Self> {
         let config = TextEncoderConfig::read(folder)?;
-        read(&config, &folder.join("model.safetensors"), device)
-    }
-}
-
-/// The encoder with the weights in `file`.
-///
-/// Everything is compared before anything is loaded, so that errors are in the file's own terms.
-fn read(config: &TextEncoderConfig, file: &Path, device: &Device) -> Result<TextEncoder> {
-    let mut encoder = config.init(device)?;
-    let name = file.display();
-    let mut store = SafetensorsStore::from_file(file);
-    let stored =
-        store.get_all_tensors().with_context(|| format!("cannot read {name}; {ADVICE}"))?;
-
-    let entries = entries(config);
-    let (mut tensors, mut missing) = (Vec::new(), Vec::new());
-    for Entry { stored: key, path, shape } in &entries {
-        let Some(tensor) = stored.get(key) else {
-            missing.push(key.as_str());
-            continue;
-        };
-        ensure!(
-            tensor.dtype.is_float(),
-            "{name}: `{key}` holds {:?} instead of floats; {ADVICE}",
-            tensor.dtype,
-        );
-        ensure!(
-            tensor.shape[..] == shape[..],
-            "{name}: `{key}` has the shape {:?}, but config.json makes it {shape:?}; {ADVICE}",
-            &tensor.shape[..],
-        );
-        let mut tensor = tensor.clone();
-        tensor.name.clone_from(path);
-        tensors.push(tensor);
-    }
-    ensure!(missing.is_empty(), "{name} lacks {}; {ADVICE}", listed(&missing));
-    let known = |key: &str| UNUSED.contains(&key) || entries.iter().any(|e| e.stored == key);
-    let extra: Vec<&str> = stored.keys().map(String::as_str).filter(|key| !known(key)).collect();
-    ensure!(extra.is_empty(), "{name} has {} too, which is not used; {ADVICE}", listed(&extra));
-
-    // Linear weights are transposed; half precision becomes single.
-    let adapter = PyTorchToBurnAdapter.chain(FloatCastAdapter::to(DType::F32));
-    let result = encoder.apply(tensors, None, Some(Box::new(adapter)), false);
-    if let Some(error) = result.errors.first() {
-        bail!("{name}: {error}; {ADVICE}");
-    }
-    let unloaded: Vec<&str> = result.missing.iter().map(|(path, _)| path.as_str()).collect();
-    ensure!(unloaded.is_empty(), "{name} gave nothing for {}", listed(&unloaded));
-    Ok(encoder)
-}
-
-/// Tensors of the published files that an encoder without a pooler has no use for.
-const UNUSED: [&str; 3] = ["embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"];
-
-/// A parameter of the module and the tensor that it is read from.
-struct Entry {
-    stored: String,
-    path: String,
-    /// As stored: PyTorch's dense weights are `[out, in]`.
-    shape: Vec<usize>,
-}
-
-fn entries(config: &TextEncoderConfig) -> Vec<Entry> {
-    let (width, inner) = (config.hidden_size, config.intermediate_size);
-    let mut entries = Entries(Vec::new());
-    let tables = [
-        ("word", config.vocab_size),
-        ("position", config.max_position_embeddings),
-        ("token_type", config.type_vocab_size),
-    ];
-    for (table, rows) in tables {
-        let stored = format!("embeddings.{table}_embeddings.weight");
-        entries.add(stored, format!("embeddings.{table}.weight"), &[rows, width]);
-    }
-    entries.norm("embeddings.LayerNorm", "embeddings.norm", width);
-    for i in 0..config.num_hidden_layers {
-        let (from, to) = (format!("encoder.layer.{i}"), format!("layers.{i}"));
-        for part in ["query", "key", "value"] {
-            let stored = format!("{from}.attention.self.{part}");
-            entries.linear(&stored, &format!("{to}.attention.{part}"), [width, width]);
+        let family = config.family;
+        // Files from before PyTorch name them as TensorFlow did, bert-base-uncased's among them.
+        let checkpoint = Checkpoint::open(folder)?.rename(|name| {
+            let name = name.replace("LayerNorm.gamma", "LayerNorm.weight");
+            name.replace("LayerNorm.beta", "LayerNorm.bias")
+        });
+        let of_task = checkpoint.names().any(|name| name.starts_with(family.prefix()));
+        let prefix = if of_task { family.prefix() } else { "" };
+        let entries = Entries::of(&config, prefix, pooling);
+        if pooling == Pooling::Pooler {
+            let pooler = format!("{prefix}{POOLER}.weight");
+            ensure!(
+                family != Family::DistilBert && checkpoint.names().any(|name| name == pooler),
+                "{} has no pooler, its weights have no `{pooler}`: choose the pooling mean or cls",
+                folder.display(),
+            );
         }
-        let stored = format!("{from}.attention.output");
-        let path = format!("{to}.attention");
-        entries.linear(&format!("{stored}.dense"), &format!("{path}.output"), [width, width]);
-        entries.norm(&format!("{stored}.LayerNorm"), &format!("{path}.norm"), width);
-        let path = format!("{to}.feed_forward");
-        let stored = format!("{from}.intermediate.dense");
-        entries.linear(&stored, &format!("{path}.up"), [inner, width]);
-        entries.linear(&format!("{from}.output.dense"), &format!("{path}.down"), [width, inner]);
-        entries.norm(&format!("{from}.output.LayerNorm"), &format!("{path}.norm"), width);
+        let unused = |name: &str| {
+            let own = name.strip_prefix(prefix).unwrap_or(name);
+            BUFFERS.contains(&own)
+                || own.strip_prefix(POOLER).is_some_and(|rest| rest.starts_with('.'))
+                || HEADS.iter().any(|head| name.starts_with(head))
+        };
+        checkpoint
+            .load(config.build(pooling, device), &entries, unused)
+            .with_context(|| format!("cannot load the {} encoder", family.name()))
     }
-    entries.0
 }
 
-struct Entries(Vec<Entry>);
+const POOLER: &str = "pooler.dense";
 
-impl Entries {
-    fn linear(&mut self, stored: &str, path: &str, [out, from]: [usize; 2]) {
+/// Older files keep the numbers 0, 1, 2, ... and zeros, which are no weights.
+const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
+
+/// The entries so far, and what the tensors of the file begin with.
+struct Entries<'a> {
+    prefix: &'a str,
+    list: Vec<Entry>,
+}
+
+impl<'a> Entries<'a> {
+    fn of(config: &TextEncoderConfig, prefix: &'a str, pooling: Pooling) -> Vec<Entry> {
+        let field = |name| config.family.field(name);
+        let width = Size(config.hidden_size, field("hidden_size"));
+        let mut entries = Self { prefix, list: Vec::new() };
+        let tables = [
+            ("word", config.vocab_size, "vocab_size"),
+            ("position", config.max_position_embeddings, "max_position_embeddings"),
+            ("token_type", config.type_vocab_size, "type_vocab_size"),
+        ];
+        for (table, rows, field) in tables {
+            if rows > 0 {
+                let stored = format!("embeddings.{table}_embeddings.weight");
+                let path = format!("embeddings.{table}.weight");
+                entries.add(stored, path, &[Size(rows, field), width]);
+            }
+        }
+        entries.norm("embeddings.LayerNorm", "embeddings.norm", width);
+        for layer in 0..config.num_hidden_layers {
+            entries.layer(config, layer, width);
+        }
+        if pooling == Pooling::Pooler {
+            entries.linear(POOLER, "pooler", [width, width]);
+        }
+        entries.list
+    }
+
+    fn layer(&mut self, config: &TextEncoderConfig, layer: usize, width: Size) {
+        let names = config.family.layer();
+        let inner = Size(config.intermediate_size, config.family.field("intermediate_size"));
+        let linears = [
+            (names.query, "attention.query", [width, width]),
+            (names.key, "attention.key", [width, width]),
+            (names.value, "attention.value", [width, width]),
+            (names.output, "attention.output", [width, width]),
+            (names.up, "feed_forward.up", [inner, width]),
+            (names.down, "feed_forward.down", [width, inner]),
+        ];
+        let norms = [(names.attention_norm, "attention.norm"), (names.norm, "feed_forward.norm")];
+        let stored = |name: &str| format!("{}.{layer}.{name}", names.layers);
+        let path = |name: &str| format!("layers.{layer}.{name}");
+        for (name, part, shape) in linears {
+            self.linear(&stored(name), &path(part), shape);
+        }
+        for (name, part) in norms {
+            self.norm(&stored(name), &path(part), width);
+        }
+    }
+
+    fn linear(&mut self, stored: &str, path: &str, [out, from]: [Size; 2]) {
         self.add(format!("{stored}.weight"), format!("{path}.weight"), &[out, from]);
         self.add(format!("{stored}.bias"), format!("{path}.bias"), &[out]);
     }
 
-    fn norm(&mut self, stored: &str, path: &str, width: usize) {
+    fn norm(&mut self, stored: &str, path: &str, width: Size) {
         self.add(format!("{stored}.weight"), format!("{path}.gamma"), &[width]);
         self.add(format!("{stored}.bias"), format!("{path}.beta"), &[width]);
     }
 
-    fn add(&mut self, stored: String, path: String, shape: &[usize]) {
-        self.0.push(Entry { stored, path, shape: shape.to_vec() });
-    }
-}
-
-/// The first few of `names`, which may be all of a file's.
-fn listed(names: &[&str]) -> String {
-    let shown: Vec<String> = names.iter().take(3).map(|name| format!("`{name}`")).collect();
-    match names.len().saturating_sub(shown.len()) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
+    fn add(&mut self, stored: String, path: String, shape: &[Size]) {
+        let stored = format!("{}{stored}", self.prefix);
+        self.list.push(Entry { stored, path, shape: shape.to_vec() });
     }
 }

@@ -6,7 +6,7 @@ mod views;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use burn_dp::selection::ParamSelector;
 use clap::Args;
@@ -82,7 +82,8 @@ pub struct Images {
 pub fn images(folder: &Path, set: &ImageSet, args: &ImageArgs) -> Result<Images> {
     let network = Network::new(args, folder)?;
     let fixed = |name, words: &str, data: Split<data::Images>| -> Result<Images> {
-        let classes: Vec<String> = data.train.classes.iter().map(|class| (*class).to_owned()).collect();
+        let classes: Vec<String> =
+            data.train.classes.iter().map(|class| (*class).to_owned()).collect();
         let labels = data.as_ref().try_map(|part| {
             Ok(Labels::Classes(part.labels.iter().map(|label| u32::from(*label)).collect()))
         })?;
@@ -210,13 +211,19 @@ impl Task for Images {
         true
     }
 
-    fn views(&self, part: Part, records: &[usize], seed: u64, device: &Device) -> Option<Tensor<4>> {
+    fn views(
+        &self,
+        part: Part,
+        records: &[usize],
+        seed: u64,
+        device: &Device,
+    ) -> Option<Tensor<4>> {
         let seen = views::of(self.pixels.part(part), records, seed);
         Some(self.network.preprocess(seen.all(device)))
     }
 
     fn read(&self, input: &str, device: &Device) -> Result<Tensor<4>> {
-        let image = Pixels::read(Path::new(input)).with_context(|| format!("{input} cannot be read"))?;
+        let image = Pixels::read(Path::new(input), self.network.reading_size())?;
         Ok(self.network.preprocess(image.all(device)))
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::data::{self, ImageRecords};
@@ -17,15 +17,15 @@ pub(super) struct Pixels {
 pub(super) const CHANNELS: usize = 3;
 
 impl Pixels {
-    /// One image from a PNG or JPEG file.
-    pub(super) fn read(file: &Path) -> Result<Self> {
-        let (values, height, width) = data::rgb(file)?;
-        Ok(Self { values, height, width })
+    /// One image from a PNG or JPEG file, `size` high and wide.
+    pub(super) fn read(file: &Path, size: usize) -> Result<Self> {
+        Ok(Self { values: data::image(file, size)?, height: size, width: size })
     }
 
     /// Some of the images, `[records, 3, height, width]`.
     pub(super) fn batch(&self, records: &[usize], device: &Device) -> Tensor<4> {
-        let values = records.iter().flat_map(|record| self.image(*record)).map(|value| f32::from(*value));
+        let values =
+            records.iter().flat_map(|record| self.image(*record)).map(|value| f32::from(*value));
         self.tensor(values.collect(), records.len(), device)
     }
 

@@ -64,7 +64,8 @@ mod tests {
     fn a_view_depends_on_its_record_alone() {
         let pixels: Vec<u8> = (0..3 * 3 * 64).map(|i| (i * 37 % 251) as u8).collect();
         let images = Pixels { values: pixels, height: 8, width: 8 };
-        let (all, two) = (of(&images, &[0, 0, 1, 1, 2, 2], 5).values, of(&images, &[1, 1], 5).values);
+        let (all, two) =
+            (of(&images, &[0, 0, 1, 1, 2, 2], 5).values, of(&images, &[1, 1], 5).values);
         assert_eq!(all[2 * 192..4 * 192], two);
         let views: std::collections::HashSet<_> =
             (0..64).map(|seed| of(&images, &[1], seed).values).collect();

@@ -1,0 +1,254 @@
+//! Texts, or pairs of texts, and an encoder of the BERT family.
+
+mod own;
+mod sets;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use burn::nn::LinearConfig;
+use burn::tensor::{Device, Int, Tensor};
+use burn_dp::selection::ParamSelector;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::labeled::Labeled;
+use super::{Classifier, Defaults, Inputs, Part, Task, together};
+use crate::data::{Split, TextRecords};
+use crate::models::text::{
+    Encoded, Pooling, TextClassifier, TextEncoder, TextEncoderConfig, TextInputs, Tokenizer,
+};
+use crate::run::{Method, Targets, Units, apart};
+
+pub use own::OwnTexts;
+pub use sets::{TextSet, sentiment, texts};
+
+/// What tasks with texts can be asked for.
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+pub struct TextArgs {
+    /// A folder as Hugging Face saves it: BERT, RoBERTa, XLM-R, DistilBERT or MiniLM [default: all-MiniLM-L6-v2, which
+    /// examples/data.sh downloads]
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// How a text gets one vector [default: as sentence-transformers wrote into the folder, or else the mean]
+    #[arg(long, value_enum)]
+    pub pooling: Option<Pooling>,
+    /// Tokens of a text (or pair), after which it is cut
+    #[arg(long, default_value_t = 48)]
+    pub length: usize,
+}
+
+impl Default for TextArgs {
+    fn default() -> Self {
+        Self { model: None, pooling: None, length: 48 }
+    }
+}
+
+/// Labeled texts, encoded, and an encoder.
+pub struct Texts {
+    name: &'static str,
+    words: String,
+    labeled: Labeled,
+    encoded: Split<Encoded>,
+    /// Tells one set of texts from another.
+    checksum: u32,
+    encoder: Encoder,
+}
+
+/// A pretrained encoder that has not been read yet.
+struct Encoder {
+    folder: PathBuf,
+    name: String,
+    config: TextEncoderConfig,
+    tokenizer: Tokenizer,
+    pooling: Pooling,
+    /// Tokens of a text.
+    length: usize,
+    /// Whether records are pairs of texts.
+    pairs: bool,
+}
+
+impl Texts {
+    /// Encodes the texts. `folder` is the data folder.
+    fn new(
+        (name, words): (&'static str, String),
+        data: Split<TextRecords>,
+        own: Option<(Units, Option<&str>)>,
+        args: &TextArgs,
+        folder: &Path,
+    ) -> Result<Self> {
+        data.train.notes.iter().for_each(|note| println!("note: {note}"));
+        let pairs = data.train.texts.first().is_some_and(|(_, second)| second.is_some());
+        let encoder = Encoder::new(args, folder, pairs)?;
+        let classes = data.train.classes.clone();
+        let labels = data.as_ref().try_map(|part| Ok(part.labels.clone()))?;
+        let labeled = Labeled::new(labels, classes)?;
+        let labeled = match own {
+            Some((units, weights)) => labeled.with(units, weights)?,
+            None => labeled,
+        };
+        let checksum = checksum(&data.train.texts);
+        let encoded = data.try_map(|part| encoder.encode(&part.texts))?;
+        Ok(Self { name, words, labeled, encoded, checksum, encoder })
+    }
+}
+
+impl Encoder {
+    fn new(args: &TextArgs, data: &Path, pairs: bool) -> Result<Self> {
+        let (folder, name) = match &args.model {
+            Some(folder) => (folder.clone(), super::name_of_folder(folder)?),
+            None => (data.join("minilm-l6"), "minilm-l6".to_owned()),
+        };
+        let config = TextEncoderConfig::read(&folder)?;
+        let tokenizer = Tokenizer::load(&folder)?;
+        let pooling = match args.pooling {
+            Some(pooling) => pooling,
+            None => Pooling::of(&folder)?.unwrap_or_default(),
+        };
+        Ok(Self { folder, name, config, tokenizer, pooling, length: args.length, pairs })
+    }
+
+    fn encode(&self, texts: &[(String, Option<String>)]) -> Result<Encoded> {
+        if !self.pairs {
+            let texts: Vec<&str> = texts.iter().map(|(text, _)| text.as_str()).collect();
+            return self.tokenizer.encode(&texts, self.length);
+        }
+        let pair = |(first, second): &'_ (String, Option<String>)| -> Result<_> {
+            Ok((
+                first.clone(),
+                second.clone().context("a record has one text where others have two")?,
+            ))
+        };
+        let pairs = texts.iter().map(pair).collect::<Result<Vec<_>>>()?;
+        let pairs: Vec<(&str, &str)> =
+            pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        self.tokenizer.encode_pairs(&pairs, self.length)
+    }
+}
+
+fn checksum(texts: &[(String, Option<String>)]) -> u32 {
+    let mut hash = crc32fast::Hasher::new();
+    for (first, second) in texts {
+        for text in [Some(first), second.as_ref()].into_iter().flatten() {
+            hash.update(text.as_bytes());
+            hash.update(&[0]);
+        }
+    }
+    hash.finalize()
+}
+
+impl Task for Texts {
+    type Inputs = TextInputs;
+    type Model = TextClassifier;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn data(&self) -> String {
+        self.words.clone()
+    }
+
+    fn classes(&self) -> Vec<String> {
+        self.labeled.classes.clone()
+    }
+
+    fn trunk(&self) -> String {
+        let Encoder { name, length, pooling, .. } = &self.encoder;
+        format!("{name}-{length}-{pooling:?}-{:08x}", self.checksum).to_lowercase()
+    }
+
+    /// The head is random, not zero. Through a head of zeros no gradient reaches the encoder, and `topgrad` could not
+    /// tell its layers apart.
+    fn model(&self, device: &Device) -> Result<TextClassifier> {
+        let Encoder { folder, pooling, .. } = &self.encoder;
+        let encoder = TextEncoder::load_with(folder, *pooling, device)?;
+        let head = LinearConfig::new(encoder.width(), self.labeled.classes.len()).init(device);
+        Ok(TextClassifier { encoder, head })
+    }
+
+    fn targets(&self, part: Part) -> &Targets {
+        self.labeled.targets.part(part)
+    }
+
+    fn units(&self) -> Units {
+        self.labeled.units.clone()
+    }
+
+    fn inputs(&self, part: Part, records: &[usize], device: &Device) -> TextInputs {
+        self.encoded.part(part).batch_to_longest(records, device)
+    }
+
+    fn size(&self, part: Part, record: usize) -> usize {
+        self.encoded.part(part).tokens(record)
+    }
+
+    /// A text; the two of a pair are separated by ` || `.
+    fn read(&self, input: &str, device: &Device) -> Result<TextInputs> {
+        let text = match input.split_once(" || ") {
+            Some((first, second)) if self.encoder.pairs => {
+                (first.to_owned(), Some(second.to_owned()))
+            }
+            _ => (input.to_owned(), None),
+        };
+        ensure!(
+            text.1.is_some() == self.encoder.pairs,
+            "the model reads pairs of texts: write the two with ` || ` between them"
+        );
+        Ok(self.encoder.encode(&[text])?.all(device))
+    }
+
+    fn adapted(&self, _: &TextClassifier) -> Result<ParamSelector> {
+        Ok(ParamSelector::regex(TextEncoderConfig::adapted())?)
+    }
+
+    fn output_axis(&self, _: &TextClassifier) -> usize {
+        1
+    }
+
+    fn late(&self, _: &TextClassifier) -> ParamSelector {
+        ParamSelector::path(self.encoder.config.last_layer())
+    }
+
+    fn defaults(&self, method: Method, private: bool) -> Defaults {
+        method.defaults(private).sentences
+    }
+}
+
+impl Classifier<TextInputs> for TextClassifier {
+    fn features(&self, inputs: TextInputs) -> Tensor<2> {
+        self.features(inputs)
+    }
+
+    fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.classify(features)
+    }
+}
+
+impl Inputs for TextInputs {
+    fn together(self, rows: usize) -> Self {
+        let [all, length] = self.tokens.dims();
+        let ints = |ints: Tensor<2, Int>| match rows {
+            1 => ints,
+            _ => ints.reshape([all / rows, rows * length]),
+        };
+        Self {
+            tokens: ints(self.tokens),
+            types: self.types.map(ints),
+            mask: together(self.mask, rows),
+        }
+    }
+
+    fn apart(self, rows: usize) -> Self {
+        let [units, length] = self.tokens.dims();
+        let ints = |ints: Tensor<2, Int>| match rows {
+            1 => ints,
+            _ => ints.reshape([units * rows, length / rows]),
+        };
+        Self {
+            tokens: ints(self.tokens),
+            types: self.types.map(ints),
+            mask: apart(self.mask, rows),
+        }
+    }
+}

@@ -135,7 +135,7 @@ fn own_images(own: &OwnImages, network: Network) -> Result<Images> {
             (train, test.transpose()?)
         }
     };
-    train.notes.iter().for_each(|note| println!("note: {note}"));
+    train.notes.iter().for_each(|note| eprintln!("note: {note}"));
     let data = match test {
         Some(test) => Split { train, test },
         None => train.split(own.data.rule()?, &own.data.train)?,

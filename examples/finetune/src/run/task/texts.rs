@@ -77,7 +77,7 @@ impl Texts {
         args: &TextArgs,
         folder: &Path,
     ) -> Result<Self> {
-        data.train.notes.iter().for_each(|note| println!("note: {note}"));
+        data.train.notes.iter().for_each(|note| eprintln!("note: {note}"));
         let pairs = data.train.texts.first().is_some_and(|(_, second)| second.is_some());
         let encoder = Encoder::new(args, folder, pairs)?;
         let classes = data.train.classes.clone();

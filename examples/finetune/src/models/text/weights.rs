@@ -28,7 +28,7 @@ impl TextEncoder {
     pub fn load_with(folder: &Path, pooling: Pooling, device: &Device) -> Result<Self> {
         let config = TextEncoderConfig::read(folder)?;
         let family = config.family;
-        // Files from before PyTorch name them as TensorFlow did, bert-base-uncased's among them.
+        // Older files, bert-base-uncased's among them, name these as TensorFlow does.
         let checkpoint = Checkpoint::open(folder)?.rename(|name| {
             let name = name.replace("LayerNorm.gamma", "LayerNorm.weight");
             name.replace("LayerNorm.beta", "LayerNorm.bias")

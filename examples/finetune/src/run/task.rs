@@ -2,6 +2,7 @@
 
 mod any;
 mod images;
+mod inputs;
 mod labeled;
 mod own;
 mod texts;
@@ -11,10 +12,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_dp::batch::Batch;
 use burn_dp::selection::ParamSelector;
 
-use super::batches::{apart, together};
 use super::method::Method;
 use super::targets::Targets;
 use super::units::Units;
@@ -22,6 +21,7 @@ use super::units::Units;
 pub use super::method::Defaults;
 pub use any::AnyTask;
 pub use images::{ImageArgs, ImageSet, Images, OwnImages, cifar10, images};
+pub use inputs::Inputs;
 pub use own::OwnArgs;
 pub use texts::{OwnTexts, TextArgs, TextSet, Texts, sentiment, texts};
 
@@ -31,38 +31,6 @@ pub trait Classifier<I>: Module {
     fn features(&self, inputs: I) -> Tensor<2>;
     /// From features to `[batch, classes]`.
     fn classify(&self, features: Tensor<2>) -> Tensor<2>;
-}
-
-/// What a model reads, where several rows can lie side by side: that is how records of a unit of protection go together.
-pub trait Inputs: Batch + std::fmt::Debug {
-    /// `[units * rows, n, ..]` to `[units, rows * n, ..]`
-    #[must_use]
-    fn together(self, rows: usize) -> Self;
-    /// And back.
-    #[must_use]
-    fn apart(self, rows: usize) -> Self;
-}
-
-impl Inputs for Tensor<2> {
-    fn together(self, rows: usize) -> Self {
-        together(self, rows)
-    }
-
-    fn apart(self, rows: usize) -> Self {
-        apart(self, rows)
-    }
-}
-
-impl Inputs for Tensor<4> {
-    fn together(self, rows: usize) -> Self {
-        let [all, channels, height, width] = self.dims();
-        if rows == 1 { self } else { self.reshape([all / rows, rows * channels, height, width]) }
-    }
-
-    fn apart(self, rows: usize) -> Self {
-        let [units, channels, height, width] = self.dims();
-        if rows == 1 { self } else { self.reshape([units * rows, channels / rows, height, width]) }
-    }
 }
 
 /// Which records.

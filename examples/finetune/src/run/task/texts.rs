@@ -1,25 +1,27 @@
 //! Texts, or pairs of texts, and an encoder of the BERT family.
 
+mod encoder;
 mod own;
 mod sets;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use burn::nn::LinearConfig;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use burn_dp::selection::ParamSelector;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::labeled::Labeled;
-use super::{Classifier, Defaults, Inputs, Part, Task, together};
+use super::{Classifier, Defaults, Part, Task};
 use crate::data::{Split, TextRecords};
 use crate::models::text::{
-    Encoded, Pooling, TextClassifier, TextEncoder, TextEncoderConfig, TextInputs, Tokenizer,
+    Encoded, Pooling, TextClassifier, TextEncoder, TextEncoderConfig, TextInputs,
 };
-use crate::run::{Method, Targets, Units, apart};
+use crate::run::{Method, Targets, Units};
 
+use encoder::Encoder;
 pub use own::OwnTexts;
 pub use sets::{TextSet, sentiment, texts};
 
@@ -55,19 +57,6 @@ pub struct Texts {
     encoder: Encoder,
 }
 
-/// A pretrained encoder that has not been read yet.
-struct Encoder {
-    folder: PathBuf,
-    name: String,
-    config: TextEncoderConfig,
-    tokenizer: Tokenizer,
-    pooling: Pooling,
-    /// Tokens of a text.
-    length: usize,
-    /// Whether records are pairs of texts.
-    pairs: bool,
-}
-
 impl Texts {
     /// Encodes the texts. `folder` is the data folder.
     fn new(
@@ -90,39 +79,6 @@ impl Texts {
         let checksum = checksum(&data.train.texts);
         let encoded = data.try_map(|part| encoder.encode(&part.texts))?;
         Ok(Self { name, words, labeled, encoded, checksum, encoder })
-    }
-}
-
-impl Encoder {
-    fn new(args: &TextArgs, data: &Path, pairs: bool) -> Result<Self> {
-        let (folder, name) = match &args.model {
-            Some(folder) => (folder.clone(), super::name_of_folder(folder)?),
-            None => (data.join("minilm-l6"), "minilm-l6".to_owned()),
-        };
-        let config = TextEncoderConfig::read(&folder)?;
-        let tokenizer = Tokenizer::load(&folder)?;
-        let pooling = match args.pooling {
-            Some(pooling) => pooling,
-            None => Pooling::of(&folder)?.unwrap_or_default(),
-        };
-        Ok(Self { folder, name, config, tokenizer, pooling, length: args.length, pairs })
-    }
-
-    fn encode(&self, texts: &[(String, Option<String>)]) -> Result<Encoded> {
-        if !self.pairs {
-            let texts: Vec<&str> = texts.iter().map(|(text, _)| text.as_str()).collect();
-            return self.tokenizer.encode(&texts, self.length);
-        }
-        let pair = |(first, second): &'_ (String, Option<String>)| -> Result<_> {
-            Ok((
-                first.clone(),
-                second.clone().context("a record has one text where others have two")?,
-            ))
-        };
-        let pairs = texts.iter().map(pair).collect::<Result<Vec<_>>>()?;
-        let pairs: Vec<(&str, &str)> =
-            pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        self.tokenizer.encode_pairs(&pairs, self.length)
     }
 }
 
@@ -222,33 +178,5 @@ impl Classifier<TextInputs> for TextClassifier {
 
     fn classify(&self, features: Tensor<2>) -> Tensor<2> {
         self.classify(features)
-    }
-}
-
-impl Inputs for TextInputs {
-    fn together(self, rows: usize) -> Self {
-        let [all, length] = self.tokens.dims();
-        let ints = |ints: Tensor<2, Int>| match rows {
-            1 => ints,
-            _ => ints.reshape([all / rows, rows * length]),
-        };
-        Self {
-            tokens: ints(self.tokens),
-            types: self.types.map(ints),
-            mask: together(self.mask, rows),
-        }
-    }
-
-    fn apart(self, rows: usize) -> Self {
-        let [units, length] = self.tokens.dims();
-        let ints = |ints: Tensor<2, Int>| match rows {
-            1 => ints,
-            _ => ints.reshape([units * rows, length / rows]),
-        };
-        Self {
-            tokens: ints(self.tokens),
-            types: self.types.map(ints),
-            mask: apart(self.mask, rows),
-        }
     }
 }

@@ -7,7 +7,9 @@ Each folder has random weights that transformers or timm saved, the preprocessin
 precision. Normalizations, position tables and layer scales are random too, so that leaving one out would show.
 Prints how far the other image processor of transformers, which uses torchvision, is from the one by Pillow.
 
-Made with torch 2.15.0, torchvision 0.29.2, transformers 5.24.0, timm 1.0.31, pillow 13.0.0, safetensors 0.8.0.
+Made with torch 2.15.0, torchvision 0.29.2, transformers 5.24.0, timm 1.0.31, pillow 12.3.0, safetensors 0.8.0.
+Pillow 13.0.0 resizes columns before rows where an image becomes wider and less high. Older ones, which the published
+networks saw, and torchvision never do.
 """
 
 import json
@@ -45,8 +47,9 @@ def vit():
     processor = hf.ViTImageProcessor(size=32, resample=2), hf.ViTImageProcessorPil(size=32, resample=2)
     transformers_folder("vit", model, processor, lambda m, x: m.vit(x).last_hidden_state[:, 0])
 
-    # Without the prefix and with a pooler; more columns than rows; no biases in attention; another GELU.
-    sizes = dict(SMALLER, image_size=[16, 32], qkv_bias=False, hidden_act="gelu_pytorch_tanh")
+    # Without the prefix and with a pooler; more columns than rows; no biases in attention; another GELU; an
+    # epsilon that shows.
+    sizes = dict(SMALLER, image_size=[16, 32], qkv_bias=False, hidden_act="gelu_pytorch_tanh", layer_norm_eps=0.1)
     model = hf.ViTModel(hf.ViTConfig(**sizes))
     options = dict(size={"height": 16, "width": 32}, resample=3, do_normalize=False)
     processor = hf.ViTImageProcessor(**options), hf.ViTImageProcessorPil(**options)
@@ -101,12 +104,12 @@ def resnet():
 
 def resnet_timm():
     # One stage, lest 32 groups make the file large; timm's own forward pass needs four.
-    sizes = dict(layers=(2,), channels=(32,), stem_width=32, num_classes=5)
+    sizes = dict(layers=(2,), channels=(32,), num_classes=5)
     stage = lambda m, x: m.layer1(m.maxpool(m.act1(m.bn1(m.conv1(x)))))
     model = timm.create_model("resnet50_gn", **sizes)
     timm_folder("resnet_gn", model, torch.float16, lambda m, x: m.global_pool(stage(m, x)))
 
-    sizes = dict(layers=(1, 2, 1, 1), channels=(8, 8, 16, 16), stem_width=8, num_classes=5)
+    sizes = dict(layers=(1, 2, 1, 1), channels=(8, 8, 16, 16), num_classes=5)
     features = lambda m, x: m.forward_head(m.forward_features(x), pre_logits=True)
     timm_folder("resnet_timm", timm.create_model("resnet18", **sizes), torch.float32, features)
 

@@ -46,7 +46,7 @@ fn adapters_go_to_every_linear_layer_of_a_transformer_or_every_convolution() -> 
         ("resnet_basic", 1 + 3 * 2 + 2),
         ("resnet_bottleneck", 1 + 3 * 3 + 2),
         ("resnet_gn", 1 + 2 * 3 + 1),
-        ("resnet_timm", 1 + 5 * 2 + 3),
+        ("resnet_timm", 1 + 5 * 2 + 4),
         ("squeezenet", 1 + 8 * 3),
         // Not the depthwise ones. The first block has nothing to expand.
         ("efficientnet-lite0", 1 + 15 + 16 + 1),

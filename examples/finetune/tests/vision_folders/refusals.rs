@@ -48,7 +48,7 @@ fn fields_of_the_network_that_are_not_supported_are_named() -> Result<()> {
             &["encoder.layer.0.attention.attention.key.bias", "no place"],
         ),
         ("vit_wide", "qkv_bias", json!(true), &["no tensor", "attention.query.bias"]),
-        ("deit", "model_type", json!("vit"), &["deit.embeddings", "no tensor embeddings"]),
+        ("deit", "model_type", json!("vit"), &["no tensor embeddings.patch_embeddings"]),
         ("beit", "use_mean_pooling", json!(false), &["no tensor beit.layernorm.weight"]),
         (
             "beit",

@@ -55,7 +55,7 @@ fn of_vit() -> Result<Vec<f64>> {
 fn a_head_and_a_prefix_make_no_difference() -> Result<()> {
     let bare = with(|tensors| {
         tensors.retain(|name, _| !name.starts_with("classifier."));
-        let without = |(name, tensor)| (String::replace(&name, "vit.", ""), tensor);
+        let without = |(name, tensor): (String, _)| (name.replace("vit.", ""), tensor);
         *tensors = std::mem::take(tensors).into_iter().map(without).collect();
     })?;
     assert_eq!(features(&bare)?, of_vit()?);

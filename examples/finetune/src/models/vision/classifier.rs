@@ -14,6 +14,10 @@ use super::{
 
 /// A pretrained network with a linear head.
 #[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a program has one, and burn has no modules in boxes"
+)]
 pub enum ImageClassifier {
     /// SqueezeNet 1.1.
     SqueezeNet(SqueezeNet),

@@ -72,8 +72,9 @@ impl Preprocess {
     /// What a folder as Hugging Face saves it says about images: `preprocessor_config.json` of transformers, or
     /// `pretrained_cfg` in `config.json` of timm.
     ///
-    /// Resizing is bilinear or bicubic as Pillow does both: with smoothing where images shrink, and rounding to
-    /// whole levels. transformers' own code rounds a few pixels in a hundred thousand to the next level.
+    /// Resizing is bilinear or bicubic, to the bit as Pillow up to 12.3 does both: with smoothing where images
+    /// shrink, and rounding to whole levels. transformers can also resize by torchvision, which differs from
+    /// Pillow by a level or two in a few pixels of a hundred.
     ///
     /// # Errors
     /// When a file is missing, asks for what is not done here, or makes images of another size than a vision

@@ -1,7 +1,10 @@
 //! Whose privacy is protected: the records of each user.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
+use std::path::Path;
+
+use super::words::count;
 
 /// The records of each user. Neither the order of users nor that of their records depends on the file's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,4 +68,18 @@ impl Units {
         });
         Self { users: users.collect() }
     }
+}
+
+/// What to say if records without users have the same contents, so that one person may stand behind several.
+pub(super) fn repeats(hashes: &[u64], file: &Path) -> Option<String> {
+    let mut seen = HashSet::new();
+    let again = hashes.iter().filter(|hash| !seen.insert(**hash)).count();
+    (again > 0).then(|| {
+        format!(
+            "{}: {} repeating the contents of another. The privacy is that of one record, so whoever has several is \
+             protected less: name the column of the users if there is one",
+            file.display(),
+            count(again, "record")
+        )
+    })
 }

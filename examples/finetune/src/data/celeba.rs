@@ -162,6 +162,9 @@ fn plain_name(name: &str) -> Result<String> {
 
 fn text(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| {
-        format!("cannot read {}: put CelebA's list_attr_celeba.txt, list_eval_partition.txt and img_align_celeba there", file.display())
+        format!(
+            "cannot read {}: put CelebA's list_attr_celeba.txt, list_eval_partition.txt and img_align_celeba there",
+            file.display()
+        )
     })
 }

@@ -83,16 +83,16 @@ impl ImageRecords {
         }
         let mut notes = listed.notes;
         notes.extend(settle(source, bad, options.bad_records)?);
+        let labels = listed.labels.subset(&kept);
         let users = listed.users.map(|users| {
             let kept = kept.iter().filter_map(|record| users.get(*record)).cloned();
-            Units::new(kept.zip(hashes.iter().copied()))
+            Units::new(kept, &hashes, &labels)
         });
         if users.is_none() {
             notes.extend(repeats(&hashes, source));
         }
         let mut pixels = decoded.pixels;
         keep(&mut pixels, 3 * size * size, &kept);
-        let labels = listed.labels.subset(&kept);
         Ok(Self { pixels, size, labels, users, classes: listed.classes, notes, hashes })
     }
 

@@ -95,7 +95,7 @@ impl Table {
             _ => "",
         };
         let (file, name, columns) = (self.file.display(), quoted(name), listed(columns));
-        bail!("{file} has no column {name}{near}{separator}. Its columns are {columns}")
+        bail!("{file} has no column {name}: its columns are {columns}{near}{separator}")
     }
 }
 

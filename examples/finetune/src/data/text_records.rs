@@ -70,7 +70,7 @@ impl TextRecords {
         if users.is_none() {
             notes.extend(repeats(&hashes, table.file()));
         }
-        let users = users.map(|users| Units::new(users.into_iter().zip(hashes)));
+        let users = users.map(|users| Units::new(users, &hashes, &labels));
         Ok(Self { texts: contents, labels, users, classes, notes })
     }
 

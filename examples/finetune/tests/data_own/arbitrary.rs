@@ -175,7 +175,10 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_standard_files_never_panic(bytes in telling_bytes(), more in prop::collection::vec(any::<u8>(), 0..50)) {
+    fn arbitrary_standard_files_never_panic(
+        bytes in telling_bytes(),
+        more in prop::collection::vec(any::<u8>(), 0..50),
+    ) {
         let folder = tempdir()?;
         fs::create_dir(folder.path().join("qqp"))?;
         fs::create_dir(folder.path().join("celeba"))?;

@@ -18,7 +18,8 @@ fn mnli_tsv(annotators: usize, wrong: &[&str]) -> String {
     for i in 0..12 {
         let label = CLASSES[i % 3];
         let row = format!(
-            "{i}\t{i}{i}\t{i}e\tfiction\t( A b )\t( \"C )\t(ROOT (S A b))\t(ROOT \"C)\t\"Well , number {i}\tHe said \"no\"."
+            "{i}\t{i}{i}\t{i}e\tfiction\t( A b )\t( \"C )\t(ROOT (S A b))\t(ROOT \"C)\t\
+             \"Well , number {i}\tHe said \"no\"."
         );
         text += &format!("{row}{}\t{label}\n", format!("\t{label}").repeat(annotators));
     }
@@ -51,7 +52,11 @@ fn mnli_is_read_as_glue_writes_it() -> Result<()> {
 
 #[test]
 fn mnli_is_read_as_hugging_face_exports_it() -> Result<()> {
-    let record = |i: usize| serde_json::json!({ "premise": format!("p{i}"), "hypothesis": "it, \"h\"", "label": i % 3, "idx": i });
+    let hypothesis = "it, \"h\"";
+    let record = |i: usize| {
+        let (premise, label) = (format!("p{i}"), i % 3);
+        serde_json::json!({ "premise": premise, "hypothesis": hypothesis, "label": label, "idx": i })
+    };
     let lines: String = (0..12).map(|i| format!("{}\n", record(i))).collect();
     // With names instead of numbers.
     let row = |i: usize| format!("p{i},\"it, \"\"h\"\"\",{},{i}\n", CLASSES[i % 3]);

@@ -96,6 +96,9 @@ fn several_label_columns_are_several_classes() -> Result<()> {
         (10, 10, vec![2, 6])
     );
     assert_eq!(records.classes, ["fever", "cough"]);
+    let table = csv("note,fever,cough\na,0,1\n")?;
+    let named = TextRecords::train(&table, &columns, &classes(&["fever", "flu"]));
+    assert_has(&refused(named), &["several label columns", "leave out --classes"]);
     let wrong = read(&["a,0,1", "b,2,1"].repeat(5));
     assert_has(&refused(wrong), &["line 3", "`fever`", "`2` instead of 0 or 1"]);
     Ok(())

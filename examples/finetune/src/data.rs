@@ -19,7 +19,6 @@ mod hash;
 mod held_out;
 mod image_records;
 mod labels;
-mod near;
 mod options;
 mod select;
 mod sentences;
@@ -27,6 +26,7 @@ mod split;
 mod table;
 mod text_records;
 mod units;
+mod words;
 
 use std::path::PathBuf;
 

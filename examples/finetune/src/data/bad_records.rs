@@ -12,6 +12,8 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::words::count;
+
 /// What happens with records that cannot be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum BadRecords {
@@ -60,10 +62,7 @@ pub(super) fn settle(file: &Path, mut bad: Vec<Bad>, rule: BadRecords) -> Result
     if bad.is_empty() {
         return Ok(Vec::new());
     }
-    let count = match bad.len() {
-        1 => "1 record".to_owned(),
-        count => format!("{count} records"),
-    };
+    let count = count(bad.len(), "record");
     let file = file.display();
     if rule == BadRecords::LeaveOut {
         let mut kinds: BTreeMap<BadKind, usize> = BTreeMap::new();

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::bad_records::Place;
+use super::bad_records::{BadRecords, Place};
 use super::image_records::{ImageRecords, Listed};
 use super::labels::Labels;
-use super::near::quoted;
 use super::options::ReadOptions;
 use super::select::{check_test, check_training};
 use super::split::Split;
+use super::words::quoted;
 
 const ATTRIBUTES: usize = 40;
 
@@ -22,7 +22,8 @@ const ATTRIBUTES: usize = 40;
 ///
 /// # Errors
 /// When a file is missing or is not what it should be.
-pub fn celeba(folder: &Path, size: usize) -> Result<Split<ImageRecords>> {
+pub fn celeba(folder: &Path, size: usize, bad_records: BadRecords) -> Result<Split<ImageRecords>> {
+    let options = ReadOptions { classes: None, bad_records };
     let folder = folder.join("celeba");
     let attributes = Attributes::read(&folder.join("list_attr_celeba.txt"))?;
     let partition = numbers(&folder.join("list_eval_partition.txt"))?;
@@ -30,7 +31,7 @@ pub fn celeba(folder: &Path, size: usize) -> Result<Split<ImageRecords>> {
     let people = if identity.exists() { Some(numbers(&identity)?) } else { None };
     let part = |number: &str| -> Result<ImageRecords> {
         let listed = attributes.listed(&folder, &partition, number, people.as_ref())?;
-        ImageRecords::of(listed, size, &folder, &ReadOptions::default())
+        ImageRecords::of(listed, size, &folder, &options)
     };
     let split = Split { train: part("0")?, test: part("2")? };
     check_training(&split.train.labels, &split.train.classes, &folder)?;
@@ -161,6 +162,9 @@ fn plain_name(name: &str) -> Result<String> {
 
 fn text(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| {
-        format!("cannot read {}: put CelebA's list_attr_celeba.txt, list_eval_partition.txt and img_align_celeba there", file.display())
+        format!(
+            "cannot read {}: put CelebA's list_attr_celeba.txt, list_eval_partition.txt and img_align_celeba there",
+            file.display()
+        )
     })
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::near::{did_you_mean, listed, quoted};
+use super::words::{did_you_mean, listed, quoted};
 
 /// A positive weight for each class, from public knowledge.
 ///

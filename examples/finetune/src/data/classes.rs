@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 
-use super::near::{did_you_mean, listed, quoted};
+use super::words::{did_you_mean, listed, quoted};
 
 /// More classes than this are only believed when they are named.
 const MOST_FROM_DATA: usize = 1_000;
@@ -17,7 +17,7 @@ const MOST_FROM_DATA: usize = 1_000;
 pub(super) fn check(classes: &[String]) -> Result<()> {
     ensure!(
         classes.len() >= 2,
-        "{} class is given, but telling apart needs two: --classes a,b",
+        "--classes names {}, but telling apart needs two or more, such as --classes a,b",
         classes.len()
     );
     let mut seen = BTreeSet::new();

@@ -3,8 +3,8 @@
 use anyhow::{Result, bail, ensure};
 
 use super::bad_records::{Bad, BadKind};
-use super::near::quoted;
 use super::table::{Row, Table};
+use super::words::quoted;
 
 /// Where the text of a record comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

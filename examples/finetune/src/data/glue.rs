@@ -17,6 +17,7 @@ use super::options::ReadOptions;
 use super::split::Split;
 use super::table::{Format, Table};
 use super::text_records::TextRecords;
+use super::words::count;
 
 /// MNLI, which has two development sets.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,11 +116,12 @@ impl Task {
         let mut records = TextRecords::train(&table, &columns, &options)?;
         let all = table.rows().len() + table.bad().len();
         let bad = all - records.len();
-        if bad > 10 && bad * 100 > all {
-            // Names the first lines.
-            let refuse = ReadOptions { bad_records: BadRecords::Refuse, ..options };
-            TextRecords::train(&table, &columns, &refuse)?;
-        }
+        ensure!(
+            bad <= 10 || bad * 100 <= all,
+            "{} of {}: that is more than GLUE's file has, so get it again",
+            records.notes.join("; "),
+            count(all, "record")
+        );
         records.classes = self.classes.iter().map(|class| (*class).to_owned()).collect();
         if records.len() != published {
             let (file, found) = (file.display(), records.len());

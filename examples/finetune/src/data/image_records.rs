@@ -23,7 +23,7 @@ use super::labels::Labels;
 use super::options::ReadOptions;
 use super::select::{check_test, check_training};
 use super::split::{Images, Split, sides};
-use super::units::Units;
+use super::units::{Units, repeats};
 
 /// Labeled images of one size.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,25 +75,34 @@ impl ImageRecords {
     ) -> Result<Self> {
         let decoded = decode(&listed.files, size)?;
         let (mut kept, mut hashes, mut bad) = (Vec::new(), Vec::new(), Vec::new());
-        for (record, (result, place)) in decoded.results.into_iter().zip(listed.places).enumerate()
-        {
+        let named = listed.files.iter().zip(listed.places);
+        for (record, (result, (file, at))) in decoded.results.into_iter().zip(named).enumerate() {
             match result {
                 Ok(hash) => {
                     kept.push(record);
                     hashes.push(hash);
                 }
-                Err(told) => bad.push(Bad { at: place, kind: BadKind::Image, told }),
+                Err(told) => {
+                    let told = match at {
+                        Place::Line(_) => format!("{}: {told}", file.display()),
+                        Place::File(_) => told,
+                    };
+                    bad.push(Bad { at, kind: BadKind::Image, told });
+                }
             }
         }
         let mut notes = listed.notes;
         notes.extend(settle(source, bad, options.bad_records)?);
+        let labels = listed.labels.subset(&kept);
         let users = listed.users.map(|users| {
             let kept = kept.iter().filter_map(|record| users.get(*record)).cloned();
-            Units::new(kept.zip(hashes.iter().copied()))
+            Units::new(kept, &hashes, &labels)
         });
+        if users.is_none() {
+            notes.extend(repeats(&hashes, source));
+        }
         let mut pixels = decoded.pixels;
         keep(&mut pixels, 3 * size * size, &kept);
-        let labels = listed.labels.subset(&kept);
         Ok(Self { pixels, size, labels, users, classes: listed.classes, notes, hashes })
     }
 

@@ -37,6 +37,19 @@ impl Labels {
         counts
     }
 
+    /// The label of one record, to be hashed.
+    pub(super) fn bytes(&self, record: usize) -> Vec<u8> {
+        match self {
+            Self::Classes(labels) => {
+                labels.get(record).map_or_else(Vec::new, |label| label.to_le_bytes().to_vec())
+            }
+            Self::Multi { flags, classes } => {
+                let row = flags.get(record * classes..(record + 1) * classes);
+                row.unwrap_or_default().iter().map(|flag| u8::from(*flag)).collect()
+            }
+        }
+    }
+
     /// The labels of the records in `kept`, in that order.
     pub(super) fn subset(&self, kept: &[usize]) -> Self {
         match self {

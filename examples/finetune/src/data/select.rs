@@ -10,6 +10,7 @@ use super::columns::{Column, LabelFrom};
 use super::labels::Labels;
 use super::options::ReadOptions;
 use super::table::{Row, Table};
+use super::words::count;
 
 /// Fewer records are no training data.
 const FEWEST: usize = 10;
@@ -150,7 +151,8 @@ pub(super) fn check_training(labels: &Labels, classes: &[String], file: &Path) -
     let (records, file) = (labels.len(), file.display());
     ensure!(
         records >= FEWEST,
-        "{file} has {records} records to train on, but training needs {FEWEST}, and with privacy hundreds: add records"
+        "{file} has {} to train on, but training needs {FEWEST}, and with privacy hundreds: add records",
+        count(records, "record")
     );
     let counts = labels.counts(classes.len());
     let present: Vec<&String> = classes

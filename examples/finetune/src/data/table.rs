@@ -18,7 +18,7 @@ pub use self::format::Format;
 use self::row::Parsed;
 pub(super) use self::row::Row;
 use super::bad_records::Bad;
-use super::near::{did_you_mean, listed, quoted};
+use super::words::{did_you_mean, listed, quoted};
 
 /// A table's columns and rows, and the rows that could not be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +95,7 @@ impl Table {
             _ => "",
         };
         let (file, name, columns) = (self.file.display(), quoted(name), listed(columns));
-        bail!("{file} has no column {name}{near}{separator}. Its columns are {columns}")
+        bail!("{file} has no column {name}: its columns are {columns}{near}{separator}")
     }
 }
 

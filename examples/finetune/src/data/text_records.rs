@@ -13,7 +13,7 @@ use super::select::{Selected, check_test, check_training, select};
 use super::sentences::Sentences;
 use super::split::{Split, sides};
 use super::table::Table;
-use super::units::Units;
+use super::units::{Units, repeats};
 
 /// Labeled texts, or pairs of texts.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,10 +64,13 @@ impl TextRecords {
         let inputs =
             names.iter().map(|name| Column::of(table, name)).collect::<Result<Vec<_>>>()?;
         let text = |row: &_| columns.text.read(&inputs, row);
-        let Selected { contents, labels, users, classes, notes, .. } =
+        let Selected { contents, labels, users, classes, mut notes, .. } =
             select(table, text, &columns.label, user, options)?;
-        let hashes = contents.iter().map(content_hash);
-        let users = users.map(|users| Units::new(users.into_iter().zip(hashes)));
+        let hashes: Vec<u64> = contents.iter().map(content_hash).collect();
+        if users.is_none() {
+            notes.extend(repeats(&hashes, table.file()));
+        }
+        let users = users.map(|users| Units::new(users, &hashes, &labels));
         Ok(Self { texts: contents, labels, users, classes, notes })
     }
 

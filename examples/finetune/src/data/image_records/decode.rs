@@ -53,8 +53,7 @@ pub(super) fn decode(files: &[PathBuf], size: usize) -> Result<Decoded> {
         .par_chunks_exact_mut(length)
         .zip(files)
         .map(|(pixels, file)| {
-            let image =
-                one(file, size).map_err(|error| format!("{}: {error:#}", file.display()))?;
+            let image = one(file, size).map_err(|error| format!("{error:#}"))?;
             for (index, value) in image.rgb.into_iter().enumerate() {
                 let at = (index % 3) * size * size + index / 3;
                 pixels.get_mut(at).into_iter().for_each(|pixel| *pixel = value);

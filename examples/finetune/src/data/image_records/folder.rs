@@ -10,9 +10,9 @@ use super::{ImageRecords, Listed};
 use crate::data::bad_records::{Bad, BadKind, Place, settle};
 use crate::data::classes;
 use crate::data::labels::Labels;
-use crate::data::near::{did_you_mean, listed, quoted};
 use crate::data::options::ReadOptions;
 use crate::data::select::{check_test, check_training};
+use crate::data::words::{did_you_mean, listed, quoted};
 
 /// Folders for held-out images; the first that is there is read.
 const HELD_OUT: [&str; 4] = ["test", "val", "valid", "validation"];

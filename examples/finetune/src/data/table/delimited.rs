@@ -8,14 +8,16 @@ use csv::ByteRecord;
 use super::lines::{Lines, open_quote};
 use super::row::{Field, Parsed, Row};
 use crate::data::bad_records::{Bad, BadKind, Place};
-use crate::data::near::quoted;
+use crate::data::words::{count, quoted};
 
 pub(super) fn parse(bytes: &[u8], delimiter: u8, quoting: bool) -> Result<Parsed> {
     if let Some(at) = open_quote(bytes, delimiter).filter(|_| quoting) {
         let line = Lines::new(bytes).line(at);
-        bail!(
-            "line {line}: a field starts with a quote that is never closed; write `\"\"` for a quote"
-        );
+        let or = match delimiter {
+            b'\t' => ", or read quotes as they are with --format plain-tsv",
+            _ => "",
+        };
+        bail!("line {line}: a field starts with a quote that is never closed: close it{or}");
     }
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)
@@ -58,7 +60,7 @@ fn header(record: &ByteRecord) -> Result<Vec<String>> {
 fn row(record: &ByteRecord, line: usize, columns: &[String]) -> Result<Row, Bad> {
     let bad = |kind, told| Bad { at: Place::Line(line), kind, told };
     if record.len() != columns.len() {
-        let told = format!("{} fields instead of {}", record.len(), columns.len());
+        let told = format!("{} instead of {}", count(record.len(), "field"), columns.len());
         return Err(bad(BadKind::Fields, told));
     }
     let fields = record.iter().zip(columns).enumerate().map(|(index, (field, column))| {

@@ -1,7 +1,7 @@
 //! What the parsers of each format make.
 
 use crate::data::bad_records::{Bad, BadKind, Place};
-use crate::data::near::quoted;
+use crate::data::words::quoted;
 
 /// A file's contents, before anyone asks for a column.
 #[derive(Clone, Debug, Default, PartialEq)]

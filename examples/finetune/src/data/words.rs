@@ -1,4 +1,4 @@
-//! What a misspelled name may have meant.
+//! How errors name things.
 
 /// Below this Jaro-Winkler similarity two names have nothing to do with each other.
 const SIMILAR: f64 = 0.8;
@@ -31,4 +31,9 @@ pub(super) fn listed(names: &[String]) -> String {
     let more = names.len().saturating_sub(10);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     shown.join(", ") + &more
+}
+
+/// `1 record`, `2 records`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

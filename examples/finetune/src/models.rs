@@ -1,5 +1,6 @@
 //! Pretrained models as ordinary burn modules.
 
+pub mod gpt2;
 pub mod text;
 pub mod vision;
 

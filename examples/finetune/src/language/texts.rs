@@ -1,5 +1,7 @@
 //! Texts as token ids, and batches of them.
 
+use std::iter::repeat_n;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_dp::loss::IGNORED;
 
@@ -67,9 +69,10 @@ impl Texts {
         for record in records {
             let ids = self.records.get(*record).map_or(&[][..], Vec::as_slice);
             let padding = length - predicted(ids);
-            let [read, after] = [ids.iter().take(predicted(ids)), ids.iter().skip(1)];
-            tokens.extend(read.copied().chain(std::iter::repeat_n(PADDING, padding)));
-            next.extend(after.copied().chain(std::iter::repeat_n(IGNORED, padding)));
+            tokens.extend(ids.iter().take(predicted(ids)));
+            tokens.extend(repeat_n(PADDING, padding));
+            next.extend(ids.iter().skip(1));
+            next.extend(repeat_n(IGNORED, padding));
         }
         let shape = [records.len(), length];
         let tensor = |ids| Tensor::from_data(TensorData::new(ids, shape), device);

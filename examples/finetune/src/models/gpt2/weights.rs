@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use burn::store::{FloatCastAdapter, ModuleSnapshot, ModuleStore, PackTensor, SafetensorsStore};
+use burn::store::burn_pack::Tensor as PackTensor;
+use burn::store::{FloatCastAdapter, ModuleSnapshot, ModuleStore, SafetensorsStore};
 use burn::tensor::{DType, Device};
 
 use super::ADVICE;

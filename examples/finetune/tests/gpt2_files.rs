@@ -207,7 +207,9 @@ fn stored(folder: &Path) -> Result<Stored> {
     let own = tensors
         .into_iter()
         .map(|(name, view)| (name, view.dtype(), view.shape().to_vec(), view.data().to_vec()));
-    Ok(own.collect())
+    let mut own: Stored = own.collect();
+    own.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(own)
 }
 
 fn rewrite(folder: &Path, change: impl FnOnce(&mut Stored)) -> Result<()> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use burn_dp::privacy::{ClippingNorm, Delta, Epsilon, ExpectedBatchSize};
 use common::{assert_has, fixture, note, refused};
 use finetune::language::{
@@ -19,16 +19,16 @@ fn private_fine_tuning_lowers_perplexity_on_held_out_texts() -> Result<()> {
     let (model, train, held_out) = pretrained()?;
     let before = perplexity(&model, &held_out, 32)?;
     let mut steps = Vec::new();
-    let settings = FineTuning { steps: 40.into(), ..settings(Some(8.0))? };
+    let settings = settings(Some(8.0))?;
     let (tuned, report) = fine_tune(model, &train, &settings, |step| steps.push(step.value()))?;
     let after = perplexity(&tuned, &held_out, 32)?;
     note(&format!(
         "held-out perplexity {before:.2} before, {after:.2} after\n{}",
         report.statement
     ))?;
-    assert_eq!(steps, (1..=40).collect::<Vec<u64>>());
-    assert_eq!((report.steps.value(), report.trained), (40, report.parameters));
-    ensure!(after < 0.9 * before, "{before} {after}");
+    assert_eq!(steps, (1..=12).collect::<Vec<u64>>());
+    assert_eq!((report.steps.value(), report.trained), (12, report.parameters));
+    ensure!(after < 0.85 * before, "{before} {after}");
     let epsilon = report.epsilon.map_or(f64::NAN, Epsilon::value);
     ensure!(epsilon <= 8.0 && epsilon > 7.5, "{epsilon}");
     assert_has(&report.statement, &["Randomness"]);
@@ -54,7 +54,8 @@ fn biases_and_adapters_leave_the_table_alone() -> Result<()> {
     let lora = 2 * 4 * ((64 + 192) + (64 + 64) + (64 + 256) + (256 + 64));
     for (trained, count) in [(Trained::BitFit, bias), (Trained::Lora { rank: 4, alpha: 8.0 }, lora)]
     {
-        let settings = FineTuning { trained, steps: 3.into(), ..settings(Some(8.0))? };
+        let (steps, batch) = (2.into(), ExpectedBatchSize::new(32.0)?);
+        let settings = FineTuning { trained, steps, batch, ..settings(Some(8.0))? };
         let (tuned, report) = fine_tune(model.clone(), &train, &settings, |_| ())?;
         assert_eq!(report.trained, count);
         let moved = (perplexity(&tuned, &held_out, 32)? - before).abs();
@@ -66,14 +67,15 @@ fn biases_and_adapters_leave_the_table_alone() -> Result<()> {
 
 #[test]
 fn one_seed_gives_one_model() -> Result<()> {
-    let (model, train, held_out) = pretrained()?;
-    let run = |seed, privacy: bool| -> Result<f64> {
-        let settings =
-            FineTuning { seed: Some(seed), steps: 2.into(), ..settings(privacy.then_some(8.0))? };
+    let (model, train, _) = pretrained()?;
+    let run = |seed, privacy: bool| -> Result<TensorData> {
+        let (steps, batch) = (2.into(), ExpectedBatchSize::new(16.0)?);
+        let settings = settings(privacy.then_some(8.0))?;
+        let settings = FineTuning { seed: Some(seed), steps, batch, ..settings };
         let (tuned, report) = fine_tune(model.clone(), &train, &settings, |_| ())?;
         assert_eq!(report.epsilon.is_some(), privacy);
         assert_has(&report.statement, &[if privacy { "Randomness" } else { "none" }]);
-        perplexity(&tuned, &held_out, 32)
+        Ok(tuned.wte.weight.val().into_data())
     };
     for privacy in [true, false] {
         assert_eq!(run(1, privacy)?, run(1, privacy)?);
@@ -143,9 +145,9 @@ fn settings(epsilon: Option<f64>) -> Result<FineTuning> {
         trained: Trained::Full,
         privacy: privacy.transpose()?,
         batch: ExpectedBatchSize::new(256.0)?,
-        steps: 40.into(),
-        physical: 32,
-        learning_rate: 1e-3,
+        steps: 12.into(),
+        physical: 64,
+        learning_rate: 4e-3,
         weight_decay: 0.01,
         seed: Some(1),
     })

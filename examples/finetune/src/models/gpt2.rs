@@ -10,6 +10,7 @@ mod config;
 mod init;
 mod model;
 mod names;
+mod save;
 mod shards;
 mod tokenizer;
 mod weights;

@@ -41,9 +41,12 @@ pub(super) fn is_leftover(name: &str) -> bool {
 /// The output layer, which has to be the word table where it is kept.
 pub(super) const OUTPUT: &str = "lm_head.weight";
 
-/// A tensor's name without the prefix that the model has inside a larger one.
+/// What stands before every name where the output layer is part of the model.
+pub(super) const PREFIX: &str = "transformer.";
+
+/// A name as a model without the output layer has it.
 pub(super) fn without_prefix(name: &str) -> &str {
-    name.strip_prefix("transformer.").unwrap_or(name)
+    name.strip_prefix(PREFIX).unwrap_or(name)
 }
 
 struct Entries(Vec<Entry>);

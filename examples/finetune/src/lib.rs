@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod data;
+pub mod language;
 pub mod memory;
 pub mod models;
 pub mod run;

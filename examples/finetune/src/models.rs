@@ -1,6 +1,7 @@
 //! Pretrained models as ordinary burn modules.
 
 pub mod checkpoint;
+pub mod gpt2;
 pub mod text;
 pub mod vision;
 

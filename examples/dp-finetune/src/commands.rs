@@ -8,6 +8,8 @@ use finetune::data;
 use finetune::run::task::{AnyTask, ImageArgs, ImageSet, OwnImages, OwnTexts, TextArgs, TextSet};
 use finetune::run::{Args, predict};
 
+use crate::language::{Language, Write};
+
 #[derive(Subcommand)]
 pub enum Command {
     /// Your own texts, or pairs of texts, or columns of numbers: a CSV, TSV or JSON-lines file
@@ -32,6 +34,10 @@ pub enum Command {
     Celeba(Box<Known<ImageArgs>>),
     /// Classifies with what was fine-tuned
     Predict(Predict),
+    /// A language model (GPT-2) on your own texts
+    Language(Box<Language>),
+    /// Lets a language model write
+    Write(Write),
 }
 
 /// A known data set, and the flags of its kind.
@@ -91,6 +97,8 @@ impl Command {
             Self::Cifar10(flags) => image(ImageSet::Cifar10, flags.kind, &flags.run),
             Self::Cifar100(flags) => image(ImageSet::Cifar100, flags.kind, &flags.run),
             Self::Celeba(flags) => image(ImageSet::Celeba, flags.kind, &flags.run),
+            Self::Language(flags) => flags.run(),
+            Self::Write(flags) => flags.run(),
             Self::Predict(flags) => {
                 let lines = predict(&flags.run, &data::folder()?, &flags.inputs, flags.test)?;
                 lines.iter().for_each(|line| println!("{line}"));

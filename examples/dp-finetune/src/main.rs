@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod language;
 
 use std::process::ExitCode;
 

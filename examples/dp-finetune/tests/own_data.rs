@@ -301,3 +301,41 @@ fn mistakes_are_told_before_any_privacy_is_spent() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_language_model_learns_from_own_texts_and_writes() -> Result<()> {
+    let folder = tempdir()?;
+    let lines: String = (0..120).map(|i| format!("On day {i} the patient slept well.\n")).collect();
+    fs::write(folder.path().join("texts.txt"), lines)?;
+    let model = model("gpt2_tiny_guide");
+    let words = [
+        "language",
+        "--train",
+        "texts.txt",
+        "--model",
+        &model,
+        "--steps",
+        "4",
+        "--seed",
+        "1",
+        "--length",
+        "24",
+    ];
+    for method in ["full", "bitfit", "lora"] {
+        let told = finished(
+            folder.path(),
+            &[&words[..], &["--method", method, "--out", method]].concat(),
+        )?;
+        ensure!(
+            told.contains("perplexity after") && told.contains("differential privacy"),
+            "{told}"
+        );
+        ensure!(folder.path().join(method).join("privacy.txt").exists(), "{method}");
+    }
+    let told = finished(folder.path(), &["write", "--model", "lora", "--tokens", "5", "On day 3"])?;
+    ensure!(told.starts_with("On day 3"), "{told}");
+    let output =
+        started(folder.path(), &["language", "--train", "texts.txt", "--model", "nowhere"])?;
+    ensure!(String::from_utf8_lossy(&output.stderr).contains("nowhere"), "no word of the folder");
+    Ok(())
+}

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::network::Network;
 use super::pixels::Pixels;
 use super::{ImageArgs, ImageSet, Images, OwnImages};
-use crate::data::{self, ImageColumns, ImageRecords, Labels, Split};
+use crate::data::{self, BadRecords, ImageColumns, ImageRecords, Labels, Split};
 use crate::run::Units;
 use crate::run::task::labeled::Labeled;
 
@@ -31,7 +31,7 @@ pub fn images(folder: &Path, set: &ImageSet, args: &ImageArgs) -> Result<Images>
         ImageSet::Cifar10 => fixed("cifar10", "CIFAR-10", data::cifar10(folder)?),
         ImageSet::Cifar100 => fixed("cifar100", "CIFAR-100", data::cifar100(folder)?),
         ImageSet::Celeba => {
-            let data = data::celeba(folder, network.reading_size())?;
+            let data = data::celeba(folder, network.reading_size(), BadRecords::Refuse)?;
             let units = by_user(&data.train, usize::MAX)?;
             of_records("celeba", "CelebA, 40 attributes".into(), data, units, None, network)
         }

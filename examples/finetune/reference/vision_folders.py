@@ -78,14 +78,15 @@ def beit():
     features = lambda m, x: m.layernorm(m.beit(x).last_hidden_state[:, 1:].mean(1))
     transformers_folder("beit_shared", model, processor, features, dtype=torch.float16)
 
-    # The class token, all three kinds of positions, no layer scale.
+    # The class token, all three kinds of positions, no layer scale; names as transformers 5 has them itself.
     config = hf.BeitConfig(
         **SMALLER, use_relative_position_bias=True, use_shared_relative_position_bias=True,
         use_absolute_position_embeddings=True, use_mean_pooling=False, layer_scale_init_value=0.0,
     )  # fmt: skip
     model = hf.BeitModel(config)
     features = lambda m, x: m(x).last_hidden_state[:, 0]
-    transformers_folder("beit_class", model, processor, features, dtype=torch.bfloat16)
+    saving = dict(dtype=torch.bfloat16, save_original_format=False)
+    transformers_folder("beit_class", model, processor, features, **saving)
 
 
 def resnet():

@@ -5,6 +5,7 @@ mod block;
 mod config;
 mod embeddings;
 mod load;
+mod names;
 mod positions;
 
 use burn::nn::{LayerNorm, Linear};

@@ -14,6 +14,7 @@ use super::attention::Attention;
 use super::block::{Block, Mlp};
 use super::config::{ModelType, Sizes};
 use super::embeddings::Embeddings;
+use super::names::{Names, Parts};
 use super::positions::{RelativePositions, distances};
 
 impl VisionTransformer {
@@ -26,9 +27,9 @@ impl VisionTransformer {
         let sizes = Sizes::read(folder)?;
         let mut weights = Weights::open(folder)?;
         let mut model = random(&sizes, classes, device)?;
-        let prefix = prefix(&sizes, &weights);
-        fill(&mut model, &mut weights, prefix, device)?;
-        weights.finish(|name| is_spare(name, prefix))?;
+        let names = Names::of(&sizes, &weights);
+        fill(&mut model, &mut weights, names, device)?;
+        weights.finish(|name| names.is_spare(name))?;
         Ok(model)
     }
 }
@@ -90,80 +91,46 @@ fn positions(sizes: &Sizes, device: &Device) -> RelativePositions {
     RelativePositions { table: Initializer::Zeros.init(shape, device), grid: sizes.grid() }
 }
 
-/// A model with a head of its own puts the trunk's tensors behind a prefix.
-fn prefix(sizes: &Sizes, weights: &Weights) -> &'static str {
-    let prefix = match sizes.model_type {
-        ModelType::Vit => "vit.",
-        ModelType::Deit => "deit.",
-        ModelType::Beit => "beit.",
-    };
-    if weights.has(&format!("{prefix}embeddings.cls_token")) { prefix } else { "" }
-}
-
-/// Tensors of heads, of masked training, and indices that are computed here.
-fn is_spare(name: &str, prefix: &str) -> bool {
-    let (inside, is_inside) = match name.strip_prefix(prefix) {
-        Some(inside) => (inside, true),
-        None => (name, false),
-    };
-    let heads =
-        ["classifier.", "cls_classifier.", "distillation_classifier.", "lm_head.", "decoder."];
-    let is_of_head = heads.iter().any(|head| name.starts_with(head))
-        || (!is_inside && name.starts_with("layernorm."));
-    is_of_head
-        || inside.starts_with("pooler.")
-        || inside == "embeddings.mask_token"
-        || inside.ends_with(".relative_position_index")
-}
-
 fn fill(
     model: &mut VisionTransformer,
     weights: &mut Weights,
-    prefix: &str,
+    names: Names,
     device: &Device,
 ) -> Result<()> {
-    let of = |name: &str| format!("{prefix}embeddings.{name}");
+    let of = |part| names.embeddings(part);
     let embeddings = &mut model.embeddings;
     weights.fill_conv(&mut embeddings.patches, &of("patch_embeddings.projection"), device)?;
     weights.fill(&mut embeddings.class_token, &of("cls_token"), device)?;
     let distillation = &mut embeddings.distillation_token;
     weights.fill_if_any(distillation, &of("distillation_token"), device)?;
     weights.fill_if_any(&mut embeddings.positions, &of("position_embeddings"), device)?;
-    fill_positions(&mut model.positions, weights, &format!("{prefix}encoder"), device)?;
+    fill_positions(&mut model.positions, weights, &names.shared_positions(), device)?;
     for (index, block) in model.blocks.iter_mut().enumerate() {
-        fill_block(block, weights, &format!("{prefix}encoder.layer.{index}"), device)?;
+        fill_block(block, weights, &names.block(index), names.parts, device)?;
     }
-    let norm = norm_name(model.mean_of_patches, weights, prefix);
+    let norm = names.norm(model.mean_of_patches, weights);
     weights.fill_layer_norm(&mut model.norm, &norm, device)
 }
 
-/// BEiT normalizes the mean of the patches by its pooler's norm. A checkpoint of masked training has no
-/// pooler: there the norm before its head serves.
-fn norm_name(mean_of_patches: bool, weights: &Weights, prefix: &str) -> String {
-    let of_pooler = format!("{prefix}pooler.layernorm");
-    let is_masked_training = !prefix.is_empty()
-        && !weights.has(&format!("{of_pooler}.weight"))
-        && weights.has("layernorm.weight");
-    match (mean_of_patches, is_masked_training) {
-        (false, _) => format!("{prefix}layernorm"),
-        (true, false) => of_pooler,
-        (true, true) => "layernorm".to_owned(),
-    }
-}
-
-fn fill_block(block: &mut Block, weights: &mut Weights, name: &str, device: &Device) -> Result<()> {
+fn fill_block(
+    block: &mut Block,
+    weights: &mut Weights,
+    name: &str,
+    parts: &Parts,
+    device: &Device,
+) -> Result<()> {
     let of = |part: &str| format!("{name}.{part}");
     weights.fill_layer_norm(&mut block.norm_before, &of("layernorm_before"), device)?;
     let attention = &mut block.attention;
-    weights.fill_linear(&mut attention.query, &of("attention.attention.query"), device)?;
-    weights.fill_linear(&mut attention.key, &of("attention.attention.key"), device)?;
-    weights.fill_linear(&mut attention.value, &of("attention.attention.value"), device)?;
-    weights.fill_linear(&mut attention.output, &of("attention.output.dense"), device)?;
-    fill_positions(&mut attention.positions, weights, &of("attention.attention"), device)?;
+    weights.fill_linear(&mut attention.query, &of(parts.query), device)?;
+    weights.fill_linear(&mut attention.key, &of(parts.key), device)?;
+    weights.fill_linear(&mut attention.value, &of(parts.value), device)?;
+    weights.fill_linear(&mut attention.output, &of(parts.output), device)?;
+    fill_positions(&mut attention.positions, weights, &of(parts.positions), device)?;
     weights.fill_if_any(&mut block.lambda_1, &of("lambda_1"), device)?;
     weights.fill_layer_norm(&mut block.norm_after, &of("layernorm_after"), device)?;
-    weights.fill_linear(&mut block.mlp.up, &of("intermediate.dense"), device)?;
-    weights.fill_linear(&mut block.mlp.down, &of("output.dense"), device)?;
+    weights.fill_linear(&mut block.mlp.up, &of(parts.up), device)?;
+    weights.fill_linear(&mut block.mlp.down, &of(parts.down), device)?;
     weights.fill_if_any(&mut block.lambda_2, &of("lambda_2"), device)
 }
 
@@ -174,6 +141,5 @@ fn fill_positions(
     device: &Device,
 ) -> Result<()> {
     let Some(positions) = positions else { return Ok(()) };
-    let table = format!("{name}.relative_position_bias.relative_position_bias_table");
-    weights.fill(&mut positions.table, &table, device)
+    weights.fill(&mut positions.table, &format!("{name}.relative_position_bias_table"), device)
 }

@@ -106,11 +106,11 @@ fn shards_that_cannot_be_used_are_named() -> Result<()> {
     fs::remove_file(folder.path().join("model-2.safetensors"))?;
     load_refused(folder.path(), &["cannot read", "model-2.safetensors"]);
     let folder = sharded(|map| *map = json!({"wte.weight": "../model.safetensors"}))?;
-    load_refused(folder.path(), &["../model.safetensors", "not a file's name"]);
+    load_refused(folder.path(), &["../model.safetensors", "not a file of its folder"]);
     let folder = sharded(|map| *map = json!({}))?;
-    load_refused(folder.path(), &["names no shard"]);
+    load_refused(folder.path(), &["names no file"]);
     fs::write(index(folder.path()), "[]")?;
-    load_refused(folder.path(), &["index.json", "not an index of shards"]);
+    load_refused(folder.path(), &["index.json", "does not say which file"]);
     // A shard that the index does not name leaves its tensors missing.
     let folder = sharded(|map| {
         if let Some(map) = map.as_object_mut() {

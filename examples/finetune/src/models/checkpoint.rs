@@ -3,18 +3,20 @@
 //! They are in `model.safetensors`, or in several such files with `model.safetensors.index.json` to say which
 //! tensor is where. Nothing here knows of a family of models: a family lists its parameters as [`Entry`]s.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use burn::store::burn_pack::Tensor as Stored;
 use burn::store::{
     FloatCastAdapter, ModuleAdapter, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
     SafetensorsStore,
 };
 use burn::tensor::DType;
-use serde::Deserialize;
+
+pub(super) use files::Files;
 
 /// The last words of every error about a folder.
 pub const ADVICE: &str = "save the folder again with save_pretrained of transformers, or run examples/data.sh if it \
@@ -37,6 +39,15 @@ pub struct Entry {
     pub shape: Vec<Size>,
 }
 
+/// How a file keeps the weights of dense maps. burn keeps them as `[in, out]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dense {
+    /// As PyTorch's `Linear` does.
+    OutIn,
+    /// As GPT-2's `Conv1D` does.
+    InOut,
+}
+
 /// A length, and the field of `config.json` that gives it.
 #[derive(Clone, Copy, Debug)]
 pub struct Size(pub usize, pub &'static str);
@@ -48,21 +59,17 @@ impl Checkpoint {
     /// When there are none, or a file is missing or damaged. Weights in PyTorch's own format, which may run any
     /// code when it is read, are refused with the command that converts them.
     pub fn open(folder: &Path) -> Result<Self> {
-        let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
-        if single.is_file() {
-            return Ok(Self { shown: single.display().to_string(), tensors: tensors(&single)? });
+        let files = Files::of(folder)?;
+        let shown = files.shown.display().to_string();
+        let mut all = BTreeMap::new();
+        for file in &files.paths {
+            for (name, tensor) in tensors(file)? {
+                files.check_home(&name, file)?;
+                all.insert(name, tensor);
+            }
         }
-        if index.is_file() {
-            return sharded(folder, &index);
-        }
-        let folder = folder.display();
-        for file in ["pytorch_model.bin", "pytorch_model.bin.index.json"] {
-            ensure!(
-                !single.with_file_name(file).exists(),
-                "{folder} has {file} instead of {SINGLE}. In that folder, this writes the file: {CONVERT}",
-            );
-        }
-        bail!("{folder} has neither {SINGLE} nor {INDEX}; {ADVICE}");
+        files.check_all(|name| all.contains_key(name))?;
+        Ok(Self { shown, tensors: all })
     }
 
     /// The names of all tensors.
@@ -70,11 +77,39 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// With names as `rule` makes them, for older files that name the same tensors differently.
-    pub fn rename(mut self, rule: impl Fn(&str) -> String) -> Self {
-        let tensors = self.tensors.into_iter();
-        self.tensors = tensors.map(|(name, tensor)| (rule(&name), tensor)).collect();
-        self
+    /// With names as `rule` makes them, for files that name the same tensors differently.
+    ///
+    /// # Errors
+    /// When two tensors get one name.
+    pub fn rename(mut self, rule: impl Fn(&str) -> String) -> Result<Self> {
+        let mut renamed = BTreeMap::new();
+        for (name, tensor) in self.tensors {
+            let new = rule(&name);
+            let twice = renamed.insert(new.clone(), tensor).is_some();
+            ensure!(!twice, "{}: `{new}` is there twice; {ADVICE}", self.shown);
+        }
+        self.tensors = renamed;
+        Ok(self)
+    }
+
+    /// Whether two tensors hold the same, if both are there.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn same(&self, one: &str, other: &str) -> Result<Option<bool>> {
+        let (Some(one), Some(other)) = (self.tensors.get(one), self.tensors.get(other)) else {
+            return Ok(None);
+        };
+        let bytes = |tensor: &Stored| {
+            let bytes = tensor.to_bytes().map_err(|error| anyhow!("{error}"));
+            bytes.with_context(|| format!("cannot read {}; {ADVICE}", self.shown))
+        };
+        Ok(Some(one.dtype == other.dtype && *bytes(one)? == *bytes(other)?))
+    }
+
+    /// What errors call it.
+    pub fn shown(&self) -> &str {
+        &self.shown
     }
 
     /// `module` with the tensors that `entries` name. Half precision becomes single. Tensors of which `unused`
@@ -89,6 +124,7 @@ impl Checkpoint {
         self,
         mut module: M,
         entries: &[Entry],
+        dense: Dense,
         unused: impl Fn(&str) -> bool,
     ) -> Result<M> {
         let tensors = self.matched(entries)?;
@@ -98,9 +134,12 @@ impl Checkpoint {
             self.names().filter(|name| !used.contains(name) && !unused(name)).collect();
         ensure!(extra.is_empty(), "{name} has {} too, which is not used; {ADVICE}", listed(&extra));
 
-        // Linear weights are transposed.
-        let adapter = PyTorchToBurnAdapter.chain(FloatCastAdapter::to(DType::F32));
-        let result = module.apply(tensors, None, Some(Box::new(adapter)), false);
+        let single = FloatCastAdapter::to(DType::F32);
+        let adapter: Box<dyn ModuleAdapter> = match dense {
+            Dense::OutIn => Box::new(PyTorchToBurnAdapter.chain(single)),
+            Dense::InOut => Box::new(single),
+        };
+        let result = module.apply(tensors, None, Some(adapter), false);
         if let Some(error) = result.errors.first() {
             bail!("{name}: {error}; {ADVICE}");
         }
@@ -140,50 +179,10 @@ impl Checkpoint {
     }
 }
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-
-/// Copies every tensor, since safetensors refuses two names for one memory.
-const CONVERT: &str = "python3 -c 'import glob, torch; from safetensors.torch import save_file; \
-                       save_file({k: v.clone().contiguous() for file in glob.glob(\"pytorch_model*.bin\") for k, v in \
-                       torch.load(file, map_location=\"cpu\", weights_only=True).items()}, \"model.safetensors\")'";
-
 fn tensors(file: &Path) -> Result<BTreeMap<String, Stored>> {
     let mut store = SafetensorsStore::from_file(file);
     let tensors = store.get_all_tensors();
     Ok(tensors.with_context(|| format!("cannot read {}; {ADVICE}", file.display()))?.clone())
-}
-
-/// Which file has which tensor.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
-fn sharded(folder: &Path, index: &Path) -> Result<Checkpoint> {
-    let shown = index.display().to_string();
-    let text = fs::read_to_string(index).with_context(|| format!("cannot read {shown}"))?;
-    let Index { weight_map } = serde_json::from_str(&text)
-        .with_context(|| format!("{shown} does not say which file has which tensor; {ADVICE}"))?;
-    let mut all = BTreeMap::new();
-    for file in weight_map.values().collect::<BTreeSet<_>>() {
-        // A file from elsewhere should not make this program read another folder.
-        let plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
-        ensure!(plain, "{shown} names {file:?}, which is not a file of its folder");
-        for (name, tensor) in tensors(&folder.join(file))? {
-            let home = weight_map.get(&name);
-            ensure!(
-                home == Some(file),
-                "{file} has `{name}`, but {shown} has it in {}; {ADVICE}",
-                home.map_or("no file", String::as_str),
-            );
-            all.insert(name, tensor);
-        }
-    }
-    for (name, file) in &weight_map {
-        ensure!(all.contains_key(name), "{shown} has `{name}` in {file}, which lacks it; {ADVICE}");
-    }
-    Ok(Checkpoint { shown, tensors: all })
 }
 
 /// The first few of `names`, which may be all of a file's.

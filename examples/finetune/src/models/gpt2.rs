@@ -11,7 +11,6 @@ mod init;
 mod model;
 mod names;
 mod save;
-mod shards;
 mod tokenizer;
 mod weights;
 

@@ -1,24 +1,18 @@
 //! The names of tensors in a checkpoint, and what they belong to.
 
 use super::config::Gpt2Config;
-
-/// A parameter of the module and the tensor that it is read from.
-pub(super) struct Entry {
-    pub(super) stored: String,
-    pub(super) path: String,
-    /// The same in both: GPT-2's checkpoints keep dense weights as `[in, out]`, as burn does.
-    pub(super) shape: Vec<usize>,
-}
+use crate::models::checkpoint::{Entry, Size};
 
 /// Every parameter of a model.
 pub(super) fn entries(config: &Gpt2Config) -> Vec<Entry> {
-    let (width, inner) = (config.n_embd, config.inner());
+    let (width, inner) = (Size(config.n_embd, "n_embd"), Size(config.inner(), "n_inner"));
+    let thrice = Size(3 * config.n_embd, "3 n_embd");
     let mut entries = Entries(Vec::new());
-    entries.add("wte.weight", "wte.weight", &[config.vocab_size, width]);
-    entries.add("wpe.weight", "wpe.weight", &[config.n_positions, width]);
+    entries.add("wte.weight", "wte.weight", &[Size(config.vocab_size, "vocab_size"), width]);
+    entries.add("wpe.weight", "wpe.weight", &[Size(config.n_positions, "n_positions"), width]);
     for i in 0..config.n_layer {
         entries.norm(&format!("h.{i}.ln_1"), width);
-        entries.linear(&format!("h.{i}.attn.c_attn"), [width, 3 * width]);
+        entries.linear(&format!("h.{i}.attn.c_attn"), [width, thrice]);
         entries.linear(&format!("h.{i}.attn.c_proj"), [width, width]);
         entries.norm(&format!("h.{i}.ln_2"), width);
         entries.linear(&format!("h.{i}.mlp.c_fc"), [width, inner]);
@@ -52,17 +46,17 @@ pub(super) fn without_prefix(name: &str) -> &str {
 struct Entries(Vec<Entry>);
 
 impl Entries {
-    fn linear(&mut self, name: &str, [from, to]: [usize; 2]) {
+    fn linear(&mut self, name: &str, [from, to]: [Size; 2]) {
         self.add(&format!("{name}.weight"), &format!("{name}.weight"), &[from, to]);
         self.add(&format!("{name}.bias"), &format!("{name}.bias"), &[to]);
     }
 
-    fn norm(&mut self, name: &str, width: usize) {
+    fn norm(&mut self, name: &str, width: Size) {
         self.add(&format!("{name}.weight"), &format!("{name}.gamma"), &[width]);
         self.add(&format!("{name}.bias"), &format!("{name}.beta"), &[width]);
     }
 
-    fn add(&mut self, stored: &str, path: &str, shape: &[usize]) {
+    fn add(&mut self, stored: &str, path: &str, shape: &[Size]) {
         let (stored, path) = (stored.to_owned(), path.to_owned());
         self.0.push(Entry { stored, path, shape: shape.to_vec() });
     }

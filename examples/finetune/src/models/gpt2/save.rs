@@ -54,8 +54,9 @@ fn write_weights(model: &Gpt2, config: &Gpt2Config, file: &Path) -> Result<()> {
             .get(&entry.path)
             .with_context(|| format!("the model has no parameter {}", entry.path))?;
         ensure!(*dtype == DType::F32, "{} holds {dtype:?} instead of F32", entry.path);
-        let view = TensorView::new(Dtype::F32, entry.shape.clone(), bytes)
-            .with_context(|| format!("{} does not fit config.json", entry.path))?;
+        let view =
+            TensorView::new(Dtype::F32, entry.shape.iter().map(|size| size.0).collect(), bytes)
+                .with_context(|| format!("{} does not fit config.json", entry.path))?;
         Ok((format!("{PREFIX}{}", entry.stored), view))
     });
     let views: Vec<(String, TensorView)> = views.collect::<Result<_>>()?;

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use super::family::HEADS;
 use super::{Family, Pooling, TextEncoder, TextEncoderConfig};
-use crate::models::checkpoint::{Checkpoint, Entry, Size};
+use crate::models::checkpoint::{Checkpoint, Dense, Entry, Size};
 
 impl TextEncoder {
     /// The encoder in `folder`, which pools as sentence-transformers says there, and by the mean where it says
@@ -32,7 +32,7 @@ impl TextEncoder {
         let checkpoint = Checkpoint::open(folder)?.rename(|name| {
             let name = name.replace("LayerNorm.gamma", "LayerNorm.weight");
             name.replace("LayerNorm.beta", "LayerNorm.bias")
-        });
+        })?;
         let of_task = checkpoint.names().any(|name| name.starts_with(family.prefix()));
         let prefix = if of_task { family.prefix() } else { "" };
         let entries = Entries::of(&config, prefix, pooling);
@@ -51,7 +51,7 @@ impl TextEncoder {
                 || HEADS.iter().any(|head| name.starts_with(head))
         };
         checkpoint
-            .load(config.build(pooling, device), &entries, unused)
+            .load(config.build(pooling, device), &entries, Dense::OutIn, unused)
             .with_context(|| format!("cannot load the {} encoder", family.name()))
     }
 }

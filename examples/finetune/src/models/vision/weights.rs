@@ -1,7 +1,6 @@
 //! Pretrained weights on disk: the tensors of safetensors files, taken by name.
 
 mod layers;
-mod shards;
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,6 +10,8 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::tensor::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
+
+use crate::models::checkpoint::Files;
 
 /// Tensors, named and shaped as PyTorch does. They stay as bytes until they are taken.
 pub(super) struct Weights {
@@ -54,10 +55,11 @@ impl Weights {
     /// `model.safetensors.index.json` lists. Tensors may be F64, F32, F16 or BF16.
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let mut weights = Self::new(folder, FOLDER_ADVICE.to_owned());
-        for file in shards::files(folder)? {
+        let files = Files::of(folder)?;
+        for file in &files.paths {
             let shown = file.display();
             let bytes =
-                fs::read(&file).with_context(|| format!("cannot read {shown}; {FOLDER_ADVICE}"))?;
+                fs::read(file).with_context(|| format!("cannot read {shown}; {FOLDER_ADVICE}"))?;
             weights.add(bytes).with_context(|| {
                 format!("{shown} is damaged or no safetensors file; {FOLDER_ADVICE}")
             })?;

@@ -84,8 +84,10 @@ pub struct Predict {
 impl Command {
     pub fn run(self) -> Result<()> {
         match self {
-            Self::Text(flags) => text(TextSet::Own(flags.own), flags.kind, &flags.run),
-            Self::Images(flags) => image(ImageSet::Own(flags.own), flags.kind, &flags.run),
+            Self::Text(flags) => text(TextSet::Own(Box::new(flags.own)), flags.kind, &flags.run),
+            Self::Images(flags) => {
+                image(ImageSet::Own(Box::new(flags.own)), flags.kind, &flags.run)
+            }
             Self::RottenTomatoes(flags) => text(TextSet::RottenTomatoes, flags.kind, &flags.run),
             Self::Sst2(flags) => text(TextSet::Sst2, flags.kind, &flags.run),
             Self::Mnli(flags) => {

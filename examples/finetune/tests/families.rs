@@ -83,8 +83,11 @@ fn text_models_train_by_every_method() -> Result<()> {
             "--held-out-one-in",
             "4",
         ])?;
-        let set =
-            TextSet::Own(OwnTexts { data, text: vec!["text".into()], columns_as_text: Vec::new() });
+        let set = TextSet::Own(Box::new(OwnTexts {
+            data,
+            text: vec!["text".into()],
+            columns_as_text: Vec::new(),
+        }));
         let args = TextArgs { model: Some(fixture(name)), length: 12, ..TextArgs::default() };
         every_method(&AnyTask::Texts { set, args }, folder.path(), name)?;
     }
@@ -107,7 +110,7 @@ fn image_models_train_by_every_method() -> Result<()> {
             encoder.write_header()?.write_image_data(&pixels)?;
         }
         let data = own(&["--train", &photos.display().to_string(), "--held-out-one-in", "4"])?;
-        let set = ImageSet::Own(OwnImages { data, path: None });
+        let set = ImageSet::Own(Box::new(OwnImages { data, path: None }));
         let args = ImageArgs { model: Some(fixture(name)), ..ImageArgs::default() };
         every_method(&AnyTask::Images { set, args }, folder.path(), name)?;
     }

@@ -42,7 +42,7 @@ impl Page<'_> {
 <h2>What is promised</h2><pre>{}</pre>
 <h2>How it went</h2><div class="plots">{plots}</div>
 <table><tr><th>step</th><th>ε so far</th><th>right</th><th>loss</th><th>seconds</th></tr>{}</table>
-<h2>The run</h2><table>{}</table>
+<h2>The run</h2><table class="facts">{}</table>
 <h2>What was trained</h2><pre>{}</pre>
 <p>Held-out records count as public: what this page says of them is not part of the guarantee.</p>
 </body></html>
@@ -67,7 +67,8 @@ color:#1a1a1a;background:#fff}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top
 padding:1rem;overflow-x:auto;white-space:pre-wrap;font-size:.85rem;border-radius:6px}table{border-collapse:collapse}\
 td,th{padding:.25rem .8rem;text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}\
 .figures b{font-size:1.4rem;margin-right:.3rem}.figures b+b,.figures b:last-child{margin-left:1.5rem}\
-.plots{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}svg{max-width:100%;height:auto}";
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(22rem,1fr));gap:1rem}figure{margin:0}\
+svg{max-width:100%;height:auto}.facts td{text-align:left}";
 
 fn row(line: &Metrics) -> String {
     let epsilon = line.epsilon.map_or("none".into(), |epsilon| format!("{epsilon:.3}"));

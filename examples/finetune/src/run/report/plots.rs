@@ -65,7 +65,7 @@ fn draw(
             0.0..range(points.iter().map(|p| p.0)).end,
             range(points.iter().map(|p| p.1)),
         )?;
-    chart.configure_mesh().x_desc(x).y_desc(y).draw()?;
+    chart.configure_mesh().light_line_style(TRANSPARENT).x_desc(x).y_desc(y).draw()?;
     let color = RGBColor(0, 114, 178);
     chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?;
     chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, color.filled())))?;
@@ -79,6 +79,7 @@ fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
         (low.min(value), high.max(value))
     });
     let (low, high) = if bounds.0.is_finite() { bounds } else { (0.0, 1.0) };
-    let room = (0.05 * (high - low)).max(1e-6);
+    // Values that hardly differ are not drawn as if they did.
+    let room = (0.05 * (high - low)).max(0.01 * high.abs()).max(1e-6);
     low - room..high + room
 }

@@ -54,7 +54,7 @@ pub enum ImageSet {
     /// The data folder's.
     Celeba,
     /// The user's own.
-    Own(OwnImages),
+    Own(Box<OwnImages>),
 }
 
 /// The user's own images.

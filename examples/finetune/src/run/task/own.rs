@@ -54,6 +54,12 @@ impl OwnArgs {
         self.held_out.as_deref().map(|file| Table::read(file, self.format)).transpose()
     }
 
+    /// The data in words: the name of the file or folder.
+    pub(super) fn words(&self) -> String {
+        let name = self.train.file_name().unwrap_or(self.train.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
     pub(super) fn options(&self) -> ReadOptions {
         ReadOptions { classes: self.classes.clone(), bad_records: self.bad_records }
     }

@@ -77,7 +77,7 @@ fn own_images(own: &OwnImages, network: Network) -> Result<Images> {
         None => train.split(own.data.rule()?, &own.data.train)?,
     };
     let units = own.data.units(data.train.users.as_ref(), data.train.len())?;
-    let words = own.data.train.display().to_string();
+    let words = own.data.words();
     of_records("images", words, data, units, own.data.class_weights.as_deref(), network)
 }
 

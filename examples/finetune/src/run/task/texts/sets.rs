@@ -23,7 +23,7 @@ pub enum TextSet {
     /// GLUE's, from the data folder.
     Qnli,
     /// The user's own.
-    Own(OwnTexts),
+    Own(Box<OwnTexts>),
 }
 
 /// A set of texts with the encoder that the flags name. `folder` is the data folder.
@@ -52,7 +52,7 @@ pub fn texts(folder: &Path, set: &TextSet, args: &TextArgs) -> Result<Texts> {
         TextSet::Qnli => fixed("qnli", "QNLI (GLUE)", data::qnli(folder)?),
         TextSet::Own(own) => {
             let (data, units) = own.read()?;
-            let words = own.data.train.display().to_string();
+            let words = own.data.words();
             let own = (units, own.data.class_weights.as_deref());
             Texts::new(("text", words), data, Some(own), args, folder)
         }

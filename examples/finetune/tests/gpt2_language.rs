@@ -105,34 +105,31 @@ fn perplexity_counts_tokens_and_knows_no_batches() -> Result<()> {
 #[test]
 fn settings_that_make_no_sense_are_refused() -> Result<()> {
     let (model, train, _) = pretrained()?;
-    let try_with =
-        |texts: &Texts, change: &dyn Fn(&mut FineTuning) -> Result<()>| -> Result<String> {
-            let mut settings = settings(Some(8.0))?;
-            change(&mut settings)?;
-            Ok(refused(fine_tune(model.clone(), texts, &settings, |_| ())))
-        };
-    type Change = fn(&mut FineTuning) -> Result<()>;
-    let cases: [(Change, &str); 7] = [
-        (|s| Ok(s.steps = 0.into()), "0 steps"),
-        (|s| Ok(s.physical = 0), "in memory"),
-        (|s| Ok(s.batch = ExpectedBatchSize::new(1e6)?), "texts"),
-        (|s| Ok(s.learning_rate = f64::NAN), "learning rate"),
-        (|s| Ok(s.learning_rate = 0.0), "learning rate"),
-        (|s| Ok(s.weight_decay = -1.0), "weight decay"),
-        (|s| Ok(s.trained = Trained::Lora { rank: 0, alpha: 1.0 }), "rank"),
+    let good = settings(Some(8.0))?;
+    let run = |texts: &Texts, settings: &FineTuning| {
+        refused(fine_tune(model.clone(), texts, settings, |_| ()))
+    };
+    let too_many = ExpectedBatchSize::new(1e6)?;
+    let cases = [
+        (FineTuning { steps: 0.into(), ..good.clone() }, "0 steps"),
+        (FineTuning { physical: 0, ..good.clone() }, "in memory"),
+        (FineTuning { batch: too_many, ..good.clone() }, "more than the 1040 texts"),
+        (FineTuning { learning_rate: f64::NAN, ..good.clone() }, "learning rate"),
+        (FineTuning { learning_rate: 0.0, ..good.clone() }, "learning rate"),
+        (FineTuning { weight_decay: -1.0, ..good.clone() }, "weight decay"),
+        (FineTuning { trained: Trained::Lora { rank: 0, alpha: 1.0 }, ..good.clone() }, "rank"),
     ];
-    for (change, words) in cases {
-        assert_has(&try_with(&train, &change)?, &[words]);
+    for (settings, words) in &cases {
+        assert_has(&run(&train, settings), &[words]);
     }
-    let same: &dyn Fn(&mut FineTuning) -> Result<()> = &|_| Ok(());
-    assert_has(&try_with(&Texts::new(Vec::new()), same)?, &["no text"]);
+    assert_has(&run(&Texts::new(Vec::new()), &good), &["no text"]);
     let many = |id: i32, length| Texts::new(vec![vec![id; length]; 2000]);
-    assert_has(&try_with(&many(1, 66), same)?, &["65 tokens", "reads 64"]);
+    assert_has(&run(&many(1, 66), &good), &["65 tokens", "reads 64"]);
     for unknown in [512, -1] {
-        assert_has(&try_with(&many(unknown, 8), same)?, &["512", "own tokenizer"]);
+        assert_has(&run(&many(unknown, 8), &good), &["512", "own tokenizer"]);
     }
     let plain = Gpt2::load(&folder(), &Device::default())?;
-    assert_has(&refused(fine_tune(plain, &train, &settings(None)?, |_| ())), &["autodiff"]);
+    assert_has(&refused(fine_tune(plain, &train, &good, |_| ())), &["autodiff"]);
     Ok(())
 }
 

@@ -29,15 +29,15 @@ mod training;
 mod units;
 
 pub use args::{Args, DeviceArg};
-pub use batches::{Examples, apart, together};
+pub use batches::Examples;
 pub use features::{Features, cached_features};
 pub use interrupt::forget_interrupt;
 pub use method::{Defaults, MaskArgs, Method, Of, Rule};
-pub use predict::predict;
 pub use program::exit_code;
 pub use progress::bar;
 pub use rates::{Decay, RateArgs};
 pub use report::{MaskSummary, Summary, plot};
 pub use targets::{Objective, Targets, labels};
+pub use task::predict;
 pub use train::run;
 pub use units::Units;

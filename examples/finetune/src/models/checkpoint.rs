@@ -16,11 +16,8 @@ use burn::store::{
 };
 use burn::tensor::DType;
 
+pub use files::ADVICE;
 pub(super) use files::Files;
-
-/// The last words of every error about a folder.
-pub const ADVICE: &str = "save the folder again with save_pretrained of transformers, or run examples/data.sh if it \
-                          is one that the examples download";
 
 /// The tensors of a folder. Each is read from disk when it is used, and only then.
 pub struct Checkpoint {

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::features::Features;
 use super::targets::{Objective, losses};
-use super::task::{Classifier, Inputs, Part, Task};
+use super::task::{Classifier, Inputs, Part, Task, apart, together};
 use super::units::Units;
 
 /// A batch. What one index of axis 0 holds is what is protected: a *unit*. It is a record, several views of one, or the
@@ -56,18 +56,6 @@ impl<I: Inputs> Examples<I> {
         };
         Some(model.classify(features))
     }
-}
-
-/// `[units, rows * width]` to `[units * rows, width]`.
-pub fn apart(tensor: Tensor<2>, rows: usize) -> Tensor<2> {
-    let [units, width] = tensor.dims();
-    if rows == 1 { tensor } else { tensor.reshape([units * rows, width / rows]) }
-}
-
-/// `[units * rows, width]` to `[units, rows * width]`.
-pub fn together(tensor: Tensor<2>, rows: usize) -> Tensor<2> {
-    let [all, width] = tensor.dims();
-    if rows == 1 { tensor } else { tensor.reshape([all / rows, rows * width]) }
 }
 
 /// Where batches of a task's records come from.

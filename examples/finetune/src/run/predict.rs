@@ -1,6 +1,5 @@
 //! Using what was fine-tuned.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -9,27 +8,9 @@ use burn::store::{ModuleSnapshot, SafetensorsStore};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 
-use super::report::Summary;
-use super::task::{AnyTask, Classifier, Part, Task};
+use super::task::{Classifier, Part, Task};
 
-/// Classifies texts, or image files, or the first `test` held-out records, by the run in `run`; returns a line
-/// each.
-///
-/// # Errors
-/// When the run, its data or an input cannot be read.
-pub fn predict(run: &Path, folder: &Path, inputs: &[String], test: usize) -> Result<Vec<String>> {
-    let file = run.join("run.json");
-    let text = fs::read_to_string(&file)
-        .with_context(|| format!("{} is no finished run: cannot read run.json", run.display()))?;
-    let summary: Summary =
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
-    let task: AnyTask = serde_json::from_value(summary.settings.clone()).with_context(|| {
-        format!("{} is a run of an unknown task, {}", run.display(), summary.task)
-    })?;
-    task.predict(run, folder, inputs, test)
-}
-
-/// As [`predict`], of a known task.
+/// Classifies texts, or image files, or the first `test` held-out records, by the run in `run`; returns a line each.
 pub(super) fn with<T: Task>(
     task: &T,
     run: &Path,

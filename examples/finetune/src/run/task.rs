@@ -19,9 +19,10 @@ use super::targets::Targets;
 use super::units::Units;
 
 pub use super::method::Defaults;
-pub use any::AnyTask;
+pub use any::{AnyTask, predict};
 pub use images::{ImageArgs, ImageSet, Images, OwnImages, cifar10, images};
 pub use inputs::Inputs;
+pub(super) use inputs::{apart, together};
 pub use own::OwnArgs;
 pub use texts::{OwnTexts, TextArgs, TextSet, Texts, sentiment, texts};
 

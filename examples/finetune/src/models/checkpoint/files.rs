@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::ADVICE;
+/// The last words of every error about a folder.
+pub const ADVICE: &str = "save the folder again with save_pretrained of transformers, or run examples/data.sh if it \
+                          is one that the examples download";
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";

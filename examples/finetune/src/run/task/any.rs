@@ -1,12 +1,14 @@
 //! Every task, as a run's file names it.
 
+use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{ImageArgs, ImageSet, TextArgs, TextSet, images, texts};
-use crate::run::{Args, Summary, predict, run};
+use crate::run::predict::with;
+use crate::run::{Args, Summary, run};
 
 /// A task and its own settings.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,7 +38,7 @@ impl AnyTask {
     }
 
     /// Classifies as [`predict`] says.
-    pub(in crate::run) fn predict(
+    fn predict(
         &self,
         run: &Path,
         folder: &Path,
@@ -44,12 +46,25 @@ impl AnyTask {
         test: usize,
     ) -> Result<Vec<String>> {
         match self {
-            Self::Texts { set, args } => {
-                predict::with(&texts(folder, set, args)?, run, inputs, test)
-            }
-            Self::Images { set, args } => {
-                predict::with(&images(folder, set, args)?, run, inputs, test)
-            }
+            Self::Texts { set, args } => with(&texts(folder, set, args)?, run, inputs, test),
+            Self::Images { set, args } => with(&images(folder, set, args)?, run, inputs, test),
         }
     }
+}
+
+/// Classifies texts, or image files, or the first `test` held-out records, by the run in `run`; returns a line
+/// each.
+///
+/// # Errors
+/// When the run, its data or an input cannot be read.
+pub fn predict(run: &Path, folder: &Path, inputs: &[String], test: usize) -> Result<Vec<String>> {
+    let file = run.join("run.json");
+    let text = fs::read_to_string(&file)
+        .with_context(|| format!("{} is no finished run: cannot read run.json", run.display()))?;
+    let summary: Summary =
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
+    let task: AnyTask = serde_json::from_value(summary.settings.clone()).with_context(|| {
+        format!("{} is a run of an unknown task, {}", run.display(), summary.task)
+    })?;
+    task.predict(run, folder, inputs, test)
 }

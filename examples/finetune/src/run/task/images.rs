@@ -1,72 +1,26 @@
 //! Images, and a network that was trained on ImageNet.
 
+mod args;
 mod network;
 mod pixels;
 mod sets;
 mod views;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use burn_dp::selection::ParamSelector;
-use clap::Args;
-use serde::{Deserialize, Serialize};
 
 use super::labeled::Labeled;
-use super::own::OwnArgs;
 use super::{Classifier, Defaults, Part, Task};
 use crate::data::Split;
 use crate::models::vision::ImageClassifier;
 use crate::run::{Method, Targets, Units};
+pub use args::{ImageArgs, ImageSet, OwnImages};
 use network::Network;
 use pixels::Pixels;
 pub use sets::{cifar10, images};
-
-/// What tasks with images can be asked for.
-#[derive(Clone, Debug, Args, Serialize, Deserialize)]
-pub struct ImageArgs {
-    /// squeezenet, or efficientnet-lite0: what examples/data.sh downloads
-    #[arg(long, default_value = "efficientnet-lite0")]
-    pub backbone: String,
-    /// A folder as Hugging Face saves it, in place of --backbone: ViT, DeiT, BEiT or ResNet
-    #[arg(long)]
-    pub model: Option<PathBuf>,
-    /// Height and width to which images are resized, with --backbone [default: 96, or 64 for squeezenet]
-    #[arg(long)]
-    pub pixels: Option<usize>,
-}
-
-impl Default for ImageArgs {
-    fn default() -> Self {
-        Self { backbone: "efficientnet-lite0".into(), model: None, pixels: None }
-    }
-}
-
-/// Which images.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ImageSet {
-    /// The data folder's.
-    Cifar10,
-    /// The data folder's.
-    Cifar100,
-    /// The data folder's.
-    Celeba,
-    /// The user's own.
-    Own(Box<OwnImages>),
-}
-
-/// The user's own images.
-#[derive(Clone, Debug, Args, Serialize, Deserialize)]
-pub struct OwnImages {
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub data: OwnArgs,
-    /// The column with the path of each image, where --train is a table
-    #[arg(long)]
-    pub path: Option<String>,
-}
 
 /// Labeled images and a network.
 pub struct Images {
@@ -154,8 +108,8 @@ impl Task for Images {
 }
 
 impl Classifier<Tensor<4>> for ImageClassifier {
-    fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        self.features(images)
+    fn features(&self, pixels: Tensor<4>) -> Tensor<2> {
+        self.features(pixels)
     }
 
     fn classify(&self, features: Tensor<2>) -> Tensor<2> {

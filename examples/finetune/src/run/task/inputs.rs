@@ -4,7 +4,6 @@ use burn::tensor::{Int, Tensor};
 use burn_dp::batch::Batch;
 
 use crate::models::text::TextInputs;
-use crate::run::{apart, together};
 
 /// What a model reads, where several rows can lie side by side: that is how records of a unit of protection go together.
 pub trait Inputs: Batch + std::fmt::Debug {
@@ -64,4 +63,16 @@ impl Inputs for TextInputs {
             mask: apart(self.mask, rows),
         }
     }
+}
+
+/// `[units, rows * width]` to `[units * rows, width]`.
+pub fn apart(tensor: Tensor<2>, rows: usize) -> Tensor<2> {
+    let [units, width] = tensor.dims();
+    if rows == 1 { tensor } else { tensor.reshape([units * rows, width / rows]) }
+}
+
+/// `[units * rows, width]` to `[units, rows * width]`.
+pub fn together(tensor: Tensor<2>, rows: usize) -> Tensor<2> {
+    let [all, width] = tensor.dims();
+    if rows == 1 { tensor } else { tensor.reshape([all / rows, rows * width]) }
 }

@@ -1,50 +1,27 @@
 //! Texts, or pairs of texts, and an encoder of the BERT family.
 
+mod args;
 mod encoder;
 mod own;
 mod sets;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor};
 use burn_dp::selection::ParamSelector;
-use clap::Args;
-use serde::{Deserialize, Serialize};
 
 use super::labeled::Labeled;
 use super::{Classifier, Defaults, Part, Task};
 use crate::data::{Split, TextRecords};
-use crate::models::text::{
-    Encoded, Pooling, TextClassifier, TextEncoder, TextEncoderConfig, TextInputs,
-};
+use crate::models::text::{Encoded, TextClassifier, TextEncoder, TextEncoderConfig, TextInputs};
 use crate::run::{Method, Targets, Units};
 
+pub use args::TextArgs;
 use encoder::Encoder;
 pub use own::OwnTexts;
 pub use sets::{TextSet, sentiment, texts};
-
-/// What tasks with texts can be asked for.
-#[derive(Clone, Debug, Args, Serialize, Deserialize)]
-pub struct TextArgs {
-    /// A folder as Hugging Face saves it: BERT, RoBERTa, XLM-R, DistilBERT or MiniLM [default: all-MiniLM-L6-v2, which
-    /// examples/data.sh downloads]
-    #[arg(long)]
-    pub model: Option<PathBuf>,
-    /// How a text gets one vector [default: as sentence-transformers wrote into the folder, or else the mean]
-    #[arg(long, value_enum)]
-    pub pooling: Option<Pooling>,
-    /// Tokens of a text (or pair), after which it is cut
-    #[arg(long, default_value_t = 48)]
-    pub length: usize,
-}
-
-impl Default for TextArgs {
-    fn default() -> Self {
-        Self { model: None, pooling: None, length: 48 }
-    }
-}
 
 /// Labeled texts, encoded, and an encoder.
 pub struct Texts {
@@ -82,9 +59,9 @@ impl Texts {
     }
 }
 
-fn checksum(texts: &[(String, Option<String>)]) -> u32 {
+fn checksum(records: &[(String, Option<String>)]) -> u32 {
     let mut hash = crc32fast::Hasher::new();
-    for (first, second) in texts {
+    for (first, second) in records {
         for text in [Some(first), second.as_ref()].into_iter().flatten() {
             hash.update(text.as_bytes());
             hash.update(&[0]);

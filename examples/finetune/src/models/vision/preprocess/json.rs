@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::super::folder::LARGEST;
-use super::{Crop, Preprocess, Resize};
+use super::pipeline::{Crop, Preprocess, Resize};
 
 /// Pixels have 255 levels above black.
 pub(super) const LEVELS: f64 = 255.0;

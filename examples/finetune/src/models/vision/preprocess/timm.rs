@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::super::folder::read_json;
 use super::json::{LEVELS, checked, of_channels};
-use super::{Crop, Filter, Preprocess, Resize};
+use super::pipeline::{Crop, Preprocess, Resize};
+use super::resize::Filter;
 
 pub(super) fn read(folder: &Path) -> Result<Preprocess> {
     let config: Config = read_json(folder, "config.json")?;

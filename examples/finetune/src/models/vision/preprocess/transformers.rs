@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::super::folder::read_json;
 use super::json::{LEVELS, checked, of_channels};
-use super::{Crop, Filter, Preprocess, Resize};
+use super::pipeline::{Crop, Preprocess, Resize};
+use super::resize::Filter;
 
 const FILE: &str = "preprocessor_config.json";
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 
-use super::ImageArgs;
+use super::args::ImageArgs;
 use crate::models::vision::{Backbone, ImageClassifier, Preprocess};
 
 /// A pretrained network that has not been read yet.

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::Images;
+use super::args::{ImageArgs, ImageSet, OwnImages};
 use super::network::Network;
 use super::pixels::Pixels;
-use super::{ImageArgs, ImageSet, Images, OwnImages};
 use crate::data::{self, BadRecords, ImageColumns, ImageRecords, Labels, Split};
 use crate::run::Units;
 use crate::run::task::labeled::Labeled;

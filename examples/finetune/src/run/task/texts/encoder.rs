@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::TextArgs;
+use super::args::TextArgs;
 use crate::models::text::{Encoded, Pooling, TextEncoderConfig, Tokenizer};
 use crate::run::task::name_of_folder;
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{OwnTexts, TextArgs, Texts};
+use super::args::TextArgs;
+use super::{OwnTexts, Texts};
 use crate::data::{self, Sentences, Split};
 
 /// Which texts.

@@ -12,8 +12,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use super::progress;
 use super::task::{Classifier, Part, Task};
 
-/// Records that go through the trunk at once.
-const CHUNK: usize = 100;
+/// Records that go through the trunk at once: few enough that what a layer makes of large images stays in the caches.
+const CHUNK: usize = 16;
 
 /// Features of every record of a part.
 ///

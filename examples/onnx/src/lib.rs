@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod classifier;
+mod device;
 pub mod sentences;
 pub mod trained;
+
+use device::device_of;
 
 /// What burn-onnx made of the ONNX file. Its code is not held to this repository's style.
 #[allow(clippy::all)]

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use burn::module::Module;
 use burn::optim::AdamConfig;
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use burn_dp::DpOptimizer;
 use burn_dp::per_example::Traced;
 use burn_dp::privacy::{Clipping, Delta, PrivacyPlan};
@@ -83,7 +83,7 @@ fn run(settings: &Settings) -> Result<()> {
 fn accuracy(model: &Classifier, sentences: &Sentences, device: &Device) -> f64 {
     let all: Vec<usize> = (0..sentences.len()).collect();
     let (tokens, topics) = sentences.batch(&all, &device.clone().without_autodiff());
-    let predicted = model.valid().forward(tokens).argmax(1).squeeze_dim::<1>(1);
+    let predicted = model.valid().forward(tokens).argmax(1).squeeze_dim::<1>(1).cast(DType::I64);
     let right = predicted.equal(topics).int().sum().into_data().iter::<i64>().sum::<i64>();
     right as f64 / sentences.len() as f64
 }

@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let code = fs::read_to_string(out.join("onnx").join(name).with_extension("rs"))?;
     // It makes masks and ranges on the device that it was loaded to, in a field that `valid`, `to_device` and the trace
     // of burn-dp do not reach: with this one change, on the device that its weights are on now.
-    let code = code.replace("&self.device", "&super::device_of(self, &self.device)");
+    let code = code.replace("&self.device", "&crate::device::device_of(self, &self.device)");
     fs::write(out.join("encoder.rs"), code)?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 
 /// The device of a module's weights, or `otherwise` where it has none. `build.rs` has the generated code ask.
-pub(crate) fn device_of(module: &impl Module, otherwise: &Device) -> Device {
+pub fn device_of(module: &impl Module, otherwise: &Device) -> Device {
     struct First(Option<Device>);
     impl ModuleVisitor for First {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

@@ -38,10 +38,11 @@ fn answers_are_those_of_onnxruntime() -> Result<()> {
 }
 
 #[test]
-fn engines_agree_on_every_weight_also_on_tables() -> Result<()> {
+fn engines_agree_on_every_layer_and_on_the_table_of_words() -> Result<()> {
     let device = Device::default().autodiff();
     let model = Classifier::new(TOPICS, &device);
-    let model = ParamSelector::all().select(&model)?.apply(model)?;
+    let rule = Trained::Full.rule()?.union(ParamSelector::regex(r"\.constant1$")?);
+    let model = rule.select(&model)?.apply(model)?;
     let batch = Sentences::draw(4, 3).batch(&[0, 1, 2, 3], &device);
     let agreement = verify(&model, batch, Classifier::loss, 1e-3)?;
     ensure!(agreement.worst < 1e-3, "{agreement:?}");

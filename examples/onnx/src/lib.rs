@@ -60,7 +60,7 @@ pub mod sentences;
 pub mod trained;
 
 /// What burn-onnx made of the ONNX file. Its code is not held to this repository's style.
-#[allow(clippy::all)]
+#[allow(clippy::all, clippy::pedantic)]
 pub mod encoder {
     include!(concat!(env!("OUT_DIR"), "/encoder.rs"));
 }

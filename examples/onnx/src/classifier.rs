@@ -10,7 +10,7 @@ use crate::encoder;
 /// Token numbers and mask, both `[batch, length]`.
 pub type Tokens = (Tensor<2, Int>, Tensor<2, Int>);
 
-/// The generated module as it is, and a new head.
+/// The generated module (`build.rs` changes one expression in it), and a new head.
 #[derive(Module, Debug)]
 pub struct Classifier {
     pub encoder: encoder::Model,

@@ -339,3 +339,18 @@ fn a_language_model_learns_from_own_texts_and_writes() -> Result<()> {
     ensure!(String::from_utf8_lossy(&output.stderr).contains("nowhere"), "no word of the folder");
     Ok(())
 }
+
+#[test]
+fn features_that_were_computed_before_are_those_of_these_records() -> Result<()> {
+    let folder = with_notes()?;
+    let model = model("text_tiny");
+    for held_out in ["a.csv", "b.csv", "a.csv"] {
+        let text = format!("note,diagnosis\nfrom {held_out},ill\nslept well,well\n");
+        fs::write(folder.path().join(held_out), text)?;
+        let own = ["--held-out", held_out, "--model", &model, "--length", "12", "--method", "head"];
+        finished(folder.path(), &[&NOTES[..], &own, &SHORT].concat())?;
+    }
+    // Those to train on and to test on, for either held-out file.
+    assert_eq!(fs::read_dir(folder.path().join("data/features"))?.count(), 4);
+    Ok(())
+}

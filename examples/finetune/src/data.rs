@@ -41,6 +41,7 @@ pub use class_weights::ClassWeights;
 pub use columns::{ImageColumns, LabelFrom, TextColumns, TextFrom};
 pub use fashion_mnist::fashion_mnist;
 pub use glue::{Mnli, mnli, qnli, qqp};
+pub(crate) use hash::hash;
 pub use held_out::HeldOut;
 pub use image_records::{ImageRecords, image, image_folder, image_table, image_test_table};
 pub use labels::Labels;

@@ -14,7 +14,7 @@ use burn_dp::selection::ParamSelector;
 
 use super::labeled::Labeled;
 use super::{Classifier, Defaults, Part, Task};
-use crate::data::Split;
+use crate::data::{Split, hash};
 use crate::models::vision::ImageClassifier;
 use crate::run::{Method, Targets, Units};
 pub use args::{ImageArgs, ImageSet, OwnImages};
@@ -50,7 +50,11 @@ impl Task for Images {
     fn trunk(&self) -> String {
         match self.name {
             "cifar10" | "cifar100" => self.network.name().into(),
-            _ => format!("{}-{:08x}", self.network.name(), self.pixels.train.checksum()),
+            _ => {
+                let both =
+                    [&self.pixels.train, &self.pixels.test].map(|part| part.values.as_slice());
+                format!("{}-{:016x}", self.network.name(), hash(both))
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use burn_dp::selection::ParamSelector;
 
 use super::labeled::Labeled;
 use super::{Classifier, Defaults, Part, Task};
-use crate::data::{Split, TextRecords};
+use crate::data::{Split, TextRecords, hash};
 use crate::models::text::{Encoded, TextClassifier, TextEncoder, TextEncoderConfig, TextInputs};
 use crate::run::{Method, Targets, Units};
 
@@ -30,7 +30,7 @@ pub struct Texts {
     labeled: Labeled,
     encoded: Split<Encoded>,
     /// Tells one set of texts from another.
-    checksum: u32,
+    checksum: u64,
     encoder: Encoder,
 }
 
@@ -53,21 +53,16 @@ impl Texts {
             Some((units, weights)) => labeled.with(units, weights)?,
             None => labeled,
         };
-        let checksum = checksum(&data.train.texts);
+        let checksum = checksum(&data);
         let encoded = data.try_map(|part| encoder.encode(&part.texts))?;
         Ok(Self { name, words, labeled, encoded, checksum, encoder })
     }
 }
 
-fn checksum(records: &[(String, Option<String>)]) -> u32 {
-    let mut hash = crc32fast::Hasher::new();
-    for (first, second) in records {
-        for text in [Some(first), second.as_ref()].into_iter().flatten() {
-            hash.update(text.as_bytes());
-            hash.update(&[0]);
-        }
-    }
-    hash.finalize()
+fn checksum(data: &Split<TextRecords>) -> u64 {
+    let all = data.train.texts.iter().chain(&data.test.texts);
+    let parts = all.flat_map(|(first, second)| [Some(first), second.as_ref()]).flatten();
+    hash(parts.map(|text| text.as_bytes()))
 }
 
 impl Task for Texts {
@@ -88,7 +83,7 @@ impl Task for Texts {
 
     fn trunk(&self) -> String {
         let Encoder { name, length, pooling, .. } = &self.encoder;
-        format!("{name}-{length}-{pooling:?}-{:08x}", self.checksum).to_lowercase()
+        format!("{name}-{length}-{pooling:?}-{:016x}", self.checksum).to_lowercase()
     }
 
     /// The head is random, not zero. Through a head of zeros no gradient reaches the encoder, and `topgrad` could not

@@ -49,11 +49,6 @@ impl Pixels {
     fn length(&self) -> usize {
         CHANNELS * self.height * self.width
     }
-
-    /// Tells one set of images from another.
-    pub(super) fn checksum(&self) -> u32 {
-        crc32fast::hash(&self.values)
-    }
 }
 
 impl From<data::Images> for Pixels {
